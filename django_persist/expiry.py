@@ -1,0 +1,139 @@
+"""When an entry ends: the `expires` argument, the clock, and what a driver is handed.
+
+A driver sees an `Expiry`: a positive lifetime (timedelta), a moment (an aware datetime in UTC), or
+None for never. Whether a moment has passed is for the driver to judge, by the clock that it goes by.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final, TypeAlias
+
+from .exceptions import InvalidExpiryError
+
+
+class Default(Enum):
+    """The type of DEFAULT: the Key's expiry, else the store's DEFAULT_EXPIRES, else never."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+class Keep(Enum):
+    """The type of KEEP: a live entry's expiry stays as it is; a new entry gets the default."""
+
+    KEEP = "KEEP"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+DEFAULT: Final = Default.DEFAULT
+KEEP: Final = Keep.KEEP
+
+Expiry: TypeAlias = timedelta | datetime | None
+"""What a driver is handed: a lifetime, a moment, or None for never."""
+
+ExpiresArg: TypeAlias = timedelta | datetime | int | float | None
+"""What a caller may say: a lifetime, seconds, an aware moment, or None for never."""
+
+LONGEST: Final = timedelta(days=365_000)
+"""The longest lifetime, about a thousand years: with it no driver's clock leaves datetime's range."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def parse(expires: ExpiresArg) -> Expiry:
+    """Turn an `expires` argument into an `Expiry`.
+
+    Raises InvalidExpiryError for a lifetime that isn't positive, isn't finite or is longer than
+    LONGEST, and for a moment that is naive; TypeError for any other kind of object.
+    """
+    if expires is None:
+        return None
+    if isinstance(expires, datetime):
+        return _parse_moment(expires)
+    if isinstance(expires, timedelta):
+        lifetime = expires
+    elif isinstance(expires, int | float) and not isinstance(expires, bool):
+        lifetime = _parse_seconds(expires)
+    else:
+        raise TypeError(
+            "expires must be a timedelta, seconds, an aware datetime or None, "
+            f"not {type(expires).__name__}."
+        )
+    if lifetime <= timedelta(0):
+        raise InvalidExpiryError(f"A lifetime must be positive, not {expires}.")
+    if lifetime > LONGEST:
+        raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
+    return lifetime
+
+
+def _parse_seconds(seconds: float) -> timedelta:
+    if isinstance(seconds, float) and not math.isfinite(seconds):
+        raise InvalidExpiryError(f"A lifetime must be finite, not {seconds}; None says never.")
+    if seconds > LONGEST.total_seconds():
+        raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
+    if seconds <= 0:
+        raise InvalidExpiryError(f"A lifetime must be positive, not {seconds}.")
+    # A positive number of seconds under half a microsecond would round to no lifetime at all.
+    return max(timedelta(seconds=seconds), _MICROSECOND)
+
+
+def _parse_moment(moment: datetime) -> datetime:
+    if moment.utcoffset() is None:
+        raise InvalidExpiryError(
+            "A moment of expiry must be aware: give it a tzinfo, as django.utils.timezone.now() has."
+        )
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidExpiryError("The moment of expiry is past what a store can hold.") from error
+    if moment > LAST_MOMENT:
+        raise InvalidExpiryError("The moment of expiry is past what a store can hold.")
+    return moment
+
+
+def past(moment: datetime) -> InvalidExpiryError:
+    """Make the error for a moment of expiry that isn't in the future."""
+    return InvalidExpiryError(f"The moment of expiry {moment.isoformat()} is not in the future.")
+
+
+# Moments as whole microseconds since 1970 in UTC, the form in which our own clock goes.
+
+
+def now() -> int:
+    """Return the application's clock, in microseconds since 1970 in UTC."""
+    return time.time_ns() // 1000
+
+
+def ends(expiry: Expiry, start: int) -> int | None:
+    """Return the moment, in microseconds, at which an entry written at `start` ends.
+
+    Raises InvalidExpiryError for a moment that isn't after `start`.
+    """
+    if expiry is None:
+        return None
+    if isinstance(expiry, timedelta):
+        return start + expiry // _MICROSECOND
+    moment = to_micros(expiry)
+    if moment <= start:
+        raise past(expiry)
+    return moment
+
+
+def to_micros(moment: datetime) -> int:
+    """Return an aware datetime as microseconds since 1970."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return microseconds since 1970 as an aware datetime in UTC."""
+    return EPOCH + timedelta(microseconds=micros)
