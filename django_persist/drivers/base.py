@@ -1,0 +1,161 @@
+"""The narrow side of a store: the few primitives in which drivers differ.
+
+A driver gets checked, complete keys (PREFIX and namespaces included) and values as JSON text in
+UTF-8. It never looks into a value, but for `incr`, which takes canonical decimal integers.
+For every primitive an entry that has expired is the same as none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from django.core.checks import CheckMessage
+
+from ..expiry import Expiry
+
+Text: TypeAlias = str | bytes
+"""A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
+
+
+class Write(NamedTuple):
+    """One entry to be written by `set_many`."""
+
+    key: str
+    value: bytes
+    expires: Expiry
+
+
+class Stored(NamedTuple):
+    """An entry's text, and the aware UTC moment at which it ends, or None for never."""
+
+    value: Text
+    expires_at: datetime | None
+
+
+class Place(NamedTuple):
+    """Where a driver keeps its entries: what it shares with no other, and its own prefix there."""
+
+    home: Hashable
+    prefix: str = ""
+
+
+class Driver(ABC):
+    """What a store needs of the thing that keeps its entries.
+
+    Every primitive is atomic and thread-safe. A moment of expiry that isn't in the future by the
+    clock that the driver goes by raises InvalidExpiryError, and nothing is written. A server that
+    can't be reached, or that refuses for its own state, raises StoreUnavailableError; losing
+    against other writers raises ContentionError.
+    """
+
+    supports_atomic_set_many: ClassVar[bool] = True
+    """Whether `set_many` is all or nothing. A third party's driver may say no."""
+
+    # One key.
+
+    @abstractmethod
+    def create(self, key: str, value: bytes, expires: Expiry) -> bool:
+        """Store where no live entry is; return whether it did."""
+
+    @abstractmethod
+    def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
+        """Store over whatever is there. With `keep` a live entry's expiry stays as it is."""
+
+    @abstractmethod
+    def get(self, key: str, *, latest: bool = False) -> Text | None:
+        """Return the live entry's text, or None.
+
+        With `latest` it is the text that a write would meet now, even where the caller's transaction
+        reads from an older snapshot: so that a read-compare-write loop comes to an end.
+        """
+
+    @abstractmethod
+    def get_item(self, key: str) -> Stored | None:
+        """Return the live entry's text with the moment at which it ends, or None."""
+
+    @abstractmethod
+    def contains(self, key: str) -> bool:
+        """Return whether there is a live entry."""
+
+    @abstractmethod
+    def remove(self, key: str) -> bool:
+        """Delete the live entry; return whether there was one."""
+
+    @abstractmethod
+    def touch(self, key: str, expires: Expiry) -> bool:
+        """Give the live entry a new expiry; return whether there was one."""
+
+    @abstractmethod
+    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+        """Add `by` to the live entry's integer, or start at `by` with `expires`; return the sum.
+
+        None says that nothing was changed: the text isn't a canonical integer of 64 bits, the sum
+        would leave that range, or `by` is 0 and the driver can't tell.
+        """
+
+    # Compare and swap: `seen` is a text that `get` returned.
+
+    @abstractmethod
+    def replace(
+        self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
+    ) -> bool:
+        """Store over the live entry if its text is still `seen`; return whether it was."""
+
+    @abstractmethod
+    def remove_if(self, key: str, seen: Text) -> bool:
+        """Delete the live entry if its text is still `seen`; return whether it was."""
+
+    # Many keys: no key stands twice in one call.
+
+    @abstractmethod
+    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+        """Return the texts of the live entries among `keys`."""
+
+    @abstractmethod
+    def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
+        """Store all of `writes`, or none of them. With `keep` live entries keep their expiry."""
+
+    @abstractmethod
+    def remove_many(self, keys: Sequence[str]) -> int:
+        """Delete the live entries among `keys`; return how many there were."""
+
+    # The whole store: lazily, in bounded memory, safe while others write.
+
+    @abstractmethod
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys of the live entries that begin with `prefix`."""
+
+    @abstractmethod
+    def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        """Yield the live entries whose keys begin with `prefix`."""
+
+    def count(self, prefix: str) -> int:
+        """Return how many live entries have a key that begins with `prefix`."""
+        return sum(1 for _ in self.keys(prefix))
+
+    def purge(self, batch_size: int) -> Iterator[int]:
+        """Delete what has expired, at most `batch_size` entries at a time; yield each batch's number.
+
+        A driver whose server gives expired entries back by itself yields nothing.
+        """
+        return iter(())
+
+    def expired(self) -> int:
+        """Return how many expired entries `purge` would now delete."""
+        return 0
+
+    # Settings.
+
+    @abstractmethod
+    def place(self) -> Place:
+        """Return where the entries are kept, without I/O."""
+
+    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
+        """Return what Django's system check framework should say of this driver.
+
+        `databases` is passed on: the aliases that a check may connect to, or None for none.
+        """
+        return []
