@@ -1,0 +1,383 @@
+"""The database driver: one statement for a call, on SQLite, PostgreSQL, MariaDB and MySQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from functools import cached_property
+from typing import Any, TypeVar
+
+from django.core.checks import CheckMessage
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    Error,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.utils.connection import ConnectionDoesNotExist
+
+from ..backoff import attempts
+from ..exceptions import InvalidStoreError
+from ..expiry import Expiry, ends, from_micros, now
+from .base import Driver, Place, Stored, Text, Write
+from .database_checks import check
+from .database_errors import (
+    DatabaseContentionError,
+    DatabaseUnavailableError,
+    Meaning,
+    meaning,
+)
+from .sql import Statements, statements
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+VENDORS = ("sqlite", "postgresql", "mysql")
+CHUNK_KEYS = 1000
+CHUNK_BYTES = 256 * 1024
+PAGE_KEYS = 1000
+PAGE_ITEMS = 100
+TRIES = 20
+SECONDS = 30.0
+COUNTER = range(-(2**63), 2**63)
+CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
+LAST_KEY = "\U0010ffff" * 320
+"""Sorts after every key, as none is as long."""
+
+
+class DatabaseDriver(Driver):
+    """Keeps entries in the table of the model Entry, in the database `using` of DATABASES.
+
+    It joins the caller's transaction: a rollback undoes what it wrote. Reads go to the same
+    database as writes. Outside a transaction, what lost by a deadlock, a serialization failure or a
+    lock is tried again; inside one it raises ContentionError, and the transaction is marked for
+    rollback. The clock is the application's.
+    """
+
+    def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
+        try:
+            vendor = connections[using].vendor
+        except (ConnectionDoesNotExist, TypeError) as error:
+            raise InvalidStoreError(
+                f"DATABASES has no {using!r}.",
+                hint=f"Known are {', '.join(map(repr, connections))}.",
+                id="django_persist.E006",
+            ) from error
+        if vendor not in VENDORS:
+            raise InvalidStoreError(
+                f"DATABASES[{using!r}] is a {vendor} database.",
+                hint="The driver knows SQLite, PostgreSQL, MariaDB and MySQL.",
+                id="django_persist.E006",
+            )
+        self.using = using
+
+    @cached_property
+    def sql(self) -> Statements:
+        return statements(self._connected())
+
+    def place(self) -> Place:
+        settings = connections[self.using].settings_dict
+        name = str(settings["NAME"])
+        if ":memory:" in name or not name:
+            name = f"{self.using}:{name}"
+        return Place(("database", settings["ENGINE"], name, settings["HOST"], settings["PORT"]))
+
+    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
+        return check(connections[self.using], kwargs.get("databases"))
+
+    # One key.
+
+    def create(self, key: str, value: bytes, expires: Expiry) -> bool:
+        moment = now()
+        params = {"key": key, "expires": ends(expires, moment), "now": moment}
+        return self._write(self.sql.create, params, self.sql.created, value=value)
+
+    def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
+        moment = now()
+        params = {"key": key, "expires": ends(expires, moment), "now": moment}
+        statement = self.sql.set_keep if keep else self.sql.set
+        self._write(statement, params, _nothing, value=value)
+
+    def get(self, key: str, *, latest: bool = False) -> Text | None:
+        # Outside a transaction every read is of the latest; FOR UPDATE needs one.
+        statement = self.sql.get_latest if latest and _inside(self._connected()) else self.sql.get
+        row = self._row(statement, key)
+        if row is None or _expired(row[1]):
+            return None
+        return row[0]  # type: ignore[no-any-return]
+
+    def get_item(self, key: str) -> Stored | None:
+        row = self._row(self.sql.get, key)
+        return None if row is None or _expired(row[1]) else _stored(row[0], row[1])
+
+    def contains(self, key: str) -> bool:
+        row = self._row(self.sql.contains, key)
+        return row is not None and not _expired(row[0])
+
+    def remove(self, key: str) -> bool:
+        return self._write(self.sql.remove, {"key": key, "now": now()}, _changed)
+
+    def touch(self, key: str, expires: Expiry) -> bool:
+        moment = now()
+        params = {"key": key, "expires": ends(expires, moment), "now": moment}
+        return self._write(self.sql.touch, params, _changed)
+
+    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+        moment, sql = now(), self.sql
+        params = {
+            "key": key,
+            "start": str(by),
+            "expires": ends(expires, moment),
+            "now": moment,
+            "by": by,
+            "low": COUNTER.start - min(by, 0),
+            "high": COUNTER.stop - 1 - max(by, 0),
+            "canonical": CANONICAL,
+        }
+        return self._write(sql.incr, params, lambda cursor: sql.counted(cursor, by))
+
+    # Compare and swap.
+
+    def replace(
+        self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
+    ) -> bool:
+        moment = now()
+        params = {"key": key, "seen": seen, "expires": ends(expires, moment), "now": moment}
+        statement = self.sql.replace_keep if keep else self.sql.replace
+        return self._write(statement, params, _changed, value=value)
+
+    def remove_if(self, key: str, seen: Text) -> bool:
+        params = {"key": key, "seen": seen, "now": now()}
+        return self._write(self.sql.remove_if, params, _changed)
+
+    # Many keys: in the order of the keys, so that two calls never wait for each other in a circle.
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+        found: dict[str, Text] = {}
+        for chunk in _chunks(sorted(keys)):
+            params = {"keys": self.sql.keys_parameter(chunk), "now": now()}
+            found.update(self._rows(self.sql.get_many, params))
+        return found
+
+    def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
+        sql, moment = self.sql, now()
+        statement = sql.set_many_keep if keep else sql.set_many
+        calls = []
+        for chunk in _chunks(sorted(writes), lambda write: len(write.value), self._chunk_bytes()):
+            params: dict[str, Any] = {"now": moment}
+            for i, (key, value, expires) in enumerate(chunk):
+                params |= {f"k{i}": key, f"v{i}": value.decode(), f"e{i}": ends(expires, moment)}
+            calls.append((statement.replace("%(rows)s", sql.rows(len(chunk))), params))
+        self._write_all(calls)
+
+    def remove_many(self, keys: Sequence[str]) -> int:
+        sql, moment = self.sql, now()
+        return self._write_all(
+            [
+                (sql.remove_many, {"keys": sql.keys_parameter(chunk), "now": moment})
+                for chunk in _chunks(sorted(keys))
+            ]
+        )
+
+    # The whole store, a page at a time.
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for (key,) in self._pages(self.sql.keys, self.sql.keys_next, prefix, PAGE_KEYS):
+            yield key
+
+    def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        pages = self._pages(self.sql.items, self.sql.items_next, prefix, PAGE_ITEMS)
+        for key, value, expires_at in pages:
+            yield key, _stored(value, expires_at)
+
+    def count(self, prefix: str) -> int:
+        params = {"first": prefix, "end": _end(prefix), "now": now()}
+        return self._rows(self.sql.count, params)[0][0]  # type: ignore[no-any-return]
+
+    def expired(self) -> int:
+        return self._rows(self.sql.expired, {"now": now()})[0][0]  # type: ignore[no-any-return]
+
+    def purge(self, batch_size: int) -> Iterator[int]:
+        moment = now()
+        reached: tuple[int, str] | None = (COUNTER.start, "")
+        while reached is not None:
+            deleted, reached = self._purge_batch(moment, batch_size, reached)
+            yield deleted
+
+    def _purge_batch(
+        self, moment: int, limit: int, reached: tuple[int, str]
+    ) -> tuple[int, tuple[int, str] | None]:
+        def work(cursor: CursorWrapper) -> tuple[int, tuple[int, str] | None]:
+            return self.sql.purge_batch(cursor, moment, limit, reached)
+
+        return self._run(work, writes=True, atomic=True)
+
+    # How a statement is run.
+
+    def _row(self, statement: str, key: str) -> Any:
+        def work(cursor: CursorWrapper) -> Any:
+            cursor.execute(statement, {"key": key})
+            return cursor.fetchone()
+
+        return self._run(work, writes=False)
+
+    def _rows(self, statement: str, params: dict[str, Any]) -> list[Any]:
+        def work(cursor: CursorWrapper) -> list[Any]:
+            cursor.execute(statement, params)
+            return cursor.fetchall()
+
+        return self._run(work, writes=False)
+
+    def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[Any]:
+        params = {"first": prefix, "end": _end(prefix), "limit": limit, "now": now()}
+        rows = self._rows(first, params)
+        yield from rows
+        while len(rows) == limit:
+            params |= {"first": rows[-1][0], "now": now()}
+            rows = self._rows(following, params)
+            yield from rows
+
+    def _write(
+        self,
+        statement: str,
+        params: dict[str, Any],
+        outcome: Callable[[CursorWrapper], R],
+        *,
+        value: bytes | None = None,
+    ) -> R:
+        if value is not None:
+            params["value"] = value.decode()
+        self.sql.check_packet(params)
+
+        def work(cursor: CursorWrapper) -> R:
+            cursor.execute(statement, params)
+            return outcome(cursor)
+
+        return self._run(work, writes=True)
+
+    def _write_all(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> int:
+        """Run writes in one transaction; return how many rows they changed."""
+        for _, params in calls:
+            self.sql.check_packet(params)
+
+        def work(cursor: CursorWrapper) -> int:
+            changed = 0
+            for statement, params in calls:
+                cursor.execute(statement, params)
+                changed += cursor.rowcount
+            return changed
+
+        return self._run(work, writes=True, atomic=len(calls) > 1)
+
+    def _run(
+        self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False
+    ) -> R:
+        connection = self._connected()
+        inside = _inside(connection)
+        for _ in attempts(TRIES, SECONDS):
+            try:
+                with (
+                    transaction.atomic(self.using, savepoint=False) if atomic else nullcontext(),
+                    connection.cursor() as cursor,
+                ):
+                    return work(cursor)
+            except Error as error:
+                self._judge(error, connection, writes=writes, inside=inside)
+                lost = error
+        raise DatabaseContentionError(
+            f"The call kept losing against other writers in the database {self.using!r}."
+        ) from lost
+
+    def _judge(
+        self, error: Error, connection: BaseDatabaseWrapper, *, writes: bool, inside: bool
+    ) -> None:
+        """Return where another try can win; raise what the caller is to know otherwise."""
+        told = meaning(connection.vendor, error)
+        if told is Meaning.OTHER:
+            raise error
+        if inside and connection.in_atomic_block:
+            # MariaDB and SQLite may have rolled back by themselves what the block has done so far:
+            # it must not commit the rest.
+            connection.set_rollback(True)
+        if told is Meaning.LOST:
+            if inside:
+                raise DatabaseContentionError(
+                    "The call lost against another transaction; run this one again as a whole."
+                ) from error
+            return
+        if told is Meaning.CUT_OFF and not inside:
+            with suppress(Error):
+                connection.close_if_unusable_or_obsolete()
+        raise DatabaseUnavailableError(
+            f"The database {self.using!r} "
+            + ("refused the call." if told is Meaning.REFUSED else "was cut off."),
+            maybe_applied=told is Meaning.CUT_OFF and writes and not inside,
+        ) from error
+
+    def _connected(self) -> BaseDatabaseWrapper:
+        connection = connections[self.using]
+        if connection.connection is None:
+            try:
+                connection.ensure_connection()
+            except (OperationalError, InterfaceError) as error:
+                raise DatabaseUnavailableError(
+                    f"The database {self.using!r} could not be reached."
+                ) from error
+        return connection
+
+    def _chunk_bytes(self) -> int:
+        packet = self.sql.packet
+        return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)
+
+
+def _inside(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether statements are part of a transaction of the caller's."""
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
+def _expired(expires_at: int | None) -> bool:
+    return expires_at is not None and expires_at <= now()
+
+
+def _stored(value: Text, expires_at: int | None) -> Stored:
+    return Stored(value, None if expires_at is None else from_micros(expires_at))
+
+
+def _changed(cursor: CursorWrapper) -> bool:
+    return cursor.rowcount > 0
+
+
+def _nothing(cursor: CursorWrapper) -> None:
+    return None
+
+
+def _chunks(
+    things: Sequence[C], size: Callable[[C], int] = lambda _: 0, most: int = CHUNK_BYTES
+) -> Iterator[list[C]]:
+    """Cut a sequence into lists of at most CHUNK_KEYS, and of `most` bytes unless of one thing."""
+    chunk: list[C] = []
+    total = 0
+    for thing in things:
+        if chunk and (len(chunk) == CHUNK_KEYS or total + size(thing) > most):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(thing)
+        total += size(thing)
+    if chunk:
+        yield chunk
+
+
+def _end(prefix: str) -> str:
+    """Return the least text that sorts after everything that begins with `prefix`.
+
+    Every database compares keys by code point: the prefix with its last one moved on is that text.
+    """
+    rest = prefix.rstrip("\U0010ffff")
+    if not rest:
+        return LAST_KEY
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(0xE000 if following == 0xD800 else following)

@@ -1,0 +1,135 @@
+"""What an error of the database means for the call that met it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from django.db import Error, InterfaceError, OperationalError
+
+from ..exceptions import ContentionError, StoreUnavailableError
+
+
+class DatabaseContentionError(ContentionError, OperationalError):
+    """A ContentionError for code that retries transactions at an OperationalError."""
+
+
+class DatabaseUnavailableError(StoreUnavailableError, OperationalError):
+    """A StoreUnavailableError for code that retries transactions at an OperationalError."""
+
+
+class Meaning(Enum):
+    """What became of a statement that failed."""
+
+    LOST = auto()
+    """It lost against other writers and did nothing; another try can win."""
+
+    REFUSED = auto()
+    """The server refused it for its own state, and did nothing."""
+
+    CUT_OFF = auto()
+    """The connection is gone; the statement may have taken effect."""
+
+    OTHER = auto()
+    """Nothing of these: a missing table, a broken transaction, a defect."""
+
+
+def meaning(vendor: str, error: Error) -> Meaning:
+    """Return what an error that Django raised says of the statement."""
+    return {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}[vendor](error)
+
+
+# PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
+
+POSTGRESQL_LOST = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available: lock_timeout
+}
+POSTGRESQL_CUT_OFF = {"57P01", "57P02", "57P05"}  # shutdown, crash, idle_session_timeout
+POSTGRESQL_REFUSED = {
+    "25006",  # read_only_sql_transaction
+    "57014",  # query_canceled: statement_timeout
+    "57P03",  # cannot_connect_now
+}
+POSTGRESQL_REFUSED_CLASSES = {"53", "58"}  # insufficient resources, system error
+
+
+def _postgresql(error: Error) -> Meaning:
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state is None:
+        # The library itself raised it: the connection broke, or was closed.
+        return Meaning.CUT_OFF if isinstance(error, OperationalError | InterfaceError) else Meaning.OTHER
+    if state in POSTGRESQL_LOST:
+        return Meaning.LOST
+    if state in POSTGRESQL_CUT_OFF or state[:2] == "08":
+        return Meaning.CUT_OFF
+    if state in POSTGRESQL_REFUSED or state[:2] in POSTGRESQL_REFUSED_CLASSES:
+        return Meaning.REFUSED
+    return Meaning.OTHER
+
+
+# SQLite: https://www.sqlite.org/rescode.html
+
+SQLITE_LOST = {5, 6}  # BUSY, LOCKED
+SQLITE_REFUSED = {
+    7,  # NOMEM
+    8,  # READONLY
+    9,  # INTERRUPT
+    10,  # IOERR
+    13,  # FULL
+    14,  # CANTOPEN
+    15,  # PROTOCOL
+}
+
+
+def _sqlite(error: Error) -> Meaning:
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+    if code in SQLITE_LOST:
+        return Meaning.LOST
+    return Meaning.REFUSED if code in SQLITE_REFUSED else Meaning.OTHER
+
+
+# MariaDB: https://mariadb.com/docs/server/reference/error-codes
+
+MYSQL_LOST = {
+    1020,  # CHECKREAD: the row has changed since the transaction's snapshot
+    1205,  # LOCK_WAIT_TIMEOUT
+    1213,  # LOCK_DEADLOCK
+}
+MYSQL_CUT_OFF = {
+    0,  # mysqlclient: the connection was closed
+    1053,  # SERVER_SHUTDOWN
+    1080,  # FORCING_CLOSE
+    1152, 1153, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161,  # network errors
+    1184,  # NEW_ABORTING_CONNECTION
+    1927,  # CONNECTION_KILLED
+    2006,  # SERVER_GONE_ERROR
+    2013,  # SERVER_LOST
+    2055,  # SERVER_LOST_EXTENDED
+}  # fmt: skip
+MYSQL_REFUSED = {
+    3,  # ERROR_ON_WRITE
+    1021,  # DISK_FULL
+    1030,  # GET_ERRNO of the storage engine
+    1037,  # OUTOFMEMORY
+    1040,  # CON_COUNT_ERROR
+    1041,  # OUT_OF_RESOURCES
+    1114,  # RECORD_FILE_FULL
+    1203,  # TOO_MANY_USER_CONNECTIONS
+    1290,  # OPTION_PREVENTS_STATEMENT: read_only
+    1317,  # QUERY_INTERRUPTED
+    1792,  # CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1836,  # READ_ONLY_MODE
+    1969,  # STATEMENT_TIMEOUT
+    3024,  # QUERY_TIMEOUT
+}
+
+
+def _mysql(error: Error) -> Meaning:
+    code = error.args[0] if error.args else 0
+    if code in MYSQL_LOST:
+        return Meaning.LOST
+    if code in MYSQL_CUT_OFF:
+        return Meaning.CUT_OFF
+    return Meaning.REFUSED if code in MYSQL_REFUSED else Meaning.OTHER

@@ -1,0 +1,310 @@
+"""The statements of the database driver, whole and in one place, a class for each kind of server.
+
+`{t} {k} {v} {e}` are the quoted names of the table and its columns. Parameters are named alike
+everywhere: `value` and `start` (a counter's first text) are text, `expires` and `now` microseconds
+or NULL, `seen` what a read returned, `low` and `high` the integers to which `by` can be added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from ..exceptions import ValueTooLargeError
+from ..models import Entry
+
+
+STATEMENT_BYTES = 8192
+"""More than a statement takes beside its value."""
+
+
+class Purged(NamedTuple):
+    """What one batch of a purge did, and how far it came; `reached` is None at the end."""
+
+    deleted: int
+    reached: tuple[int, str] | None
+
+
+class Statements:
+    """SQLite's statements; what the others say differently they override.
+
+    An upsert whose WHERE is false changes no row and says so by its row count. So a duplicate is no
+    failing statement, and leaves the caller's transaction usable.
+    """
+
+    # SQLite reads the value as a blob, so that a text that isn't UTF-8 is read, and told as corrupt.
+    get = "SELECT CAST({v} AS BLOB), {e} FROM {t} WHERE {k} = %(key)s"
+    get_latest = get
+    contains = "SELECT {e} FROM {t} WHERE {k} = %(key)s"
+    remove = "DELETE FROM {t} WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
+    remove_if = remove + " AND CAST({v} AS BLOB) = %(seen)s"
+    touch = (
+        "UPDATE {t} SET {e} = %(expires)s"
+        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
+    )
+    replace = (
+        "UPDATE {t} SET {v} = %(value)s, {e} = %(expires)s"
+        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s) AND CAST({v} AS BLOB) = %(seen)s"
+    )
+    replace_keep = (
+        "UPDATE {t} SET {v} = %(value)s"
+        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s) AND CAST({v} AS BLOB) = %(seen)s"
+    )
+
+    _insert = "INSERT INTO {t} ({k}, {v}, {e}) VALUES "
+    _overwrite = " ON CONFLICT ({k}) DO UPDATE SET {v} = EXCLUDED.{v}, {e} = EXCLUDED.{e}"
+    _overwrite_keep = (
+        " ON CONFLICT ({k}) DO UPDATE SET {v} = EXCLUDED.{v},"
+        " {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e} ELSE {t}.{e} END"
+    )
+    create = (
+        _insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite + " WHERE {t}.{e} <= %(now)s"
+    )
+    set = _insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite
+    set_keep = _insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite_keep
+    set_many = _insert + "%(rows)s" + _overwrite
+    set_many_keep = _insert + "%(rows)s" + _overwrite_keep
+
+    # A cast that comes back as the same text was of a canonical integer of 64 bits: SQLite's takes
+    # whatever number the text begins with, and saturates.
+    incr = (
+        "INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)"
+        " ON CONFLICT ({k}) DO UPDATE SET"
+        " {v} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{v}"
+        " ELSE CAST(CAST({t}.{v} AS INTEGER) + %(by)s AS TEXT) END,"
+        " {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e} ELSE {t}.{e} END"
+        " WHERE {t}.{e} <= %(now)s OR (CAST(CAST({t}.{v} AS INTEGER) AS TEXT) = {t}.{v}"
+        " AND CAST({t}.{v} AS INTEGER) BETWEEN %(low)s AND %(high)s)"
+        " RETURNING {v}"
+    )
+
+    _among = "{k} IN (SELECT value FROM json_each(%(keys)s)) AND ({e} IS NULL OR {e} > %(now)s)"
+    get_many = "SELECT {k}, CAST({v} AS BLOB) FROM {t} WHERE " + _among
+    remove_many = "DELETE FROM {t} WHERE " + _among
+
+    # Pages by key, each from where the last one ended: the primary key is their index.
+    _range = (
+        " FROM {t} WHERE {k} >= %(first)s AND {k} < %(end)s AND ({e} IS NULL OR {e} > %(now)s)"
+    )
+    _page = _range + " ORDER BY {k} LIMIT %(limit)s"
+    _next_page = _page.replace(">=", ">", 1)
+    keys = "SELECT {k}" + _page
+    keys_next = "SELECT {k}" + _next_page
+    items = "SELECT {k}, CAST({v} AS BLOB), {e}" + _page
+    items_next = "SELECT {k}, CAST({v} AS BLOB), {e}" + _next_page
+    count = "SELECT COUNT(*)" + _range
+
+    expired = "SELECT COUNT(*) FROM {t} WHERE {e} <= %(now)s"
+    purge = (
+        "DELETE FROM {t} WHERE {k} IN"
+        " (SELECT {k} FROM {t} WHERE {e} <= %(now)s ORDER BY {e} LIMIT %(limit)s)"
+    )
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        quote = connection.ops.quote_name
+        names = {"t": quote(Entry._meta.db_table)} | {
+            letter: quote(Entry._meta.get_field(name).column)
+            for letter, name in (("k", "key"), ("v", "value"), ("e", "expires_at"))
+        }
+        for name in dir(type(self)):
+            template = getattr(self, name)
+            if isinstance(template, str) and not name.startswith("_"):
+                setattr(self, name, template.format(**names))
+
+    packet: int | None = None
+    """The most bytes that the server takes in one statement, where it has such a limit."""
+
+    def check_packet(self, params: Mapping[str, Any]) -> None:
+        """Raise ValueTooLargeError for parameters that the server can't take in one statement."""
+
+    def rows(self, number: int) -> str:
+        """Return the VALUES of `set_many` for that many rows, with parameters k0, v0, e0, k1, ..."""
+        return ", ".join(f"(%(k{i})s, %(v{i})s, %(e{i})s)" for i in range(number))
+
+    def keys_parameter(self, keys: Sequence[str]) -> Any:
+        """Return keys as the one parameter of `get_many` and `remove_many`."""
+        return json.dumps(keys)
+
+    def created(self, cursor: CursorWrapper) -> bool:
+        """Return whether the `create` that ran has stored."""
+        return bool(cursor.rowcount)
+
+    def counted(self, cursor: CursorWrapper, by: int) -> int | None:
+        """Return the sum that the `incr` that ran has stored, or None if it refused."""
+        rows = cursor.fetchall()
+        return int(rows[0][0]) if rows else None
+
+    def purge_batch(
+        self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
+    ) -> Purged:
+        """Delete up to `limit` entries that expired by `now`, from where the last batch came to."""
+        cursor.execute(self.purge, {"now": now, "limit": limit})
+        return Purged(cursor.rowcount, reached if cursor.rowcount == limit else None)
+
+
+class PostgreSQL(Statements):
+    get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
+    get_latest = get + " FOR UPDATE"
+    remove_if = Statements.remove + " AND {v} = %(seen)s"
+    replace = Statements.replace.replace("CAST({v} AS BLOB)", "{v}")
+    replace_keep = Statements.replace_keep.replace("CAST({v} AS BLOB)", "{v}")
+    incr = (
+        "INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)"
+        " ON CONFLICT ({k}) DO UPDATE SET"
+        " {v} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{v}"
+        " ELSE ({t}.{v}::bigint + CAST(%(by)s AS bigint))::text END,"
+        " {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e} ELSE {t}.{e} END"
+        " WHERE {t}.{e} <= %(now)s OR CASE"
+        " WHEN {t}.{v} ~ '^(0|-?[1-9][0-9]{{0,18}})$'"
+        " THEN {t}.{v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END"
+        " RETURNING {v}"
+    )
+    _among = "{k} = ANY(%(keys)s) AND ({e} IS NULL OR {e} > %(now)s)"
+    get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
+    # Rows are locked in the order of their keys, as set_many locks them: else the two deadlock.
+    remove_many = (
+        "WITH doomed AS (SELECT {k} FROM {t} WHERE " + _among + " ORDER BY {k} FOR UPDATE)"
+        " DELETE FROM {t} USING doomed WHERE {t}.{k} = doomed.{k}"
+    )
+    items = "SELECT {k}, {v}, {e}" + Statements._page
+    items_next = "SELECT {k}, {v}, {e}" + Statements._next_page
+    # By row address, the fastest way; from the last expiry on, as the dead rows of earlier batches
+    # stay in the index for as long as some old snapshot may see them.
+    purge = (
+        "WITH doomed AS (DELETE FROM {t} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {t} WHERE {e} <= %(now)s AND {e} >= %(reached)s"
+        " ORDER BY {e} LIMIT %(limit)s FOR UPDATE SKIP LOCKED)) RETURNING {e})"
+        " SELECT COUNT(*), MAX({e}) FROM doomed"
+    )
+
+    def keys_parameter(self, keys: Sequence[str]) -> Any:
+        return list(keys)
+
+    def purge_batch(
+        self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
+    ) -> Purged:
+        cursor.execute(self.purge, {"now": now, "limit": limit, "reached": reached[0]})
+        [(deleted, last)] = cursor.fetchall()
+        return Purged(deleted, (last, "") if deleted == limit else None)
+
+
+class MySQL(Statements):
+    """MariaDB's statements, and MySQL's.
+
+    An upsert's row count can't tell an insert from a duplicate (Django asks for FOUND_ROWS), so
+    LAST_INSERT_ID(expression) tells: the client gets it as `lastrowid`, which is 0 for an insert.
+    Assignments go from left to right, so the value comes before the expiry that it looks at.
+    """
+
+    packet: int
+
+    get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
+    get_latest = get + " FOR UPDATE"
+    remove_if = PostgreSQL.remove_if
+    replace = PostgreSQL.replace
+    replace_keep = PostgreSQL.replace_keep
+
+    _overwrite = " ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = VALUES({e})"
+    _overwrite_keep = (
+        " ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = IF({e} <= %(now)s, VALUES({e}), {e})"
+    )
+    create = (
+        "INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s)"
+        " ON DUPLICATE KEY UPDATE {v} = IF({e} <= %(now)s, VALUES({v}), {v}),"
+        " {e} = IF(LAST_INSERT_ID(IF({e} <= %(now)s, 1, 2)) = 1, VALUES({e}), {e})"
+    )
+    set = Statements._insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite
+    set_keep = Statements._insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite_keep
+    set_many = Statements._insert + "%(rows)s" + _overwrite
+    set_many_keep = Statements._insert + "%(rows)s" + _overwrite_keep
+    # Refused, it says 1 and changes nothing. The outer cast keeps a negative sum from being stored
+    # as an unsigned number.
+    incr = (
+        "INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)"
+        " ON DUPLICATE KEY UPDATE {v} = CASE"
+        " WHEN {e} <= %(now)s THEN CAST(LAST_INSERT_ID(%(by)s) AS SIGNED)"
+        " WHEN {v} REGEXP %(canonical)s AND CAST({v} AS DECIMAL(20)) BETWEEN %(low)s AND %(high)s"
+        " THEN CAST(LAST_INSERT_ID(CAST({v} AS SIGNED) + %(by)s) AS SIGNED)"
+        " ELSE IF(LAST_INSERT_ID(1) = 1, {v}, {v}) END,"
+        " {e} = IF({e} <= %(now)s, VALUES({e}), {e})"
+    )
+    _among = "{k} IN %(keys)s AND ({e} IS NULL OR {e} > %(now)s)"
+    get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
+    remove_many = "DELETE FROM {t} WHERE " + _among
+    items = PostgreSQL.items
+    items_next = PostgreSQL.items_next
+    # Rows are chosen without locks, then locked in the order of their keys through the primary key:
+    # locks taken through the index of expires_at deadlock against writers.
+    purge_page = (
+        "SELECT {k}, {e} FROM {t} WHERE {e} <= %(now)s"
+        " AND ({e} > %(reached)s OR ({e} = %(reached)s AND {k} > %(reached_key)s))"
+        " ORDER BY {e}, {k} LIMIT %(limit)s"
+    )
+    purge_lock = (
+        "SELECT {k} FROM {t} FORCE INDEX (PRIMARY) WHERE {k} IN %(keys)s AND {e} <= %(now)s"
+        " ORDER BY {k} FOR UPDATE SKIP LOCKED"
+    )
+    purge = "DELETE FROM {t} WHERE {k} IN %(keys)s AND {e} <= %(now)s"
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection)
+        if not connection.features.has_select_for_update_skip_locked:
+            self.purge_lock = self.purge_lock.replace(" SKIP LOCKED", "")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            [self.packet] = cursor.fetchone()
+
+    def check_packet(self, params: Mapping[str, Any]) -> None:
+        # Past the limit the server drops the connection. The client escapes quotes and backslashes.
+        texts = [text for text in params.values() if isinstance(text, str)]
+        size = sum(map(len, texts))
+        if 8 * size < self.packet - STATEMENT_BYTES:
+            return
+        size = sum(
+            len(text.encode()) + sum(map(text.count, "\"'\\")) for text in texts
+        )
+        if size > self.packet - STATEMENT_BYTES:
+            raise ValueTooLargeError(
+                f"The value takes {size} bytes in a statement; the server takes {self.packet}: "
+                "raise its max_allowed_packet."
+            )
+
+    def keys_parameter(self, keys: Sequence[str]) -> Any:
+        return tuple(keys)
+
+    def created(self, cursor: CursorWrapper) -> bool:
+        return cursor.lastrowid != 2
+
+    def counted(self, cursor: CursorWrapper, by: int) -> int | None:
+        told = cursor.lastrowid
+        if cursor.rowcount == 2:  # an update that changed something
+            return told - 2**64 if told >= 2**63 else told
+        return None if told else by
+
+    def purge_batch(
+        self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
+    ) -> Purged:
+        cursor.execute(
+            self.purge_page,
+            {"now": now, "limit": limit, "reached": reached[0], "reached_key": reached[1]},
+        )
+        page = cursor.fetchall()
+        if not page:
+            return Purged(0, None)
+        came_to = (page[-1][1], page[-1][0]) if len(page) == limit else None
+        cursor.execute(self.purge_lock, {"now": now, "keys": tuple(key for key, _ in page)})
+        keys = tuple(key for (key,) in cursor.fetchall())
+        if not keys:
+            return Purged(0, came_to)
+        cursor.execute(self.purge, {"now": now, "keys": keys})
+        return Purged(cursor.rowcount, came_to)
+
+
+def statements(connection: BaseDatabaseWrapper) -> Statements:
+    """Return the statements for the server at the other end of a connection."""
+    kinds = {"sqlite": Statements, "postgresql": PostgreSQL, "mysql": MySQL}
+    return kinds[connection.vendor](connection)

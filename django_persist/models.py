@@ -1,0 +1,133 @@
+"""The table of the database driver, and the three types of its columns.
+
+The columns are chosen for fidelity and speed, not for JSON operators in SQL:
+
+- `key` is text compared byte for byte: COLLATE "C" on PostgreSQL, the binary no-pad collation on
+  MariaDB and MySQL (their `_bin` ones fold trailing spaces), SQLite's BINARY.
+- `value` is JSON text, not the vendor's JSON type. PostgreSQL's jsonb turns 1e22 into an integer and
+  refuses \\u0000, MariaDB's refuses 32 levels, MySQL's rewrites floats; text keeps every byte, lets
+  compare-and-swap be a plain `=`, and is faster for large values.
+- `expires_at` is a bigint: microseconds since 1970 in UTC. No TIME_ZONE, USE_TZ, session time zone
+  or clock change in autumn can touch it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
+
+from . import codec
+from .exceptions import EncodeError
+from .expiry import from_micros, to_micros
+from .keys import MAX_LENGTH
+
+COLUMN_LENGTH = MAX_LENGTH + 64
+"""A key with the longest PREFIX before it."""
+
+
+def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
+    """Return the collation under which two texts are equal only if they are the same text."""
+    if connection.vendor == "postgresql":
+        return "C"
+    if connection.vendor == "mysql":
+        mariadb = connection.mysql_is_mariadb  # type: ignore[attr-defined]
+        return "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
+    return None
+
+
+class KeyField(models.CharField):
+    """Text that is compared exactly, on every database."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        # varchar under its full name. For "varchar" Django adds an index for LIKE on PostgreSQL,
+        # which COLLATE "C" makes needless, and warns of 255 characters on MySQL, whose indexes
+        # have long taken 768.
+        return f"character varying({self.max_length})"
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        return {**super().db_parameters(connection), "collation": exact_collation(connection)}
+
+
+class ValueField(models.TextField):
+    """A Python value, kept as its JSON text byte for byte."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        return {**super().db_parameters(connection), "collation": exact_collation(connection)}
+
+    def from_db_value(self, text: str | None, *args: Any) -> Any:
+        return None if text is None else codec.decode(text, key="value")
+
+    def get_prep_value(self, value: Any) -> Any:
+        return codec.encode(value).decode()
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def value_to_string(self, obj: models.Model) -> Any:
+        return self.value_from_object(obj)
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        try:
+            codec.encode(value)
+        except EncodeError as error:
+            raise ValidationError(str(error), code="invalid") from error
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"form_class": forms.JSONField, **kwargs})
+
+
+class MomentField(models.Field):
+    """An aware moment in UTC to the microsecond, whatever TIME_ZONE and USE_TZ say."""
+
+    description = _("Moment in UTC")
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "bigint"
+
+    def from_db_value(self, micros: int | None, *args: Any) -> datetime | None:
+        return None if micros is None else from_micros(micros)
+
+    def get_prep_value(self, value: Any) -> int | None:
+        value = self.to_python(super().get_prep_value(value))
+        return None if value is None else to_micros(value)
+
+    def to_python(self, value: Any) -> datetime | None:
+        if isinstance(value, str):
+            value = parse_datetime(value)
+            if value is None:
+                raise ValidationError(_("Enter a valid date and time."), code="invalid")
+        if isinstance(value, datetime) and timezone.is_naive(value):
+            # What a form gives where USE_TZ is off: a time in TIME_ZONE.
+            value = timezone.make_aware(value, timezone.get_default_timezone())
+        return value  # type: ignore[no-any-return]
+
+    def value_to_string(self, obj: models.Model) -> str:
+        value = self.value_from_object(obj)
+        return "" if value is None else value.isoformat()
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"form_class": forms.DateTimeField, **kwargs})
+
+
+class Entry(models.Model):
+    """One entry of the database driver: see the module for why its columns are what they are."""
+
+    key = KeyField(_("key"), primary_key=True, max_length=COLUMN_LENGTH)
+    value = ValueField(_("value"), blank=True)
+    expires_at = MomentField(_("expires at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("entry")
+        verbose_name_plural = _("entries")
+        indexes = [models.Index(fields=["expires_at"], name="django_persist_expires_at")]
+
+    def __str__(self) -> str:
+        return self.key
