@@ -1,0 +1,203 @@
+"""MemoryCache: a Django cache that never evicts, in the memory of one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from threading import Lock
+from typing import Any, NamedTuple
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from . import codec
+from .expiry import now
+
+SWEEP = 16
+"""How many expired entries a call gives back at most: a bound on its cost, yet more than the one
+entry that it can add."""
+
+SECOND = 1_000_000
+
+
+class Slot(NamedTuple):
+    """A stored value: JSON text, and the microsecond at which it ends."""
+
+    value: bytes
+    expires_at: int | None
+
+
+class Memory:
+    """Entries behind a lock, each with its end. Whoever holds `lock` may call the methods.
+
+    Keys that end within the same second lie in one set, and the seconds in a heap. So an entry that
+    is renewed, or removed, leaves nothing behind, and giving back one that has expired costs the same
+    however many there are.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.slots: dict[str, Slot] = {}
+        self._ending: dict[int, set[str]] = {}
+        self._seconds: list[int] = []
+
+    def live(self, key: str, moment: int) -> Slot | None:
+        """Return the entry, unless it has ended by `moment`."""
+        slot = self.slots.get(key)
+        if slot is None or (slot.expires_at is not None and slot.expires_at <= moment):
+            return None
+        return slot
+
+    def put(self, key: str, slot: Slot) -> None:
+        """Store an entry over whatever was there."""
+        self.drop(key)
+        self.slots[key] = slot
+        if slot.expires_at is not None:
+            second = slot.expires_at // SECOND
+            if second not in self._ending:
+                self._ending[second] = set()
+                heappush(self._seconds, second)
+            self._ending[second].add(key)
+
+    def drop(self, key: str) -> None:
+        """Remove an entry, if there is one."""
+        slot = self.slots.pop(key, None)
+        if slot is not None and slot.expires_at is not None:
+            self._ending[slot.expires_at // SECOND].discard(key)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self.slots.clear()
+        self._ending.clear()
+        self._seconds.clear()
+
+    def expired(self, moment: int) -> Iterator[str]:
+        """Yield the keys of the entries that have ended by `moment`."""
+        this_second = moment // SECOND
+        for second, keys in self._ending.items():
+            if second <= this_second:
+                yield from (key for key in keys if self.live(key, moment) is None)
+
+    def sweep(self, moment: int) -> None:
+        """Give back some entries, SWEEP at most, that ended before the second of `moment`."""
+        this_second = moment // SECOND
+        left = SWEEP
+        while self._seconds and self._seconds[0] < this_second:
+            keys = self._ending[self._seconds[0]]
+            while keys and left:
+                del self.slots[keys.pop()]
+                left -= 1
+            if keys:
+                return
+            del self._ending[heappop(self._seconds)]
+
+
+_memories: dict[str, Memory] = {}
+_memories_lock = Lock()
+
+
+def memory(name: str) -> Memory:
+    """Return the memory of that name, one for the whole process."""
+    with _memories_lock:
+        return _memories.setdefault(name, Memory())
+
+
+def _renew_locks() -> None:
+    # A thread that holds a lock isn't there in a forked child to give it back.
+    global _memories_lock
+    _memories_lock = Lock()
+    for each in _memories.values():
+        each.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class MemoryCache(BaseCache):
+    """A cache that never evicts, shared by the threads of a process and lost with it.
+
+    Its LOCATION names the memory. Expired entries are given back by the calls that follow, a few by
+    each. Values are kept as JSON, so that nobody changes one by changing an object: what can't be
+    stored faithfully raises EncodeError.
+    """
+
+    def __init__(self, name: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self.memory = memory(name)
+
+    def add(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
+        name = self.make_and_validate_key(key, version=version)
+        slot = self._slot(value, timeout)
+        with self.memory.lock:
+            if self.memory.live(name, now()) is not None:
+                return False
+            self._put(name, slot)
+            return True
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        name = self.make_and_validate_key(key, version=version)
+        with self.memory.lock:
+            self.memory.sweep(now())
+            slot = self.memory.live(name, now())
+        return default if slot is None else codec.decode(slot.value, key=name)
+
+    def set(
+        self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
+        name = self.make_and_validate_key(key, version=version)
+        slot = self._slot(value, timeout)
+        with self.memory.lock:
+            self._put(name, slot)
+
+    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        name = self.make_and_validate_key(key, version=version)
+        with self.memory.lock:
+            slot = self.memory.live(name, now())
+            if slot is None:
+                return False
+            self._put(name, slot._replace(expires_at=self._ends(timeout)))
+            return True
+
+    def delete(self, key: Any, version: int | None = None) -> bool:
+        name = self.make_and_validate_key(key, version=version)
+        with self.memory.lock:
+            live = self.memory.live(name, now()) is not None
+            self.memory.drop(name)
+            return live
+
+    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        name = self.make_and_validate_key(key, version=version)
+        with self.memory.lock:
+            slot = self.memory.live(name, now())
+            if slot is None:
+                raise ValueError(f"Key '{key}' not found")
+            total = int(codec.decode(slot.value, int, key=name)) + delta
+            self._put(name, slot._replace(value=codec.encode(total)))
+            return total
+
+    def has_key(self, key: Any, version: int | None = None) -> bool:
+        name = self.make_and_validate_key(key, version=version)
+        with self.memory.lock:
+            return self.memory.live(name, now()) is not None
+
+    def clear(self) -> None:
+        with self.memory.lock:
+            self.memory.clear()
+
+    def _put(self, name: str, slot: Slot) -> None:
+        moment = now()
+        self.memory.sweep(moment)
+        if slot.expires_at is not None and slot.expires_at <= moment:
+            self.memory.drop(name)
+        else:
+            self.memory.put(name, slot)
+
+    def _slot(self, value: Any, timeout: Any) -> Slot:
+        return Slot(codec.encode(value), self._ends(timeout))
+
+    def _ends(self, timeout: Any) -> int | None:
+        seconds = self.get_backend_timeout(timeout)
+        return None if seconds is None else int(seconds * SECOND)
