@@ -1,0 +1,39 @@
+"""`request.persist`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http.response import HttpResponseBase
+
+from .handler import DEFAULT_ALIAS, stores
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from . import http
+
+GetResponse = Callable[["HttpRequest"], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class PersistMiddleware:
+    """Set `request.persist` to the store "default".
+
+    It does no I/O and makes no object for a request. Under an async handler it hands on the
+    coroutine, unadapted; in an async view the store's calls are still synchronous: use
+    `sync_to_async`.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        cast("http.HttpRequest", request).persist = stores[DEFAULT_ALIAS]
+        return self.get_response(request)
