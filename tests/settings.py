@@ -1,0 +1,49 @@
+"""Settings of the test run: a database alias and a cache alias for each server that is there."""
+
+from __future__ import annotations
+
+import os
+
+from tests import servers
+
+SECRET_KEY = "of the tests"
+USE_TZ = True
+ALLOWED_HOSTS = ["*"]
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django_persist",
+    "testproject.site",
+]
+MIDDLEWARE = [
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django_persist.middleware.PersistMiddleware",
+]
+
+_folder = servers.folder()
+DATABASES: dict[str, dict[str, object]] = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _folder / "run.sqlite3",
+        # A file, so that other processes and threads can open it too.
+        "TEST": {"NAME": _folder / "test.sqlite3"},
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"},
+    },
+    "postgresql": servers.database(servers.postgresql()),
+}
+if url := servers.mariadb():
+    DATABASES["mariadb"] = servers.database(url)
+
+# A worker of a parallel run has keys of its own on the servers that all share.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+CACHES: dict[str, dict[str, object]] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "valkey": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": servers.valkey(),
+        "KEY_PREFIX": f"persist-tests-{_worker}",
+    },
+}
+if url := servers.redis():
+    CACHES["redis"] = {**CACHES["valkey"], "LOCATION": url}
