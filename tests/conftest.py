@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
 from tests import servers
@@ -56,6 +57,21 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
         items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: Any,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """Make the test databases of all aliases: pytest-django would make those of marked tests."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+        teardown_databases(made, verbosity=0)
+
+
 @pytest.fixture(params=BACKENDS)
 def server(request: pytest.FixtureRequest) -> str:
     """The name of each server in turn."""
@@ -68,10 +84,22 @@ def database(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """Make the test databases of all aliases: pytest-django's own makes those of marked tests."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, serialized_aliases=())
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
 @pytest.fixture
 def open_store(
     settings: Any, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[Callable[..., Store]]:
+) -> Iterator[OpenStore]:
     """Return a function that makes the server's store the default one, with more settings if given.
 
     Calls run outside a transaction, as a project's do. What they leave is deleted at the end.
@@ -92,19 +120,25 @@ def open_store(
 
 
 @pytest.fixture
-def store(server: str, open_store: Callable[..., Store]) -> Store:
+def store(server: str, open_store: OpenStore) -> Store:
     """The default store, on each server in turn."""
     return open_store(server)
 
 
+@pytest.fixture(params=[name for name in BACKENDS if name != "memory"])
+def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
+    """The default store, on each server in turn that other processes can reach."""
+    return open_store(request.param)
+
+
 @pytest.fixture
-def database_store(database: str, open_store: Callable[..., Store]) -> Store:
+def database_store(database: str, open_store: OpenStore) -> Store:
     """The default store, on each database in turn."""
     return open_store(database)
 
 
 @pytest.fixture
-def elapse() -> Iterator[Callable[[Store, float], None]]:
+def elapse() -> Iterator[Elapse]:
     """Return a function that lets seconds pass for a store: by moving the clock where it is ours.
 
     A Redis server goes by its own clock, which only waiting moves.
@@ -118,11 +152,3 @@ def elapse() -> Iterator[Callable[[Store, float], None]]:
                 clock.shift(seconds)
 
         yield elapse_
-
-
-@pytest.fixture(scope="session", autouse=True)
-def close_connections(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Close what the tests opened before their databases are dropped."""
-    yield
-    with django_db_blocker.unblock():
-        connections.close_all()

