@@ -1,0 +1,140 @@
+"""manage.py purge_persist."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from django_persist import Store, stores
+from tests.conftest import BACKENDS
+from tests.processes import race
+from tests.servers import free_port
+
+Elapse = Callable[[Store, float], None]
+
+
+def run(*args: str) -> str:
+    out = io.StringIO()
+    call_command("purge_persist", *args, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "memory"])
+def store(
+    request: pytest.FixtureRequest, open_store: Callable[..., Store], elapse: Elapse
+) -> Store:
+    """A store with five entries that have expired and two that live."""
+    store: Store = open_store(request.param)
+    store.set_many({f"old:{i}": i for i in range(5)}, expires=10)
+    store.set_many({"new": 1}, expires=60)
+    store.set_many({"for ever": 1})
+    elapse(store, 20)
+    return store
+
+
+def test_it_deletes_what_has_expired_and_says_so_in_a_line(store: Store) -> None:
+    assert run().startswith("5 expired entries deleted from default in ")
+    assert store.driver.expired() == 0
+    assert sorted(store.keys()) == ["for ever", "new"]
+    assert run().startswith("0 expired entries deleted")
+
+
+def test_batches_of_any_size_delete_all(store: Store) -> None:
+    assert run("--batch-size=2").startswith("5 expired entries")
+    assert store.driver.expired() == 0
+
+
+def test_a_dry_run_deletes_nothing(store: Store) -> None:
+    assert run("--dry-run").startswith("5 expired entries would be deleted from default")
+    assert store.driver.expired() == 5
+
+
+def test_out_of_time_it_stops_and_says_so(store: Store) -> None:
+    out = run("--batch-size=1", "--max-seconds=0.000001")
+    assert out.startswith("1 expired entry deleted")
+    assert "stopped at --max-seconds" in out
+    assert store.driver.expired() == 4
+
+
+def test_stores_that_share_a_place_are_counted_once(store: Store, settings: Any) -> None:
+    [config] = settings.PERSIST.values()
+    settings.PERSIST = {
+        "default": {**config, "PREFIX": "a:"},
+        "other": {**config, "PREFIX": "b:"},
+    }
+    assert run("--dry-run").startswith("5 expired entries would be deleted from default in")
+    assert run("--store=other").startswith("5 expired entries deleted from other in")
+
+
+def test_progress_is_for_terminals(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("purge_persist", "--batch-size=2")
+    assert capsys.readouterr().err == ""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    store.set("old", 1, expires=0.000001)
+    shown = Terminal()
+    call_command("purge_persist", stdout=io.StringIO(), stderr=shown)
+    assert "\rdefault: 1 expired entry deleted" in shown.getvalue()
+
+
+@pytest.mark.parametrize("server", ["valkey"])
+def test_redis_purges_by_itself(server: str, open_store: Callable[..., Store]) -> None:
+    open_store(server).set("key", 1, expires=0.01)
+    assert run().startswith("0 expired entries deleted from default")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--store=nowhere"], "PERSIST has no store 'nowhere'"),
+        (["--batch-size=0"], "at least 1"),
+        (["--max-seconds=-1"], "more than 0"),
+        (["--max-seconds=nan"], "more than 0"),
+    ],
+)
+def test_what_is_wrong_is_said(args: list[str], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(*args)
+
+
+def test_an_unreachable_store_ends_it_with_an_error(
+    settings: Any, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {**connections["postgresql"].settings_dict, "PORT": free_port()}
+    monkeypatch.setitem(connections.settings, "away", away)
+    settings.PERSIST = {"default": {**BACKENDS["sqlite"], "OPTIONS": {"using": "away"}}}
+    with (
+        django_db_blocker.unblock(),
+        pytest.raises(CommandError, match="The database 'away' could not be reached"),
+    ):
+        run()
+    del connections["away"]
+
+
+def write_or_purge(i: int) -> str:
+    if i < 2:
+        return run("--batch-size=20")
+    for n in range(i, 300, 4):
+        stores["default"].set(f"key:{n}", "new", expires=60)
+    return ""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mariadb"])
+def test_two_at_once_beside_writers(
+    database: str, open_store: Callable[..., Store], elapse: Elapse
+) -> None:
+    store = open_store(database)
+    store.set_many({f"key:{n}": "old" for n in range(300)}, expires=0.02)
+    elapse(store, 0.03)
+    race(write_or_purge)
+    assert store.get_many([f"key:{n}" for n in range(300)]) == {
+        f"key:{n}": "new" for n in range(2, 300)
+    }
