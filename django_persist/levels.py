@@ -1,0 +1,123 @@
+"""Whether a value certainly reads back as what was written: the quick test of every write.
+
+A no only says that it isn't certain: `fidelity.explain` then decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache, partial
+from itertools import chain
+from math import isfinite
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from .fidelity import MAX_DEPTH, field_names, has_whole_offset
+from .jsontext import (
+    CACHED_TYPES,
+    TypeInfo,
+    from_text,
+    is_lazy_text,
+    is_model,
+    to_text,
+    type_info,
+)
+
+Check: TypeAlias = Callable[[Any, bytes | None, int], bool]
+"""Takes a value, its text where that is made, and how many levels it may have."""
+
+_STR: Final = frozenset({str})
+_SCALARS: Final = frozenset({str, int, bool, float, type(None)})
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+
+
+def is_faithful(value: Any, text: bytes) -> bool:
+    """Return whether the value, of which `text` was made, certainly reads back as what it is."""
+    cls: Any = type(value)
+    if cls is dict and _is_shallow(text, MAX_DEPTH) and from_text(text) == value:
+        # Most values are small and plain, and this is the quickest to tell it of them.
+        return True
+    if cls in _CONTAINERS or cls in _SCALARS:
+        return _reads_back([value], MAX_DEPTH)
+    check = _check(cls)
+    return check is not None and check(value, text, MAX_DEPTH)
+
+
+def _is_shallow(text: bytes, levels: int) -> bool:
+    # A text has no more levels than brackets.
+    return text.count(b"{") + text.count(b"[") <= levels
+
+
+def _reads_back(level: Collection[Any], levels: int) -> bool:
+    """Judge all values of one level together, at C speed, and go on with what lies in them."""
+    types = set(map(type, level))
+    while types:
+        if float in types and not all(isfinite(value) for value in level if type(value) is float):
+            return False
+        below: list[Any] = []
+        cls: Any
+        for cls in types - _SCALARS:
+            values: list[Any] = [value for value in level if type(value) is cls]
+            if cls not in _CONTAINERS:
+                check = _check(cls)
+                if check is None or not all(check(value, None, levels) for value in values):
+                    return False
+            elif levels == 0:
+                return False
+            elif cls is not dict:
+                below += chain.from_iterable(values)
+            elif _has_safe_keys(values):
+                below += chain.from_iterable(map(dict.values, values))
+            else:
+                return False
+        level, types, levels = below, set(map(type, below)), levels - 1
+    return True
+
+
+def _has_safe_keys(dicts: list[dict[Any, Any]]) -> bool:
+    # Keys of one of these types never fall together. The union is fast, as it has their hashes;
+    # keys that are equal without being the same, 1 and 1.0 say, stand in different dicts.
+    types = set(map(type, set().union(*dicts)))
+    return types <= _STR or types == {int} or types == {UUID}
+
+
+def _always(value: Any, text: bytes | None, levels: int) -> bool:
+    return True
+
+
+_LEAVES: Final[dict[type, Check]] = {
+    **dict.fromkeys((date, timedelta, UUID, bytes, bytearray), _always),
+    **dict.fromkeys((datetime, time), lambda value, text, levels: has_whole_offset(value)),
+    Decimal: lambda value, text, levels: value.is_finite(),
+}
+
+
+@lru_cache(CACHED_TYPES)
+def _check(cls: type) -> Check | None:
+    """Return the check for values of just this type; None where only `explain` can tell."""
+    if cls in _LEAVES:
+        return _LEAVES[cls]
+    if issubclass(cls, Enum) or is_model(cls) or field_names(cls) is not None:
+        try:
+            info = type_info(cls)
+        except TypeError:
+            return None
+        return partial(_is_equal, info) if info.is_comparable else None
+    return _always if issubclass(cls, str | int) or is_lazy_text(cls) else None
+
+
+def _is_equal(info: TypeInfo, value: Any, text: bytes | None, levels: int) -> bool:
+    """Return whether what is read as the value's own type is equal to it."""
+    text = text or to_text(value)
+    # Of a type that may hold anything, or itself, the text tells how deep.
+    bounded = info.levels <= levels or _is_shallow(text, levels)
+    if not bounded and not _reads_back([from_text(text)], levels):
+        return False
+    try:
+        return bool(info.decode(text) == value)
+    # Whatever the class itself raises when it is made.
+    except Exception:
+        return False

@@ -1,0 +1,233 @@
+"""What can't be stored faithfully is refused, with its path and without its value."""
+
+# mypy: disable-error-code="arg-type, list-item, dict-item"
+# Wrong types are what is tried here.
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import math
+from collections import deque
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import pytest
+from django.utils.functional import SimpleLazyObject, lazy, lazystr
+
+from django_persist import codec
+from django_persist.exceptions import EncodeError
+from tests.codec_types import (
+    Access,
+    Account,
+    Address,
+    Admin,
+    Apart,
+    Blind,
+    Box,
+    Cart,
+    Cat,
+    Checked,
+    Color,
+    Dog,
+    Doubling,
+    Everything,
+    Excluding,
+    GiftItem,
+    Hidden,
+    Item,
+    Line,
+    Measure,
+    Pair,
+    Pets,
+    Point,
+    Positive,
+    Team,
+    Tree,
+    Uncompared,
+    User,
+)
+from tests.test_codec import everything
+
+ODD = dt.timezone(dt.timedelta(hours=1, seconds=30))
+NAN = math.nan
+
+
+class Own:
+    pass
+
+
+def changed(**fields: Any) -> Everything:
+    return dataclasses.replace(everything(), **fields)
+
+
+def hidden_pin() -> Hidden:
+    return Hidden("n", 1234)
+
+
+def unlucky() -> Checked:
+    value = Checked()
+    value.number = 13
+    return value
+
+
+def deleted_field() -> Item:
+    item = Item("a")
+    del item.sku
+    return item
+
+
+REFUSED: list[tuple[Any, str]] = [
+    # What JSON can't say.
+    (NAN, "$"),
+    ([1, [math.inf]], "$[1][0]"),
+    ({"a": {"b": -math.inf}, "c": "null"}, "$.a.b"),
+    ({"a": [Decimal("NaN")]}, "$.a[0]"),
+    (Decimal("sNaN"), "$"),
+    ([Decimal("Infinity")], "$[0]"),
+    ({NAN: 1}, "a key of $"),
+    ({Decimal("NaN"): 1}, "a key of $"),
+    ("\ud800", "$"),
+    ({"a": ["\ud800"]}, "$.a[0]"),
+    ({"\udfff": 1}, "a key of $"),
+    (10**5000, "$"),
+    ({"cart": {"items": [1, 2, 3, {4: Own()}]}}, "$.cart.items[3][...]"),
+    # Other types.
+    (Own(), "$"),
+    (Own, "$"),
+    (deque([1]), "$"),
+    (range(3), "$"),
+    (iter(()), "$"),
+    (1j, "$"),
+    ({}.keys(), "$"),
+    (MappingProxyType({}), "$"),
+    (msgspec.UNSET, "$"),
+    (msgspec.Raw(b"1"), "$"),
+    (Box(msgspec.Raw(b'1,"b":2')), "$.content"),
+    (SimpleLazyObject(lambda: "text"), "$"),
+    (lazy(lambda: 5, int)(), "$"),
+    (Line(deque([1])), "$.queue"),
+    # Keys.
+    ({None: 1}, "a key of $"),
+    ({True: 1}, "a key of $"),
+    ({(1,): 1}, "a key of $"),
+    ({Pair(1): 1}, "a key of $"),
+    ([{Own(): 1}], "a key of $[0]"),
+    ({lazy(lambda: 5, int)(): 1}, "a key of $"),
+    ({1: "a", "1": "b"}, "a key of $"),
+    ({1.5: "a", "1.5": "b"}, "a key of $"),
+    ({"a": [{Apart("s"): 1, "s": 2}]}, "a key of $.a[0]"),
+    ({Color.RED: 1, "red": 2}, "a key of $"),
+    ({b"a": 1, "YQ==": 2}, "a key of $"),
+    # Equal keys of which only one can be a key.
+    ([{1: 0}, {True: 0}], "a key of $[1]"),
+    ([{"a": 1}, {2: 0, "2": 0}], "a key of $[1]"),
+    (Cart(1, extra={1: 1, "1": 2}), "a key of $.extra"),
+    ({dt.datetime(2026, 1, 1, tzinfo=ODD): 1}, "a key of $"),
+    # Offsets that msgspec rounds.
+    (dt.datetime(2026, 1, 1, tzinfo=ODD), "$"),
+    ([dt.time(1, tzinfo=ODD)], "$[0]"),
+    (changed(at=dt.datetime(2026, 1, 1, tzinfo=ODD)), "$.at"),
+    # Fields that hold something else than they declare.
+    (Item("a", "1"), "$.count"),
+    (Item("a", True), "$.count"),
+    (Item("a", 1.0), "$.count"),
+    (Item("a", price=NAN), "$.price"),
+    (Item("a", price=2**53 + 1), "$.price"),
+    (deleted_field(), "$"),
+    ([Item("a"), Item(None)], "$[1].sku"),
+    ({"x": Cart(1, [Item("a"), Item("b", None)])}, "$.x.items[1].count"),
+    (Cart(1, [GiftItem("a")]), "$.items[0]"),
+    (Cart(1, (Item("a"),)), "$.items"),
+    (Cart(1, extra=[NAN]), "$.extra[0]"),
+    (Cart(1, extra=Item("a", "1")), "$.extra.count"),
+    (Tree("a", [Tree("b", [Tree(1)])]), "$.children[0].children[0].name"),
+    (changed(color="red"), "$.color"),
+    (changed(amount="1.5"), "$.amount"),
+    (changed(sized=[1, "x"]), "$.sized"),
+    (changed(sized=(1, "x", 2)), "$.sized"),
+    (changed(tags=["a"]), "$.tags"),
+    (changed(frozen=frozenset({"1"})), "$.frozen[0]"),
+    (changed(movie={"title": "M", "stars": 5}), "$.movie"),
+    (changed(by_id={"1": Item("a")}), "a key of $.by_id"),
+    (changed(by_id={1: GiftItem("a")}), "$.by_id[1]"),
+    (changed(many=(GiftItem("a"),)), "$.many[0]"),
+    (changed(maybe=GiftItem("a")), "$.maybe"),
+    (changed(either=1.5), "$.either"),
+    (changed(data="YQ=="), "$.data"),
+    (changed(at=None), "$.at"),
+    (Pets([Cat(), Dog(1)]), "$.pets[1].name"),
+    (Pets([Cat(), Item("a")]), "$.pets[1]"),
+    (Pets([1.5]), "$.pets[0]"),
+    # Classes that don't read back as what they are.
+    (Doubling(1), "$.number"),
+    (Checked(-1), "$.number"),
+    (unlucky(), "$"),
+    (Checked(1, "x"), "$.size"),
+    (hidden_pin(), "$._pin"),
+    (Address("s", "2"), "$.number"),
+    (Point("1"), "$.x"),
+    (Pair("1"), "$[0]"),
+    (Blind(number=NAN), "$.number"),
+    (Blind(when="2026-01-01T00:00:00"), "$.when"),
+    (Blind(parts=[GiftItem("a")]), "$.parts[0]"),
+    (Uncompared(1, Decimal("NaN")), "$.amount"),
+    (Uncompared(1, "1.5"), "$.amount"),
+    # Models.
+    (Account(password="secret"), "$"),
+    ([Excluding(name="secret")], "$[0]"),
+    (Measure(value=NAN), "$"),
+    (Measure(anything=(1,)), "$"),
+    (Measure(anything=Own()), "$"),
+    (Measure(anything="\ud800"), "$"),
+    (User.model_construct(name=5), "$"),
+    (Team(Admin(name="a")), "$.lead"),
+    (Team(User(name="a"), [Admin(name="b")]), "$.members[0]"),
+    (Team({"name": "a"}), "$.lead"),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), REFUSED, ids=range(len(REFUSED)))
+def test_refused_with_its_path(value: Any, path: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        codec.encode(value)
+    assert f"at {path}, " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"secret": Own()}["secret"],
+        ["secret\ud800"],
+        {"secret with a blank": Own()},
+        Account(password="secret"),
+        User.model_construct(name=["secret"]),
+        changed(color="secret"),
+        changed(at="secret"),
+        changed(movie={"title": "M", "secret": 1}),
+        changed(either=Decimal("8.5")),
+        unlucky(),
+        Positive.__new__(Positive),
+    ],
+)
+def test_a_refusal_holds_no_value_and_chains_none(value: Any) -> None:
+    with pytest.raises(EncodeError) as caught:
+        codec.encode(value)
+    error = caught.value
+    assert "secret" not in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_shows_the_value() -> None:
+    # pydantic's would: "Expected `str` ... input_value=['secret']".
+    with pytest.raises(EncodeError):
+        codec.encode(User.model_construct(name=["secret"]))
+
+
+@pytest.mark.parametrize("value", [lazystr("x"), Access(3)])
+def test_nothing_is_refused_for_being_alone(value: Any) -> None:
+    assert codec.encode(value) == codec.encode([value])[1:-1]
