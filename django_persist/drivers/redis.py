@@ -1,0 +1,254 @@
+"""Entries in Redis or Valkey, where a django-redis alias of CACHES says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.checks import CheckMessage, Warning
+
+try:
+    from .redis_connect import connect, flushing
+except ImportError as error:
+    raise ImportError(
+        f"RedisDriver needs django-redis: {error}. Install django-persist[redis]."
+    ) from error
+from redis.exceptions import ResponseError
+
+from ..exceptions import DecodeError
+from ..expiry import EPOCH, Expiry, past
+from . import redis_scripts as scripts
+from .base import Place, Stored, Text, Write
+from .cache import CacheDriver, resolve
+from .redis_scripts import Argument, Command
+from .redis_servers import PAGE
+
+READ_PAGE = 100
+"""How many values a listing holds at a time."""
+
+_MILLISECOND = timedelta(milliseconds=1)
+_INT64 = range(-(2**63), 2**63)
+_SPECIAL = re.compile(rb"[*?\[\]\\^-]")
+
+
+class RedisDriver(CacheDriver):
+    """Keep entries in Redis 7 or later, or Valkey: a single one, behind Sentinel, or a Cluster.
+
+    `cache` is an alias of CACHES with django-redis's backend: it says where, and how to connect.
+    Reads go to the primary. On a Cluster `set_many` is all or nothing within each slot only.
+    """
+
+    def __init__(self, cache: str) -> None:
+        super().__init__(resolve(cache))
+        self.alias = cache
+        self.servers = connect(self.cache, cache)
+        # Differs by alias: one driver serves a single Redis and a Cluster.
+        self.supports_atomic_set_many = self.servers.atomic
+
+    def create(self, key: str, value: bytes, expires: Expiry) -> bool:
+        name = self._name(key)
+        if isinstance(expires, datetime):
+            return self._judged(name, scripts.CREATE, expires, value)
+        command = (b"SET", name, value, b"NX", *_lifetime(expires))
+        return self.servers.call(name, command, True) is not None
+
+    def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
+        if isinstance(expires, datetime) or (keep and expires is not None):
+            self.set_many([Write(key, value, expires)], keep=keep)
+            return
+        name = self._name(key)
+        kept = (b"KEEPTTL",) if keep else ()
+        self.servers.call(name, (b"SET", name, value, *kept, *_lifetime(expires)), True)
+
+    def get(self, key: str, *, latest: bool = False) -> Text | None:
+        name = self._name(key)
+        try:
+            text: bytes | None = self.servers.call(name, (b"GET", name), False)
+        except ResponseError as error:
+            if _wrong_type(error):
+                raise _not_text(key) from error
+            raise
+        return text
+
+    def get_item(self, key: str) -> Stored | None:
+        name = self._name(key)
+        value, ends = self.servers.call(name, scripts.run(scripts.READ, [name]), False)
+        if value is None and ends != -2:
+            raise _not_text(key)
+        return None if value is None else Stored(value, _moment(ends))
+
+    def contains(self, key: str) -> bool:
+        name = self._name(key)
+        return bool(self.servers.call(name, (b"EXISTS", name), False))
+
+    def remove(self, key: str) -> bool:
+        name = self._name(key)
+        return bool(self.servers.call(name, (b"UNLINK", name), True))
+
+    def touch(self, key: str, expires: Expiry) -> bool:
+        name = self._name(key)
+        if not isinstance(expires, timedelta):
+            return self._judged(name, scripts.TOUCH, expires)
+        return bool(self.servers.call(name, (b"PEXPIRE", name, _milliseconds(expires)), True))
+
+    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+        if by not in _INT64:
+            return None
+        name = self._name(key)
+        command: Command = (b"INCRBY", name, by)
+        if expires is not None:
+            command = scripts.run(scripts.INCR, [name], *_expiry(expires), by)
+        try:
+            total = self.servers.call(name, command, True)
+        except ResponseError as error:
+            if _wrong_type(error) or "not an integer" in str(error) or "overflow" in str(error):
+                return None
+            raise
+        if total == -1 and command[0] != b"INCRBY":  # A sum would be text.
+            assert isinstance(expires, datetime)
+            raise past(expires)
+        return int(total)
+
+    def replace(
+        self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
+    ) -> bool:
+        name = self._name(key)
+        return self._judged(name, scripts.REPLACE, expires, value, int(keep), _bytes(seen))
+
+    def remove_if(self, key: str, seen: Text) -> bool:
+        name = self._name(key)
+        command = scripts.run(scripts.REMOVE_IF, [name], _bytes(seen))
+        return bool(self.servers.call(name, command, True))
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+        found: dict[str, Text] = {}
+        for indexes, values in self._grouped(b"MGET", keys, writes=False):
+            found.update(
+                (keys[i], v) for i, v in zip(indexes, values, strict=True) if v is not None
+            )
+        return found
+
+    def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
+        names = [self._name(write.key) for write in writes]
+        groups = list(self.servers.groups(names, size=max(1, len(names))))
+        calls = []
+        for indexes in groups:
+            args: list[Argument] = [int(keep)]
+            for i in indexes:
+                args += [*_expiry(writes[i].expires), writes[i].value]
+            group = [names[i] for i in indexes]
+            calls.append((group[0], scripts.run(scripts.SET, group, *args)))
+        for indexes, reply in zip(groups, self.servers.batch(calls, True), strict=True):
+            if reply < 0:
+                expires = writes[indexes[-reply - 1]].expires
+                assert isinstance(expires, datetime)
+                raise past(expires)
+
+    def remove_many(self, keys: Sequence[str]) -> int:
+        return sum(removed for _, removed in self._grouped(b"UNLINK", keys, writes=True))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        for page in self._pages(prefix):
+            yield from page
+
+    def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        for page in self._pages(prefix):
+            for start in range(0, len(page), READ_PAGE):
+                yield from self._read(page[start : start + READ_PAGE])
+
+    def place(self) -> Place:
+        return Place(("redis", self.servers.locations), self.prefix)
+
+    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
+        return [
+            Warning(
+                f"CACHES[{alias!r}] is on the same Redis database as CACHES[{self.alias!r}], "
+                "which a store of PERSIST uses: its clear() deletes every entry of that store.",
+                hint="Give the store a Redis database, or a server, of its own.",
+                id="django_persist.W003",
+            )
+            for alias in flushing(self.servers.locations, but=self.alias)
+        ]
+
+    def _name(self, key: str) -> bytes:
+        return (self.prefix + key).encode()
+
+    def _judged(self, name: bytes, script: bytes, expires: Expiry, *args: Argument) -> bool:
+        """Run a script that says 1 or 0, or -1 for a moment that has passed on the server."""
+        command = scripts.run(script, [name], *_expiry(expires), *args)
+        reply = self.servers.call(name, command, True)
+        if reply == -1:
+            assert isinstance(expires, datetime)
+            raise past(expires)
+        return bool(reply)
+
+    def _grouped(
+        self, command: bytes, keys: Sequence[str], *, writes: bool
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Run a command of nothing but keys; yield each reply with the indexes of its keys."""
+        names = [self._name(key) for key in keys]
+        groups = list(self.servers.groups(names, PAGE))
+        calls = [(names[g[0]], (command, *(names[i] for i in g))) for g in groups]
+        return zip(groups, self.servers.batch(calls, writes), strict=True)
+
+    def _pages(self, prefix: str) -> Iterator[list[str]]:
+        pattern = _SPECIAL.sub(rb"\\\g<0>", self._name(prefix)) + b"*"
+        for page in self.servers.scan(pattern):
+            yield [key[len(self.prefix) :] for key in map(_decoded, page) if key is not None]
+
+    def _read(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:
+        names = [self._name(key) for key in keys]
+        groups = list(self.servers.groups(names, READ_PAGE))
+        calls = [(names[g[0]], scripts.run(scripts.READ, [names[i] for i in g])) for g in groups]
+        for indexes, reply in zip(groups, self.servers.batch(calls, False), strict=True):
+            for i, value, ends in zip(indexes, reply[::2], reply[1::2], strict=True):
+                if value is not None:  # Gone since it was listed.
+                    yield keys[i], Stored(value, _moment(ends))
+
+
+def _milliseconds(span: timedelta) -> int:
+    """Return a span in whole milliseconds, rounded up: a lifetime is never 0."""
+    return -(-span // _MILLISECOND)
+
+
+def _lifetime(expires: timedelta | None) -> tuple[Argument, ...]:
+    return () if expires is None else (b"PX", _milliseconds(expires))
+
+
+def _expiry(expires: Expiry) -> tuple[Argument, Argument]:
+    """Return an expiry as the scripts take it."""
+    if expires is None:
+        return b"", 0
+    if isinstance(expires, datetime):
+        # Rounded down, so that a moment that has passed is never taken for one to come.
+        return b"PXAT", (expires - EPOCH) // _MILLISECOND
+    return b"PX", _milliseconds(expires)
+
+
+def _moment(ends: int) -> datetime | None:
+    return None if ends < 0 else EPOCH + timedelta(milliseconds=ends)
+
+
+def _bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def _decoded(name: bytes) -> str | None:
+    """Return a key, or None for one that no str of ours makes."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _wrong_type(error: ResponseError) -> bool:
+    return str(error).startswith("WRONGTYPE")
+
+
+def _not_text(key: str) -> DecodeError:
+    return DecodeError(
+        f"The key {key!r} holds another Redis type than a string: "
+        "something else wrote it. set() replaces it, remove() deletes it."
+    )

@@ -1,0 +1,190 @@
+"""Private Valkey servers, clusters of them, and a proxy that loses replies, for the tests."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import redis
+
+from tests.servers import Valkey, free_port
+
+PATIENCE = 20.0
+"""Seconds that a server has to get ready."""
+
+
+def wait_for(ready: Callable[[], Any], what: str) -> None:
+    """Poll until `ready` is true."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with suppress(redis.RedisError, OSError):  # Not up yet.
+            if ready():
+                return
+        time.sleep(0.01)
+    raise TimeoutError(f"{what} was not ready within {PATIENCE:.0f} seconds.")
+
+
+class ValkeyServer(Valkey):
+    """A Valkey server that a test may meddle with."""
+
+    @property
+    def client(self) -> redis.Redis:
+        """A client beside the driver's."""
+        return redis.Redis(port=self.port)
+
+    def run(self, *command: Any) -> Any:
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def start(self) -> None:
+        super().start()
+        wait_for(self.client.ping, f"Valkey on port {self.port}")
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+def start(*options: str) -> ValkeyServer:
+    server = ValkeyServer(*options)
+    server.start()
+    return server
+
+
+class ValkeySentinel(Valkey):
+    """A Sentinel that watches one primary, under the name "main"."""
+
+    def __init__(self, primary: ValkeyServer) -> None:
+        super().__init__()
+        self.config = self.folder / "sentinel.conf"
+        self.config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {primary.port} 1\n"
+        )
+
+    def command(self) -> list[str]:
+        return [super().command()[0], str(self.config), "--sentinel"]
+
+    def start(self) -> None:
+        super().start()
+        # It asks and tells every so many milliseconds; left alone a failover takes ten seconds.
+        often = ("INFO-PERIOD", 100, "PUBLISH-PERIOD", 100)
+        redis.Redis(port=self.port).execute_command("SENTINEL DEBUG", *often)  # type: ignore[no-untyped-call]
+
+
+class ValkeyCluster:
+    """Primaries that share the slots evenly, and replicas that follow them in turn."""
+
+    def __init__(self, primaries: list[ValkeyServer], replicas: list[ValkeyServer]) -> None:
+        self.primaries = primaries
+        self.replicas = replicas
+
+    @property
+    def servers(self) -> list[ValkeyServer]:
+        return self.primaries + self.replicas
+
+    @property
+    def urls(self) -> list[str]:
+        return [server.url for server in self.primaries]
+
+    def owner(self, slot: int) -> ValkeyServer:
+        """Return the server that has the slot, as the first living server sees it."""
+        slots = next(server for server in self.servers if server.process).run("CLUSTER SLOTS")
+        port = next(port for first, last, (_, port, *_), *_ in slots if first <= slot <= last)
+        return next(server for server in self.servers if server.port == port)
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+
+def start_cluster(count: int = 3, replicas: int = 0) -> ValkeyCluster:
+    servers = []
+    for _ in range(count + replicas):
+        options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+        # A killed node must not stop the others, nor a slow machine look like a killed node.
+        options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "5000"]
+        options += ["--repl-diskless-sync-delay", "0"]
+        servers.append(start(*options))
+    cluster = ValkeyCluster(servers[:count], servers[count:])
+    for i, server in enumerate(cluster.primaries):
+        first, last = i * 16384 // count, (i + 1) * 16384 // count - 1
+        server.run("CLUSTER ADDSLOTSRANGE", first, last)
+        server.run("CLUSTER SET-CONFIG-EPOCH", i + 1)
+    for server in servers[1:]:
+        bus = server.options[server.options.index("--cluster-port") + 1]
+        servers[0].run("CLUSTER MEET", "127.0.0.1", server.port, bus)
+    for server in servers:
+        knows = partial(_knows, server, len(servers), count)
+        wait_for(knows, f"The cluster, on port {server.port}")
+    for i, server in enumerate(cluster.replicas):
+        follow(server, cluster.primaries[i % count])
+    return cluster
+
+
+def follow(replica: ValkeyServer, primary: ValkeyServer) -> None:
+    """Make a cluster's node the replica of another, and wait until it is in step."""
+    node_id = primary.run("CLUSTER MYID")
+    replica.run("CLUSTER REPLICATE", node_id)
+    wait_for(
+        lambda: replica.client.info("replication").get("master_link_status") == "up",
+        f"The replica on port {replica.port}",
+    )
+
+
+def _knows(server: ValkeyServer, nodes: int, primaries: int) -> bool:
+    info = server.run("CLUSTER INFO")
+    return bool(
+        info["cluster_state"] == "ok"
+        and int(info["cluster_known_nodes"]) == nodes
+        and int(info["cluster_slots_assigned"]) == 16384
+        and int(info["cluster_size"]) == primaries
+    )
+
+
+class Proxy:
+    """Stands between a client and a server; while `cutting`, it drops each reply, then the line."""
+
+    def __init__(self, server: ValkeyServer) -> None:
+        self.server = server
+        self.cutting = False
+        self.requests: list[bytes] = []
+        """What the clients sent while `cutting`."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.server.port))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(
+                    target=self._pass, args=(source, sink, sink is server), daemon=True
+                ).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
+        with suppress(OSError):  # The other direction may have closed the line.
+            while data := source.recv(65536):
+                if self.cutting and not up:
+                    break
+                if self.cutting:
+                    self.requests.append(data)
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()
