@@ -7,10 +7,11 @@ persist.set("greeting", "hello", expires=60)
 
 from __future__ import annotations
 
+from .atomic import REMOVE
 from .expiry import DEFAULT, KEEP
 from .handler import persist, stores
 from .keys import Key
-from .store import REMOVE, Item, Store
+from .store import Item, Store
 
 __all__ = ["DEFAULT", "KEEP", "REMOVE", "Item", "Key", "Store", "persist", "stores"]
 __version__ = "0.1.0"

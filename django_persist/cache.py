@@ -31,8 +31,8 @@ class Memory:
     """Entries behind a lock, each with its end. Whoever holds `lock` may call the methods.
 
     Keys that end within the same second lie in one set, and the seconds in a heap. So an entry that
-    is renewed, or removed, leaves nothing behind, and giving back one that has expired costs the same
-    however many there are.
+    is renewed, or removed, leaves nothing behind, and giving back one that has expired costs the
+    same however many there are.
     """
 
     def __init__(self) -> None:
@@ -62,8 +62,15 @@ class Memory:
     def drop(self, key: str) -> None:
         """Remove an entry, if there is one."""
         slot = self.slots.pop(key, None)
-        if slot is not None and slot.expires_at is not None:
-            self._ending[slot.expires_at // SECOND].discard(key)
+        if slot is None or slot.expires_at is None:
+            return
+        second = slot.expires_at // SECOND
+        self._ending[second].discard(key)
+        if not self._ending[second]:
+            del self._ending[second]
+            # It stays in the heap, but not once most of the heap is of its kind.
+            if len(self._seconds) > 2 * len(self._ending) + SWEEP:
+                self._seconds = sorted(self._ending)
 
     def clear(self) -> None:
         """Remove all entries."""
@@ -83,13 +90,13 @@ class Memory:
         this_second = moment // SECOND
         left = SWEEP
         while self._seconds and self._seconds[0] < this_second:
-            keys = self._ending[self._seconds[0]]
+            keys = self._ending.get(self._seconds[0])
             while keys and left:
                 del self.slots[keys.pop()]
                 left -= 1
             if keys:
                 return
-            del self._ending[heappop(self._seconds)]
+            self._ending.pop(heappop(self._seconds), None)
 
 
 _memories: dict[str, Memory] = {}

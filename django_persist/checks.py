@@ -26,15 +26,21 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+@register("django_persist", deploy=True)
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """Report what is unfit for a site that others use."""
+    return _told_by_drivers(databases=(), deploy=True)
+
+
 @register(Tags.database)
 def check_databases(databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report what the servers of `databases` tell."""
-    if not databases:
-        return []
+    return _told_by_drivers(databases=databases) if databases else []
+
+
+def _told_by_drivers(**kwargs: Any) -> list[CheckMessage]:
     try:
         made, _ = load(setting())
     except InvalidStoreError:
         return []
-    return [
-        message for store in made.values() for message in store.driver.check(databases=databases)
-    ]
+    return [message for store in made.values() for message in store.driver.check(**kwargs)]

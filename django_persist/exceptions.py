@@ -61,8 +61,8 @@ class CounterRangeError(PersistError, OverflowError):
 class ContentionError(PersistError):
     """The call lost against other writers, and nothing of it was stored.
 
-    Outside a transaction: it kept losing for as long as it may try. Inside the caller's transaction:
-    a deadlock, a serialization failure or a lock that could not be had; the transaction is then
+    Outside a transaction: it kept losing for as long as it may try. Inside the caller's: a
+    deadlock, a serialization failure or a lock that could not be had; the transaction is then
     marked for rollback, and is to be run again as a whole.
     """
 

@@ -1,7 +1,7 @@
 """When an entry ends: the `expires` argument, the clock, and what a driver is handed.
 
 A driver sees an `Expiry`: a positive lifetime (timedelta), a moment (an aware datetime in UTC), or
-None for never. Whether a moment has passed is for the driver to judge, by the clock that it goes by.
+None for never. Whether a moment has passed is for the driver to judge, by its clock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ExpiresArg: TypeAlias = timedelta | datetime | int | float | None
 """What a caller may say: a lifetime, seconds, an aware moment, or None for never."""
 
 LONGEST: Final = timedelta(days=365_000)
-"""The longest lifetime, about a thousand years: with it no driver's clock leaves datetime's range."""
+"""The longest lifetime, about a thousand years: no clock leaves datetime's range by it."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
@@ -90,7 +90,7 @@ def _parse_seconds(seconds: float) -> timedelta:
 def _parse_moment(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise InvalidExpiryError(
-            "A moment of expiry must be aware: give it a tzinfo, as django.utils.timezone.now() has."
+            "A moment of expiry must be aware: give it a tzinfo, as timezone.now() has."
         )
     try:
         moment = moment.astimezone(UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from itertools import combinations
@@ -75,7 +76,7 @@ class Stores:
 
 
 stores = Stores()
-persist = cast("Store", ConnectionProxy(stores, DEFAULT_ALIAS))
+persist = cast("Store", ConnectionProxy(stores, DEFAULT_ALIAS))  # type: ignore[arg-type]
 
 
 def setting() -> Mapping[str, Any]:
@@ -134,13 +135,16 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
         )
     try:
         backend = import_string(config["BACKEND"])
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InvalidStoreError(
             f"{where}['BACKEND'] can't be imported: {error}.",
             hint="Check the dotted path; RedisDriver needs django-persist[redis].",
             id="django_persist.E003",
         ) from error
-    if not (isinstance(backend, type) and issubclass(backend, Driver)) or backend.__abstractmethods__:
+    if (
+        not (isinstance(backend, type) and issubclass(backend, Driver))
+        or backend.__abstractmethods__
+    ):
         raise InvalidStoreError(
             f"{where}['BACKEND'], {config['BACKEND']!r}, is not a driver.",
             hint="Name a class that implements django_persist.drivers.base.Driver.",
@@ -157,7 +161,7 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
 
 
 def _check_options(where: str, backend: type[Driver], options: Any) -> None:
-    """Refuse what `backend(**options)` would: told by its signature, so that the name is in the message."""
+    """Refuse what `backend(**options)` would, by its signature: so that the message names it."""
     if not isinstance(options, Mapping):
         raise InvalidStoreError(
             f"{where} must be a dict, not {type(options).__name__}.", id="django_persist.E004"
@@ -196,6 +200,8 @@ def _prefix(where: str, prefix: Any) -> str:
 
 def _default_expires(where: str, expires: Any) -> Any:
     try:
+        if isinstance(expires, datetime):
+            raise TypeError("it must be a lifetime, not a moment.")
         return parse(expires)
     except (InvalidExpiryError, TypeError) as error:
         raise InvalidStoreError(

@@ -71,8 +71,8 @@ class Key(Generic[T]):
         if not self.fields:
             self.name = check(self._literals[0])
 
-    def __call__(self, **parts: Part) -> Key[T]:
-        """Return the key that these parts make. Raises TypeError where they don't fit the fields."""
+    def __call__(self, /, **parts: Part) -> Key[T]:
+        """Return the key that these parts make. Raises TypeError where they don't fit."""
         if parts.keys() != set(self.fields):
             raise TypeError(
                 f"The key {self.name!r} takes {', '.join(self.fields) or 'no parts'}, "

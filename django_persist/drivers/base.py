@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
@@ -51,8 +51,8 @@ class Driver(ABC):
     against other writers raises ContentionError.
     """
 
-    supports_atomic_set_many: ClassVar[bool] = True
-    """Whether `set_many` is all or nothing. A third party's driver may say no."""
+    supports_atomic_set_many: bool = True
+    """Whether `set_many` is all or nothing: on a Redis Cluster it is so within a slot only."""
 
     # One key.
 
@@ -68,8 +68,8 @@ class Driver(ABC):
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         """Return the live entry's text, or None.
 
-        With `latest` it is the text that a write would meet now, even where the caller's transaction
-        reads from an older snapshot: so that a read-compare-write loop comes to an end.
+        With `latest` it is the text that a write would meet now, even where the caller's
+        transaction reads from an older snapshot: so that a read-compare-write loop ends.
         """
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Driver(ABC):
         return sum(1 for _ in self.keys(prefix))
 
     def purge(self, batch_size: int) -> Iterator[int]:
-        """Delete what has expired, at most `batch_size` entries at a time; yield each batch's number.
+        """Delete what has expired, at most `batch_size` entries at a time; yield how many went.
 
         A driver whose server gives expired entries back by itself yields nothing.
         """

@@ -21,6 +21,12 @@ def resolve(alias: str) -> BaseCache:
     """
     try:
         return caches.create_connection(alias)
+    except KeyError as error:
+        raise InvalidStoreError(
+            f"CACHES has no {alias!r}.",
+            hint=f"Known are {', '.join(map(repr, caches.settings))}.",
+            id="django_persist.E010",
+        ) from error
     except InvalidCacheBackendError as error:
         raise InvalidStoreError(
             f"CACHES[{alias!r}] can't be used: {error}",
@@ -42,7 +48,7 @@ class CacheDriver(Driver):
 
 
 def _prefix(cache: BaseCache) -> str:
-    """Return what `make_key` puts before a key, where that is all it does: else prefixes can't work."""
+    """Return what `make_key` puts before a key, where that is all it does."""
     try:
         prefix = str(cache.make_key("", version=VERSION))  # type: ignore[arg-type]
         made = [str(cache.make_key(probe, version=VERSION)) for probe in PROBES]  # type: ignore[arg-type]

@@ -228,7 +228,7 @@ class DatabaseDriver(Driver):
     def _rows(self, statement: str, params: dict[str, Any]) -> list[Any]:
         def work(cursor: CursorWrapper) -> list[Any]:
             cursor.execute(statement, params)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
         return self._run(work, writes=False)
 
@@ -273,9 +273,7 @@ class DatabaseDriver(Driver):
 
         return self._run(work, writes=True, atomic=len(calls) > 1)
 
-    def _run(
-        self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False
-    ) -> R:
+    def _run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
         connection = self._connected()
         inside = _inside(connection)
         for _ in attempts(TRIES, SECONDS):
@@ -336,7 +334,7 @@ class DatabaseDriver(Driver):
 
 def _inside(connection: BaseDatabaseWrapper) -> bool:
     """Return whether statements are part of a transaction of the caller's."""
-    return connection.in_atomic_block or not connection.get_autocommit()
+    return bool(connection.in_atomic_block or not connection.get_autocommit())
 
 
 def _expired(expires_at: int | None) -> bool:
@@ -348,7 +346,7 @@ def _stored(value: Text, expires_at: int | None) -> Stored:
 
 
 def _changed(cursor: CursorWrapper) -> bool:
-    return cursor.rowcount > 0
+    return bool(cursor.rowcount > 0)
 
 
 def _nothing(cursor: CursorWrapper) -> None:

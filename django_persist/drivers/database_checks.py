@@ -62,8 +62,8 @@ def _mysql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if not params.get("client_flag", 0) & _found_rows():
         yield Error(
             f"DATABASES[{connection.alias!r}] connects without CLIENT.FOUND_ROWS.",
-            hint="Leave the client_flag that Django sets: without it touch() takes an unchanged row "
-            "for a missing one.",
+            hint="Leave the client_flag that Django sets: without it touch() takes an unchanged "
+            "row for a missing one.",
             id="django_persist.E008",
         )
 

@@ -59,7 +59,11 @@ def _postgresql(error: Error) -> Meaning:
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     if state is None:
         # The library itself raised it: the connection broke, or was closed.
-        return Meaning.CUT_OFF if isinstance(error, OperationalError | InterfaceError) else Meaning.OTHER
+        return (
+            Meaning.CUT_OFF
+            if isinstance(error, OperationalError | InterfaceError)
+            else Meaning.OTHER
+        )
     if state in POSTGRESQL_LOST:
         return Meaning.LOST
     if state in POSTGRESQL_CUT_OFF or state[:2] == "08":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from django.core.checks import CheckMessage, Tags, Warning
+from django.core.checks import CheckMessage, Warning
 
 from ..cache import MemoryCache, Slot
 from ..exceptions import InvalidStoreError
@@ -22,7 +22,7 @@ def _key_as_it_is(key: str, prefix: str, version: Any) -> str:
 
 
 class MemoryDriver(CacheDriver):
-    """Keeps entries in a MemoryCache of its own, by that name: never evicted, lost with the process.
+    """Keeps entries in a MemoryCache of its own, by name: never evicted, lost with the process.
 
     The threads of a process share it; each process has its own. The clock is the application's.
     """
@@ -132,9 +132,8 @@ class MemoryDriver(CacheDriver):
         with self.memory.lock:
             self.memory.sweep(moment)
             for key, slot in slots:
-                if keep and (old := self.memory.live(key, moment)) is not None:
-                    slot = Slot(slot.value, old.expires_at)
-                self.memory.put(key, slot)
+                old = self.memory.live(key, moment) if keep else None
+                self.memory.put(key, slot if old is None else Slot(slot.value, old.expires_at))
 
     def remove_many(self, keys: Sequence[str]) -> int:
         moment = now()

@@ -17,7 +17,6 @@ from django.db.backends.utils import CursorWrapper
 from ..exceptions import ValueTooLargeError
 from ..models import Entry
 
-
 STATEMENT_BYTES = 8192
 """More than a statement takes beside its value."""
 
@@ -36,15 +35,14 @@ class Statements:
     failing statement, and leaves the caller's transaction usable.
     """
 
-    # SQLite reads the value as a blob, so that a text that isn't UTF-8 is read, and told as corrupt.
+    # SQLite reads the value as a blob, so that one that isn't UTF-8 is read, and told as corrupt.
     get = "SELECT CAST({v} AS BLOB), {e} FROM {t} WHERE {k} = %(key)s"
     get_latest = get
     contains = "SELECT {e} FROM {t} WHERE {k} = %(key)s"
     remove = "DELETE FROM {t} WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
     remove_if = remove + " AND CAST({v} AS BLOB) = %(seen)s"
     touch = (
-        "UPDATE {t} SET {e} = %(expires)s"
-        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
+        "UPDATE {t} SET {e} = %(expires)s WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
     )
     replace = (
         "UPDATE {t} SET {v} = %(value)s, {e} = %(expires)s"
@@ -87,9 +85,7 @@ class Statements:
     remove_many = "DELETE FROM {t} WHERE " + _among
 
     # Pages by key, each from where the last one ended: the primary key is their index.
-    _range = (
-        " FROM {t} WHERE {k} >= %(first)s AND {k} < %(end)s AND ({e} IS NULL OR {e} > %(now)s)"
-    )
+    _range = " FROM {t} WHERE {k} >= %(first)s AND {k} < %(end)s AND ({e} IS NULL OR {e} > %(now)s)"
     _page = _range + " ORDER BY {k} LIMIT %(limit)s"
     _next_page = _page.replace(">=", ">", 1)
     keys = "SELECT {k}" + _page
@@ -106,9 +102,11 @@ class Statements:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         quote = connection.ops.quote_name
-        names = {"t": quote(Entry._meta.db_table)} | {
-            letter: quote(Entry._meta.get_field(name).column)
-            for letter, name in (("k", "key"), ("v", "value"), ("e", "expires_at"))
+        names = {
+            "t": quote(Entry._meta.db_table),
+            "k": quote("key"),
+            "v": quote("value"),
+            "e": quote("expires_at"),
         }
         for name in dir(type(self)):
             template = getattr(self, name)
@@ -122,7 +120,7 @@ class Statements:
         """Raise ValueTooLargeError for parameters that the server can't take in one statement."""
 
     def rows(self, number: int) -> str:
-        """Return the VALUES of `set_many` for that many rows, with parameters k0, v0, e0, k1, ..."""
+        """Return the VALUES of `set_many` for that many rows: parameters k0, v0, e0, k1, ..."""
         return ", ".join(f"(%(k{i})s, %(v{i})s, %(e{i})s)" for i in range(number))
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
@@ -264,9 +262,7 @@ class MySQL(Statements):
         size = sum(map(len, texts))
         if 8 * size < self.packet - STATEMENT_BYTES:
             return
-        size = sum(
-            len(text.encode()) + sum(map(text.count, "\"'\\")) for text in texts
-        )
+        size = sum(len(text.encode()) + sum(map(text.count, "\"'\\")) for text in texts)
         if size > self.packet - STATEMENT_BYTES:
             raise ValueTooLargeError(
                 f"The value takes {size} bytes in a statement; the server takes {self.packet}: "
@@ -277,10 +273,10 @@ class MySQL(Statements):
         return tuple(keys)
 
     def created(self, cursor: CursorWrapper) -> bool:
-        return cursor.lastrowid != 2
+        return bool(cursor.lastrowid != 2)
 
     def counted(self, cursor: CursorWrapper, by: int) -> int | None:
-        told = cursor.lastrowid
+        told: int = cursor.lastrowid
         if cursor.rowcount == 2:  # an update that changed something
             return told - 2**64 if told >= 2**63 else told
         return None if told else by

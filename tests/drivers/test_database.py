@@ -111,14 +111,21 @@ def test_reads_see_the_transaction_s_own_writes(database_store: Store) -> None:
         assert "key" not in database_store
 
 
-@pytest.mark.parametrize("statement", ["get", "get_many", "remove", "remove_if", "keys_next", "count"])
+@pytest.mark.parametrize(
+    "statement", ["get", "get_many", "remove", "remove_if", "keys_next", "count"]
+)
 def test_statements_use_the_primary_key(database_store: Store, statement: str) -> None:
     database_store.set_many({f"key:{i:05}": i for i in range(5000)})
     connection = connections[using(database_store)]
     sql = database_store.driver.sql  # type: ignore[attr-defined]
     params = {
-        **{"key": "key:00001", "seen": "1", "now": 0, "first": "key:00001", "end": "key:00003"},
-        **{"keys": sql.keys_parameter(["key:00001", "key:00002"]), "limit": 10},
+        "key": "key:00001",
+        "seen": "1",
+        "now": 0,
+        "first": "key:00001",
+        "end": "key:00003",
+        "keys": sql.keys_parameter(["key:00001", "key:00002"]),
+        "limit": 10,
     }
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

@@ -76,7 +76,8 @@ def test_inside_a_transaction_a_call_sees_the_latest_or_is_told(
     call: Callable[[Store], Any], level: str, database: str, open_store: Callable[..., Store]
 ) -> None:
     """Another writer comes after this transaction's first read. No call may go on for ever, none
-    may overwrite what it did not see, and a transaction that lost commits nothing."""
+    may overwrite what it did not see, and a transaction that lost commits nothing.
+    """
     store = open_store(database)
     store.set_many({"key": [0], "number": 1})
     other = {"key": [1], "number": 2}

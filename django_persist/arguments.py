@@ -1,0 +1,113 @@
+"""How the arguments of a call become what a driver takes, and what it returns becomes a value."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+from . import codec
+from .drivers.base import Driver, Text
+from .exceptions import EncodeError, InvalidKeyError, ValueTooLargeError
+from .expiry import Default, ExpiresArg, Expiry, Keep, parse
+from .keys import MAX_LENGTH, Key, check, check_characters
+
+AnyKey: TypeAlias = str | Key[Any]
+
+MAX_VALUE_BYTES: Final = 512 * 1024 * 1024
+"""The longest JSON text in bytes that every driver takes: Redis's proto-max-bulk-len."""
+
+logger = logging.getLogger("django_persist")
+
+
+class Missing(Enum):
+    """The type of MISSING: no value, where None would be one."""
+
+    MISSING = "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+
+class Arguments:
+    """A driver with the settings of one store: the keys, lifetimes and sizes that it allows."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        prefix: str = "",
+        default_expires: ExpiresArg = None,
+        max_value_bytes: int | None = None,
+    ) -> None:
+        self.driver = driver
+        self._default = parse(default_expires)
+        self._limit = min(max_value_bytes or MAX_VALUE_BYTES, MAX_VALUE_BYTES)
+        self._prefix = prefix
+        self._namespace = ""
+
+    def __repr__(self) -> str:
+        where = f" under {self._prefix!r}" if self._prefix else ""
+        return f"<{type(self).__name__} over {type(self.driver).__name__}{where}>"
+
+    def _full(self, key: AnyKey) -> str:
+        name = check(key_name(key))
+        if self._namespace and len(name) + len(self._namespace) > MAX_LENGTH:
+            check(self._namespace + name)
+        return self._prefix + name
+
+    def _full_prefix(self, prefix: str) -> str:
+        if not isinstance(prefix, str):
+            raise TypeError(f"A prefix must be a str, not {type(prefix).__name__}.")
+        return self._prefix + check_characters(prefix)
+
+    def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
+        if not isinstance(expires, Default | Keep):
+            return parse(expires)
+        if isinstance(key, Key) and not isinstance(key.expires, Default):
+            return key.expires
+        return self._default
+
+    def _encode(self, value: Any) -> bytes:
+        text = codec.encode(value)
+        if len(text) > self._limit:
+            raise ValueTooLargeError(
+                f"The value takes {len(text)} bytes as JSON; the store takes {self._limit}."
+            )
+        return text
+
+    def _decode(self, key: AnyKey, text: Text, as_: Any, *, strict: bool) -> Any:
+        """Return the value, or MISSING for one of another type, which is logged."""
+        try:
+            return codec.decode(text, type_asked(key, as_), key=key_name(key))
+        except codec.MismatchError as error:
+            if strict:
+                raise
+            logger.warning("%s It counts as absent.", error)
+            return MISSING
+
+    def _as_stored(self, key: AnyKey, text: bytes, as_: Any) -> Any:
+        """Return what a later `get` would make of a text that is about to be written."""
+        try:
+            return codec.decode(text, as_, key=key_name(key))
+        except codec.MismatchError as error:
+            raise EncodeError(
+                f"The new value of {key_name(key)!r} is not of the type {codec.type_name(as_)}."
+            ) from error
+
+
+def key_name(key: AnyKey) -> str:
+    if isinstance(key, Key):
+        if key.fields:
+            raise InvalidKeyError(
+                f"The key {key.name!r} needs its parts: call it with {', '.join(key.fields)}."
+            )
+        return key.name
+    return key
+
+
+def type_asked(key: AnyKey, as_: Any) -> Any:
+    """Return the type asked for: the call's, else the Key's, else any JSON."""
+    if as_ is None and isinstance(key, Key):
+        as_ = key.as_
+    return Any if as_ is None else as_
