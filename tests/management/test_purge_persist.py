@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from django_persist import Store, stores
-from tests.conftest import BACKENDS
+from tests.conftest import BACKENDS, leave_expired
 from tests.processes import race
 from tests.servers import free_port
 
@@ -127,14 +127,9 @@ def write_or_purge(i: int) -> str:
     return ""
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql", "mariadb"])
-def test_two_at_once_beside_writers(
-    database: str, open_store: Callable[..., Store], elapse: Elapse
-) -> None:
-    store = open_store(database)
-    store.set_many({f"key:{n}": "old" for n in range(300)}, expires=0.02)
-    elapse(store, 0.03)
+def test_two_at_once_beside_writers(database_store: Store) -> None:
+    leave_expired(database_store, {f"key:{n}": "old" for n in range(300)})
     race(write_or_purge)
-    assert store.get_many([f"key:{n}" for n in range(300)]) == {
+    assert database_store.get_many([f"key:{n}" for n in range(300)]) == {
         f"key:{n}": "new" for n in range(2, 300)
     }
