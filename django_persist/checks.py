@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
 
+from .drivers.base import Driver
 from .exceptions import InvalidStoreError
 from .handler import load, setting
+from .store import Store
 
 
 @register("django_persist")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Report all that would make `stores` raise, and what can be told without a connection."""
-    try:
-        made, errors = load(setting())
-    except InvalidStoreError as error:
-        made, errors = {}, [error]
-    messages: list[CheckMessage] = [
-        Error(error.message, hint=error.hint or None, id=error.id) for error in errors
-    ]
-    for store in made.values():
-        messages.extend(store.driver.check(databases=None))
-    return messages
+    made, errors = _load()
+    wrong = [Error(error.message, hint=error.hint or None, id=error.id) for error in errors]
+    return [*wrong, *_told(made, lambda driver: driver.check())]
 
 
 @register("django_persist", deploy=True)
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     """Report what is unfit for a site that others use."""
-    return _told_by_drivers(databases=(), deploy=True)
+    made, _ = _load()
+    return _told(made, lambda driver: driver.check_deployment())
 
 
 @register(Tags.database)
 def check_databases(databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report what the servers of `databases` tell."""
-    return _told_by_drivers(databases=databases) if databases else []
+    made, _ = _load()
+    return _told(made, lambda driver: driver.check_databases(databases or ()))
 
 
-def _told_by_drivers(**kwargs: Any) -> list[CheckMessage]:
+def _load() -> tuple[dict[str, Store], list[InvalidStoreError]]:
+    """Return the stores that can be made, and what is wrong with the others."""
     try:
-        made, _ = load(setting())
-    except InvalidStoreError:
-        return []
-    return [message for store in made.values() for message in store.driver.check(**kwargs)]
+        return load(setting())
+    except InvalidStoreError as error:
+        return {}, [error]
+
+
+def _told(
+    made: dict[str, Store], ask: Callable[[Driver], Iterable[CheckMessage]]
+) -> list[CheckMessage]:
+    """Return what the drivers say, once each: two stores may have one alias."""
+    messages: list[CheckMessage] = []
+    for store in made.values():
+        messages += (message for message in ask(store.driver) if message not in messages)
+    return messages

@@ -8,9 +8,9 @@ For every primitive an entry that has expired is the same as none.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
@@ -153,9 +153,16 @@ class Driver(ABC):
     def place(self) -> Place:
         """Return where the entries are kept, without I/O."""
 
-    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
-        """Return what Django's system check framework should say of this driver.
+    # What Django's system check framework should say of it.
 
-        `databases` is passed on: the aliases that a check may connect to, or None for none.
-        """
-        return []
+    def check(self) -> Iterable[CheckMessage]:
+        """Return what the settings tell, without I/O."""
+        return ()
+
+    def check_databases(self, databases: Collection[str]) -> Iterable[CheckMessage]:
+        """Return what the servers of these aliases of DATABASES tell: those alone may be asked."""
+        return ()
+
+    def check_deployment(self) -> Iterable[CheckMessage]:
+        """Return what makes it unfit for a site that others use (`manage.py check --deploy`)."""
+        return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from ..backoff import attempts
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
 from .base import Driver, Place, Stored, Text, Write
-from .database_checks import check
+from .database_checks import check_server, check_settings
 from .database_errors import (
     DatabaseContentionError,
     DatabaseUnavailableError,
@@ -86,8 +86,11 @@ class DatabaseDriver(Driver):
             name = f"{self.using}:{name}"
         return Place(("database", settings["ENGINE"], name, settings["HOST"], settings["PORT"]))
 
-    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
-        return check(connections[self.using], kwargs.get("databases"))
+    def check(self) -> Iterable[CheckMessage]:
+        return check_settings(connections[self.using])
+
+    def check_databases(self, databases: Collection[str]) -> Iterable[CheckMessage]:
+        return check_server(connections[self.using]) if self.using in databases else ()
 
     # One key.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections, router
@@ -11,16 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..models import Entry
 
 
-def check(connection: BaseDatabaseWrapper, databases: Collection[str] | None) -> list[CheckMessage]:
-    """Return what can be said without a connection, or, for one in `databases`, what needs it."""
-    if databases is None:
-        return list(_settings(connection))
-    if connection.alias in databases:
-        return list(_server(connection))
-    return []
-
-
-def _settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    """Yield what can be said without a connection."""
     using = connection.alias
     if not router.allow_migrate_model(using, Entry):
         yield Error(
@@ -74,7 +66,8 @@ def _found_rows() -> int:
     return int(CLIENT.FOUND_ROWS)
 
 
-def _server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    """Yield what the server tells."""
     needed, query = {
         "sqlite": ("UTF-8", "PRAGMA encoding"),
         "postgresql": ("UTF8", "SHOW server_encoding"),

@@ -172,9 +172,7 @@ class MemoryDriver(CacheDriver):
         with self.memory.lock:
             return sum(1 for _ in self.memory.expired(now()))
 
-    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
-        if not kwargs.get("deploy"):
-            return []
+    def check_deployment(self) -> Sequence[CheckMessage]:
         return [
             Warning(
                 f"The memory driver {self.name!r} keeps entries in each process for itself.",

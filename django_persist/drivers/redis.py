@@ -161,7 +161,7 @@ class RedisDriver(CacheDriver):
     def place(self) -> Place:
         return Place(("redis", self.servers.locations), self.prefix)
 
-    def check(self, **kwargs: Any) -> Sequence[CheckMessage]:
+    def check(self) -> Sequence[CheckMessage]:
         return [
             Warning(
                 f"CACHES[{alias!r}] is on the same Redis database as CACHES[{self.alias!r}], "

@@ -915,7 +915,7 @@ class TestSettings:
     ) -> None:
         driver = make_driver("redis://localhost/4")
         settings.CACHES = {**settings.CACHES, "pages": other}
-        warnings = driver.check(databases=None)
+        warnings = driver.check()
         assert [warning.id for warning in warnings] == ["django_persist.W003"] * warned
         assert all("'pages'" in warning.msg for warning in warnings)
 
