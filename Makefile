@@ -1,0 +1,53 @@
+# make demo   a walk through the store          make test   the tests
+# make check  all that is checked besides them  make bench  the benchmarks
+#
+# Needs a Python from 3.11 on: PYTHON=/path/to/python names one that isn't python3.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+METADATA := setup.cfg pyproject.toml django_persist/__init__.py
+# It compiles, against the client library of MariaDB: only where there is one to test on.
+MARIADB := $(if $(PERSIST_TEST_MARIADB),$(VENV)/.mariadb)
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/python manage.py demo
+
+test: $(VENV)/.test $(MARIADB)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: $(VENV)/.test $(VENV)/.check $(MARIADB)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+bench: $(VENV)/.test
+	@if [ -e benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); \
+	else echo "No benchmarks yet, but a load test of the site: benchmarks/load_site.py."; fi
+
+clean:
+	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+		build dist docs/_build django_persist.egg-info
+
+# What is installed, each by a file that says so: done again only where the metadata has changed.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=/path/to/python" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made $(METADATA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .[redis]
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(METADATA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .[test]
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.check: $(VENV)/.made $(METADATA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .[test,dev]
+	@touch $@
+
+$(VENV)/.mariadb: $(VENV)/.made $(METADATA)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .[mariadb]
+	@touch $@

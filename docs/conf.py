@@ -1,0 +1,29 @@
+"""Sphinx: the documentation, with the reference taken from the docstrings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import django
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
+django.setup()
+
+import django_persist  # noqa: E402 (only now can its models be imported)
+
+project = "django-persist"
+author = "django-persist contributors"
+copyright = f"2026, {author}"
+release = django_persist.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["deflist"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "django-persist"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
