@@ -1,0 +1,111 @@
+"""Settings of the test project: a site for one's own machine, on the store of PERSIST_STORE.
+
+Environment variables:
+
+- PERSIST_STORE: sqlite (without it), postgresql, mariadb, redis or memory.
+- SQLITE_PATH, POSTGRESQL_URL, MARIADB_URL, REDIS_URL: where that is, instead of the usual place.
+- SECRET_KEY, ALLOWED_HOSTS (with commas between), DEBUG=1: Django's, where others reach the site.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+SECRET_KEY = os.environ.get("SECRET_KEY", "insecure: the test project runs on one's own machine")
+ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+DEBUG = os.environ.get("DEBUG") == "1"
+USE_TZ = True
+
+INSTALLED_APPS = ["django.contrib.staticfiles", "django_persist", "testproject.site"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django_persist.middleware.PersistMiddleware",
+]
+ROOT_URLCONF = "testproject.urls"
+WSGI_APPLICATION = "testproject.wsgi.application"
+ASGI_APPLICATION = "testproject.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+STATIC_URL = "static/"
+
+POSTGRESQL_URL = os.environ.get("POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+MARIADB_URL = os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/test")
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def server(engine: str, url: str) -> dict[str, Any]:
+    """Return what DATABASES has for a server that is named by a URL."""
+    parts = urlsplit(url)
+    return {
+        "ENGINE": f"django.db.backends.{engine}",
+        "HOST": parts.hostname or "",
+        "PORT": parts.port or "",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "NAME": unquote(parts.path.lstrip("/")),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": os.environ.get("SQLITE_PATH", BASE_DIR / "db.sqlite3"),
+    "CONN_MAX_AGE": None,
+    "OPTIONS": {
+        # Readers don't wait for the writer, and a transaction waits for the writer where it begins,
+        # not where it first writes: there SQLite would refuse it at once.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    },
+}
+DATABASE_DRIVER = {"BACKEND": "django_persist.drivers.database.DatabaseDriver"}
+
+STORES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # What DATABASES has by default, and the driver.
+    "sqlite": (SQLITE, DATABASE_DRIVER),
+    "postgresql": (server("postgresql", POSTGRESQL_URL), DATABASE_DRIVER),
+    "mariadb": (server("mysql", MARIADB_URL), DATABASE_DRIVER),
+    "redis": (
+        SQLITE,
+        {"BACKEND": "django_persist.drivers.redis.RedisDriver", "OPTIONS": {"cache": "persist"}},
+    ),
+    "memory": (SQLITE, {"BACKEND": "django_persist.drivers.memory.MemoryDriver"}),
+}
+
+PERSIST_STORE = os.environ.get("PERSIST_STORE", "sqlite")
+if PERSIST_STORE not in STORES:
+    raise ImproperlyConfigured(
+        f"PERSIST_STORE={PERSIST_STORE!r} names no store; it can be {', '.join(STORES)}."
+    )
+database, driver = STORES[PERSIST_STORE]
+DATABASES = {"default": database}
+if driver is DATABASE_DRIVER:
+    driver = {**DATABASE_DRIVER, "OPTIONS": {"using": "default"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Connects only where something asks for it: PERSIST_STORE=redis, and the demo.
+    "persist": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
+}
+PERSIST = {"default": {**driver, "MAX_VALUE_BYTES": 1024 * 1024}}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"django_persist": {"handlers": ["console"]}},
+}

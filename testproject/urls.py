@@ -1,0 +1,31 @@
+"""The page, and the HTTP interface under /store/."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path, register_converter
+
+from testproject.site import api, page
+
+
+class KeyConverter:
+    """Whatever comes: the store judges what a key is, and a bad one gets a 400 with the reason."""
+
+    regex = r"(?s:.*)"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(KeyConverter, "key")
+
+urlpatterns: list[URLPattern] = [
+    path("", page.index, name="index"),
+    path("cart", page.change_cart, name="cart"),
+    path("links", page.make_link, name="links"),
+    path("links/<slug:token>", page.open_link, name="link"),
+    path("knock", page.knock, name="knock"),
+    path("store/<key:key>", api.Entry.as_view(), name="entry"),
+]

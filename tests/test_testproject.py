@@ -1,0 +1,413 @@
+"""The test project's site: each status of the HTTP interface, and what the page demonstrates."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient, Client
+
+from django_persist import Store, persist
+from django_persist.exceptions import ContentionError, StoreUnavailableError
+from testproject import settings as site_settings
+from testproject.site.page import CART, KNOCKS, KNOCKS_ALLOWED, LINK, VISITS, Cart
+from tests import servers
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any) -> None:
+    settings.ROOT_URLCONF = "testproject.urls"
+    settings.TEMPLATES = site_settings.TEMPLATES
+
+
+def post(client: Client, path: str, body: str = "") -> Any:
+    return client.post(path, body, content_type="application/json")
+
+
+def put(client: Client, path: str, body: str = "1") -> Any:
+    return client.put(path, body, content_type="application/json")
+
+
+def test_put_sets_and_get_gets(client: Client) -> None:
+    response = put(client, "/store/greeting", '{"hello": ["world", null, 1.5]}')
+    assert (response.status_code, response.content) == (204, b"")
+    response = client.get("/store/greeting")
+    assert (response.status_code, response["Content-Type"]) == (200, "application/json")
+    assert response.json() == {"hello": ["world", None, 1.5]}
+    assert put(client, "/store/greeting", "2").status_code == 204
+    assert client.get("/store/greeting").json() == 2
+    assert client.head("/store/greeting").status_code == 200
+
+
+def test_post_creates_once(client: Client) -> None:
+    response = post(client, "/store/greeting", '"hello"')
+    assert (response.status_code, response.content) == (201, b"")
+    response = post(client, "/store/greeting", '"good day"')
+    assert response.status_code == 409
+    assert "'greeting' already has a live entry" in response.json()["error"]
+    assert persist.get("greeting") == "hello"
+
+
+def test_get_and_delete_tell_what_is_not_there(client: Client) -> None:
+    for method in client.get, client.delete:
+        response = method("/store/nothing")
+        assert response.status_code == 404
+        assert "nothing" in response.json()["error"]
+    persist.set("greeting", "hello")
+    assert client.delete("/store/greeting").status_code == 204
+    assert client.delete("/store/greeting").status_code == 404
+    assert "greeting" not in persist
+
+
+def test_null_is_a_value(client: Client) -> None:
+    assert post(client, "/store/nothing", "null").status_code == 201
+    response = client.get("/store/nothing")
+    assert (response.status_code, response.content) == (200, b"null")
+    assert post(client, "/store/nothing", "null").status_code == 409
+
+
+@pytest.mark.parametrize("method", ["put", "post"])
+def test_expires_is_in_seconds(client: Client, method: str) -> None:
+    response = getattr(client, method)(
+        "/store/flash?expires=90.5", "1", content_type="application/json"
+    )
+    assert response.status_code < 300
+    item = persist.get_item("flash")
+    assert item is not None
+    assert item.ttl is not None
+    assert timedelta(seconds=80) < item.ttl <= timedelta(seconds=90.5)
+
+
+def test_an_entry_that_has_ended_is_absent_and_can_be_created(client: Client, elapse: Any) -> None:
+    assert post(client, "/store/flash?expires=10", "1").status_code == 201
+    elapse(persist, 11)
+    assert client.get("/store/flash").status_code == 404
+    assert client.delete("/store/flash").status_code == 404
+    assert post(client, "/store/flash", "2").status_code == 201
+
+
+def test_incr_counts(client: Client) -> None:
+    assert [post(client, "/store/visits/incr").json() for _ in range(3)] == [1, 2, 3]
+    assert post(client, "/store/visits/incr?by=-5").json() == -2
+    assert client.get("/store/visits").json() == -2
+
+
+def test_expires_counts_for_the_incr_that_starts_a_counter(client: Client) -> None:
+    assert post(client, "/store/visits/incr?expires=60&by=2").json() == 2
+    assert post(client, "/store/visits/incr?expires=6000").json() == 3
+    item = persist.get_item("visits")
+    assert item is not None
+    assert item.ttl is not None
+    assert item.ttl <= timedelta(seconds=60)
+
+
+def test_incr_refuses_what_is_no_integer_or_out_of_range(client: Client) -> None:
+    persist.set("greeting", "hello")
+    response = post(client, "/store/greeting/incr")
+    assert response.status_code == 409
+    assert "int" in response.json()["error"]
+    assert persist.get("greeting") == "hello"
+    persist.set("most", 2**63 - 1)
+    response = post(client, "/store/most/incr")
+    assert response.status_code == 409
+    assert "64 bits" in response.json()["error"]
+    assert persist.get("most") == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/store/a/b", "a/b"),
+        ("/store/a%2Fb", "a/b"),
+        ("/store//a/", "/a/"),
+        ("/store/a%20b%3Fc", "a b?c"),
+        ("/store/line%0Abreak%0A", "line\nbreak\n"),
+        ("/store/%C3%A9%F0%9F%8E%89", "é🎉"),
+        ("/store/%25FF", "%FF"),
+        ("/store/incr", "incr"),
+    ],
+)
+def test_a_key_is_what_comes_after_store(client: Client, path: str, key: str) -> None:
+    assert post(client, path, '"value"').status_code == 201
+    assert list(persist.keys()) == [key]
+    assert client.get(path).json() == "value"
+    assert client.delete(path).status_code == 204
+
+
+def test_a_key_that_ends_in_incr(client: Client) -> None:
+    assert put(client, "/store/a/incr", "5").status_code == 204
+    assert post(client, "/store/a/incr/incr").json() == 6
+    assert post(client, "/store/a/incr").json() == 1
+    assert persist.get_many(["a", "a/incr"]) == {"a": 1, "a/incr": 6}
+    assert client.delete("/store/a/incr").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/store/", "at least one character"),
+        ("/store/" + "a" * 256, "255"),
+        ("/store/a%00b", "NUL"),
+        ("/store/a?expires=0", "positive"),
+        ("/store/a?expires=-1", "positive"),
+        ("/store/a?expires=1" + "0" * 20, "at most"),
+        ("/store/a?expires=soon", "seconds"),
+        ("/store/a?expires=nan", "seconds"),
+        ("/store/a?expires=", "seconds"),
+        ("/store/a?expires=1&expires=2", "2 times"),
+        ("/store/a?expire=1", "Unknown parameter 'expire'"),
+        ("/store/a?by=1", "Unknown parameter 'by'"),
+    ],
+)
+def test_bad_keys_and_parameters_are_refused(client: Client, path: str, reason: str) -> None:
+    for method in put, post:
+        response = method(client, path, "1")
+        assert response.status_code == 400
+        assert reason in response.json()["error"]
+    assert persist.count() == 0
+
+
+@pytest.mark.parametrize("by", ["1.5", "one", "", "1e3", "9" * 31])
+def test_a_bad_by_is_refused(client: Client, by: str) -> None:
+    response = post(client, f"/store/a/incr?by={by}")
+    assert response.status_code == 400
+    assert "integer" in response.json()["error"]
+
+
+@pytest.mark.parametrize("method", ["get", "delete"])
+def test_reading_takes_no_parameters(client: Client, method: str) -> None:
+    persist.set("a", 1)
+    assert getattr(client, method)("/store/a?expires=5").status_code == 400
+    assert persist.get("a") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "hello",
+        "{'a': 1}",
+        "NaN",
+        "[1e999]",
+        "9" * 5000,
+        '"\\ud800"',
+        "[" * 100_000,
+        "[" * 1000 + "]" * 1000,
+    ],
+)
+def test_bad_json_is_refused(client: Client, body: str) -> None:
+    for method in put, post:
+        response = method(client, "/store/a", body)
+        assert response.status_code == 400
+        assert response.json()["error"]
+    assert persist.count() == 0
+
+
+def test_bytes_that_are_no_text_are_refused(client: Client) -> None:
+    response = client.put("/store/a", b'"\xff"', content_type="application/json")
+    assert response.status_code == 400
+
+
+def test_too_large_a_value_is_refused(client: Client, settings: Any) -> None:
+    settings.PERSIST = {
+        "default": {
+            "BACKEND": "django_persist.drivers.database.DatabaseDriver",
+            "MAX_VALUE_BYTES": 100,
+        }
+    }
+    assert put(client, "/store/a", json.dumps("a" * 98)).status_code == 204
+    response = put(client, "/store/a", json.dumps("b" * 99))
+    assert response.status_code == 413
+    assert "100" in response.json()["error"]
+    assert persist.get("a") == "a" * 98
+
+
+def test_too_large_a_body_is_refused(client: Client, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    response = put(client, "/store/a", json.dumps("a" * 100))
+    assert response.status_code == 413
+    assert response.json()["error"]
+
+
+def test_other_methods_are_not_allowed(client: Client) -> None:
+    response = client.patch("/store/a")
+    assert response.status_code == 405
+    assert {"GET", "PUT", "POST", "DELETE"} <= set(response["Allow"].split(", "))
+
+
+def test_a_store_that_does_not_answer(client: Client, settings: Any) -> None:
+    settings.CACHES = {
+        "gone": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{servers.free_port()}/0",
+        }
+    }
+    settings.PERSIST = {
+        "default": {
+            "BACKEND": "django_persist.drivers.redis.RedisDriver",
+            "OPTIONS": {"cache": "gone"},
+        }
+    }
+    for response in (
+        client.get("/store/a"),
+        put(client, "/store/a"),
+        post(client, "/store/a", "1"),
+        post(client, "/store/a/incr"),
+        client.delete("/store/a"),
+    ):
+        assert response.status_code == 503
+        assert response.json()["error"]
+        assert response.json()["maybe_applied"] is False
+    response = client.get("/")
+    assert response.status_code == 503
+    assert "can't be reached" in response.text
+
+
+def test_a_write_whose_reply_was_lost(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*args: Any, **kwargs: Any) -> None:
+        raise StoreUnavailableError("The reply was lost.", maybe_applied=True)
+
+    monkeypatch.setattr(Store, "set", lost)
+    response = put(client, "/store/a")
+    assert response.status_code == 503
+    assert response.json() == {"error": "The reply was lost.", "maybe_applied": True}
+
+
+def test_a_write_that_kept_losing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*args: Any, **kwargs: Any) -> None:
+        raise ContentionError("It kept losing.")
+
+    monkeypatch.setattr(Store, "incr", lost)
+    response = post(client, "/store/a/incr")
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+    assert response.json() == {"error": "It kept losing."}
+
+
+def test_the_interface_needs_no_csrf_token() -> None:
+    client = Client(enforce_csrf_checks=True)
+    assert put(client, "/store/a").status_code == 204
+    assert client.post("/knock").status_code == 403
+
+
+def test_under_asgi(async_client: AsyncClient) -> None:
+    path = "/store/a%20b"
+    response = async_to_sync(async_client.put)(path, "1", content_type="application/json")
+    assert response.status_code == 204
+    assert async_to_sync(async_client.get)(path).json() == 1
+    assert persist.get("a b") == 1
+
+
+# The page.
+
+
+def test_the_page_counts_its_visits(client: Client) -> None:
+    for visits in (1, 2, 3):
+        response = client.get("/")
+        assert response.status_code == 200
+        assert f'<strong id="visit-count">{visits}</strong>' in response.text
+    assert persist.get(VISITS) == 3
+
+
+def test_the_cart_keeps_what_is_put_in(client: Client) -> None:
+    client.get("/")
+    for product, step in (("tea", "1"), ("tea", "1"), ("pot", "1"), ("tea", "-1")):
+        response = client.post("/cart", {"product": product, "step": step})
+        assert (response.status_code, response["Location"]) == (302, "/")
+    [key] = persist.keys("site:cart:")
+    assert persist.get(key, as_=Cart) == Cart({"pot": 1, "tea": 1})
+    item = persist.get_item(key)
+    assert item is not None
+    assert item.ttl is not None
+    assert timedelta(days=6) < item.ttl <= timedelta(days=7)
+    assert '<strong id="cart-total">29</strong>' in client.get("/").text
+    # Another visitor has a cart of their own.
+    assert '<strong id="cart-total">0</strong>' in Client().get("/").text
+
+
+def test_an_empty_cart_is_not_kept(client: Client) -> None:
+    client.post("/cart", {"product": "cup", "step": "1"})
+    assert persist.count("site:cart:") == 1
+    client.post("/cart", {"product": "cup", "step": "-1"})
+    assert persist.count("site:cart:") == 0
+    client.post("/cart", {"product": "cup", "step": "-1"})
+    assert persist.count("site:cart:") == 0
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"product": "car", "step": "1"}, {"product": "tea", "step": "7"}]
+)
+def test_a_bad_change_of_the_cart_is_refused(client: Client, form: dict[str, str]) -> None:
+    assert client.post("/cart", form).status_code == 400
+    assert persist.count() == 0
+
+
+def test_a_forged_visitor_gets_another_cart(client: Client) -> None:
+    persist.set(CART(visitor="someone"), Cart({"pot": 1}))
+    client.cookies["visitor"] = "someone"
+    assert '<strong id="cart-total">0</strong>' in client.get("/").text
+
+
+def test_a_link_opens_once(client: Client) -> None:
+    response = client.post("/links", {"note": "Meet me <at> 8"})
+    [link] = re.findall(r'<a href="http://testserver(/links/[^"]+)"', response.text)
+    for _ in range(2):
+        # Programs that preview a link don't use it up.
+        response = client.get(link)
+        assert response.status_code == 200
+        assert "Meet me" not in response.text
+    response = Client().post(link)
+    assert response.status_code == 200
+    assert "Meet me &lt;at&gt; 8" in response.text
+    assert client.post(link).status_code == 410
+    assert client.get(link).status_code == 410
+    assert persist.count("site:link:") == 0
+
+
+def test_a_link_ends_after_an_hour(client: Client, elapse: Any) -> None:
+    response = client.post("/links", {"note": "hello"})
+    [link] = re.findall(r'<a href="([^"]+/links/[^"]+)"', response.text)
+    elapse(persist, 3601)
+    assert client.post(urlsplit(link).path).status_code == 410
+
+
+@pytest.mark.parametrize("note", ["", "  ", "a" * 501])
+def test_a_bad_note_is_refused(client: Client, note: str) -> None:
+    assert client.post("/links", {"note": note}).status_code == 400
+    assert persist.count() == 0
+
+
+def test_a_link_that_never_was(client: Client) -> None:
+    assert client.get("/links/nothing").status_code == 410
+    assert client.post("/links/" + "a" * 300).status_code == 410
+    persist.set(LINK(token="other"), {"not": "a note"})
+    assert client.post("/links/other").status_code == 410
+    assert client.put("/links/other").status_code == 405
+
+
+def test_the_rate_limit_limits_and_ends(client: Client, elapse: Any) -> None:
+    for knock in range(1, KNOCKS_ALLOWED + 1):
+        response = client.post("/knock")
+        assert response.status_code == 200
+        assert f"Knock {knock} of {KNOCKS_ALLOWED}." in response.text
+    response = client.post("/knock")
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 10
+    assert "Too many knocks" in response.text
+    # Knocking on does not make it longer.
+    elapse(persist, 11)
+    assert client.post("/knock").status_code == 200
+    assert persist.get(KNOCKS(address="127.0.0.1")) == 1
+
+
+def test_pages_that_change_something_take_post_alone(client: Client) -> None:
+    for path in ("/cart", "/links", "/knock"):
+        assert client.get(path).status_code == 405
+    assert client.post("/").status_code == 405
