@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
+import hypothesis
 import pytest
 import time_machine
 from django.db import connections
@@ -20,6 +21,10 @@ from tests import servers
 OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]
 Together: TypeAlias = Callable[[Callable[[int], Any]], list[Any]]
+
+# The time that an example takes says nothing on a busy machine; and CI is to find the same each time.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("tests")
 
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
@@ -110,6 +115,9 @@ def open_store(settings: Any, django_db_setup: None, django_db_blocker: Any) -> 
             for _ in store.driver.purge(10_000):
                 pass
             store.driver.remove_many(list(store.driver.keys("")))
+            if hasattr(store.driver, "servers"):
+                for node in store.driver.servers.primaries():
+                    node.pool.disconnect()
 
 
 @pytest.fixture

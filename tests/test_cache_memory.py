@@ -1,0 +1,152 @@
+"""How MemoryCache keeps entries, and gives back their memory."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import subprocess
+import sys
+import time
+import tracemalloc
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_persist.cache import MemoryCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def cache() -> Iterator[MemoryCache]:
+    cache = MemoryCache("memory", {})
+    yield cache
+    cache.clear()
+
+
+def test_nothing_is_ever_evicted() -> None:
+    cache = MemoryCache("evicted", {"OPTIONS": {"MAX_ENTRIES": 10, "CULL_FREQUENCY": 2}})
+    for i in range(10_000):
+        cache.set(f"k{i}", i, timeout=3600)
+    assert len(cache.memory.slots) == 10_000
+    assert cache.get_many([f"k{i}" for i in range(10_000)]) == {f"k{i}": i for i in range(10_000)}
+    cache.clear()
+
+
+steps = st.one_of(
+    st.tuples(st.just("set"), st.sampled_from("abcd"), st.none() | st.integers(-1, 6)),
+    st.tuples(st.just("touch"), st.sampled_from("abcd"), st.none() | st.integers(-1, 6)),
+    st.tuples(st.just("delete"), st.sampled_from("abcd"), st.none()),
+    st.tuples(st.just("wait"), st.none(), st.integers(1, 3)),
+)
+
+
+@given(st.lists(steps, max_size=60))
+def test_whatever_is_done_the_living_are_there_and_the_dead_go(
+    do: list[tuple[str, str, int | None]],
+) -> None:
+    cache = MemoryCache("whatever", {})
+    cache.clear()
+    ends: dict[str, float] = {}
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
+        for number, (what, key, seconds) in enumerate(do):
+            now = time.time()
+            ends = {key: end for key, end in ends.items() if end > now}
+            end = math.inf if seconds is None else now + seconds
+            if what == "wait":
+                clock.shift(seconds or 0)
+            elif what == "delete":
+                assert cache.delete(key) is (ends.pop(key, None) is not None)
+            elif what == "touch":
+                assert cache.touch(key, seconds) is (key in ends)
+                ends |= {key: end} if key in ends else {}
+            else:
+                cache.set(key, number, seconds)
+                ends[key] = end
+        alive = {key for key, end in ends.items() if end > time.time()}
+        assert cache.get_many("abcd").keys() == alive
+        clock.shift(10)
+        cache.get("other")
+        assert len(cache.memory.slots) == list(ends.values()).count(math.inf)
+
+
+@pytest.mark.parametrize("call", ["get", "set", "add"])
+def test_expired_memory_is_given_back_by_the_calls_that_follow(
+    cache: MemoryCache, clock: time_machine.Traveller, call: str
+) -> None:
+    for i in range(1000):
+        cache.set(f"k{i}", i, timeout=10 + i % 5)
+    cache.set("stays", 1, timeout=3600)
+    clock.shift(20)
+    for i in range(100):
+        getattr(cache, call)(*((f"new{i}",) if call == "get" else (f"new{i}", 1)))
+    assert len(cache.memory.slots) == 1 + (0 if call == "get" else 100)
+    assert cache.get("stays") == 1
+
+
+def test_one_call_gives_back_a_bounded_number(
+    cache: MemoryCache, clock: time_machine.Traveller
+) -> None:
+    for i in range(1000):
+        cache.set(f"k{i}", i, timeout=10)
+    clock.shift(20)
+    cache.get("other")
+    assert 900 < len(cache.memory.slots) < 1000
+
+
+@pytest.mark.parametrize("how", ["set", "touch", "delete and add"])
+def test_an_entry_that_is_renewed_leaves_nothing_behind(
+    cache: MemoryCache, clock: time_machine.Traveller, how: str
+) -> None:
+    def renew(timeout: int) -> None:
+        if how == "touch":
+            cache.touch("a", timeout)
+        elif how == "set":
+            cache.set("a", 1, timeout)
+        else:
+            cache.delete("a")
+            cache.add("a", 1, timeout)
+
+    cache.set("a", 1)
+    renew(86400)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for second in range(3_000):
+            renew(100_000 + second)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 300_000
+    assert cache.get("a") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_not_held_up_by_a_lock_of_its_parent() -> None:
+    code = (
+        "import os, sys\n"
+        "from django.conf import settings\n"
+        "settings.configure()\n"
+        "from django_persist.cache import MemoryCache\n"
+        "cache = MemoryCache('x', {})\n"
+        "cache.set('a', 1)\n"
+        "cache.memory.lock.acquire()\n"
+        "pid = os.fork()\n"
+        "if not pid:\n"
+        "    os._exit(0 if cache.get('a') == 1 else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

@@ -1,0 +1,261 @@
+"""Entry through the ORM, on every database."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import IntegrityError, connections
+from django.db.models import F, Max, QuerySet
+from django.forms import modelform_factory
+
+from django_persist import Item, Store
+from django_persist.exceptions import EncodeError
+from django_persist.models import Entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Entries = QuerySet[Entry]
+
+MOMENT = datetime(2999, 10, 27, 0, 30, 5, 678901, tzinfo=UTC)
+VALUES: list[Any] = [
+    *({"a": [1, None, "x\0"], "ä": -0.0}, [], {}, "", "null", "text", 0, 5, 1.0, 1e22, 2**100),
+    *(True, False, None, "'\"\\%s", "😀"),
+]
+
+
+@pytest.fixture
+def alias(database_store: Store) -> str:
+    return str(database_store.driver.using)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def entries(alias: str) -> Entries:
+    return Entry.objects.using(alias)
+
+
+# Values and keys.
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_reads_back_and_can_be_looked_up(
+    entries: Entries, database_store: Store, value: Any
+) -> None:
+    entries.create(key="other", value="another value")
+    entries.create(key="a", value=value)
+    assert repr(entries.get(key="a").value) == repr(value)
+    assert entries.get(value=value).key == "a"
+    assert list(entries.exclude(value=value).values_list("value", flat=True)) == ["another value"]
+    assert entries.filter(value__in=[value, 7]).count() == 1
+    assert repr(database_store.get("a")) == repr(value)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_what_the_store_writes_is_there_for_the_orm(
+    entries: Entries, database_store: Store, value: Any
+) -> None:
+    database_store.set("a", value, expires=MOMENT)
+    entry = entries.get()
+    assert (entry.pk, repr(entry.value), entry.expires_at) == ("a", repr(value), MOMENT)
+    entry.save()
+    assert repr(database_store.get_item("a")) == repr(Item(value, MOMENT))
+
+
+def test_an_entry_can_be_changed_and_deleted(entries: Entries, database_store: Store) -> None:
+    database_store.set("a", {"n": 1}, expires=MOMENT)
+    entry = entries.get()
+    entry.value["n"] = 2
+    entry.expires_at = None
+    entry.save()
+    assert database_store.get_item("a") == Item({"n": 2}, None)
+    entries.update(value=None, expires_at=MOMENT)
+    assert database_store.get_item("a") == Item(None, MOMENT)
+    entries.update(expires_at=F("expires_at") + 1_000_000)
+    assert database_store.get_item("a") == Item(None, MOMENT + timedelta(seconds=1))
+    entry.delete()
+    assert "a" not in database_store
+
+
+def test_many_entries_can_be_made_at_once(entries: Entries, database_store: Store) -> None:
+    made = [Entry(key=str(i), value=value) for i, value in enumerate(VALUES)]
+    entries.bulk_create(made)
+    assert repr([database_store.get(str(i)) for i in range(len(VALUES))]) == repr(VALUES)
+
+
+def test_what_cannot_be_stored_faithfully_is_refused(entries: Entries) -> None:
+    with pytest.raises(EncodeError):
+        entries.create(key="a", value={"n": float("nan")})
+    assert not entries.exists()
+
+
+def test_keys_are_compared_exactly(entries: Entries, alias: str) -> None:
+    keys = ["key", "KEY", "key ", "kéy", "ke\u0301y"]
+    for key in keys:
+        entries.create(key=key, value=key)
+    for key in keys:
+        assert entries.get(key=key).value == key
+    with pytest.raises(IntegrityError):
+        entries.create(key="key", value=1)
+    assert entries.filter(key__startswith="key").count() >= 2
+    assert str(entries.get(key="KEY")) == "KEY"
+
+
+# Moments.
+
+
+@pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "without USE_TZ"])
+@pytest.mark.parametrize("minutes", range(0, 181, 30))
+def test_a_moment_is_utc_in_the_hour_that_comes_twice(
+    settings: Any, entries: Entries, database_store: Store, use_tz: bool, minutes: int
+) -> None:
+    settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", use_tz
+    moment = datetime(2999, 10, 26, 23, tzinfo=UTC) + timedelta(minutes=minutes, microseconds=7)
+    entries.create(key="orm", value=1, expires_at=moment.astimezone(ZoneInfo("Europe/Berlin")))
+    database_store.set("store", 1, expires=moment)
+    for entry in entries.all():
+        assert entry.expires_at == moment
+        assert entry.expires_at.tzinfo is UTC
+        item = database_store.get_item(entry.key)
+        assert item is not None
+        assert item.expires_at == moment
+        assert item.expires_at.tzinfo is UTC
+    assert entries.filter(expires_at=moment).count() == 2
+    assert entries.filter(expires_at__lt=moment).count() == 0
+    assert entries.filter(expires_at__gte=moment).count() == 2
+    assert entries.aggregate(last=Max("expires_at")) == {"last": moment}
+
+
+def test_a_naive_moment_is_in_the_time_zone_of_the_project(settings: Any, entries: Entries) -> None:
+    settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", False
+    naive = datetime(2999, 7, 1, 12)
+    entries.create(key="a", value=1, expires_at=naive)
+    assert entries.get().expires_at == datetime(2999, 7, 1, 10, tzinfo=UTC)
+
+
+def test_entries_without_an_expiry_can_be_looked_up(entries: Entries) -> None:
+    entries.create(key="a", value=1)
+    entries.create(key="b", value=1, expires_at=MOMENT)
+    assert entries.get(expires_at=None).key == "a"
+    assert entries.get(expires_at__isnull=False).key == "b"
+
+
+# Validation and forms.
+
+
+def test_a_whole_entry_is_clean(alias: str) -> None:
+    for value in VALUES:
+        Entry(key="a", value=value, expires_at=MOMENT).full_clean(validate_unique=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"key": "", "value": 1}, "key"),
+        ({"key": "k" * 320, "value": 1}, "key"),
+        ({"key": "a", "value": object()}, "value"),
+        ({"key": "a", "value": {"n": float("inf")}}, "value"),
+        ({"key": "a", "value": 1, "expires_at": "soon"}, "expires_at"),
+        ({"key": "a", "value": 1, "expires_at": "2999-02-30T12:00:00Z"}, "expires_at"),
+    ],
+)
+def test_an_unfit_entry_is_a_validation_error(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Entry(**fields).full_clean(validate_unique=False)
+    assert list(caught.value.message_dict) == [name]
+
+
+Form = modelform_factory(Entry, fields=["key", "value", "expires_at"])
+
+
+@pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "without USE_TZ"])
+def test_a_form_shows_and_takes_json_and_a_time_of_the_project(
+    settings: Any, entries: Entries, alias: str, use_tz: bool
+) -> None:
+    settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", use_tz
+    moment = datetime(2999, 7, 1, 10, tzinfo=UTC)
+    entry = entries.create(key="a", value={"ä": [1, None]}, expires_at=moment)
+    form = Form(instance=entry)
+    assert isinstance(form.fields["value"], forms.JSONField)
+    shown = {name: form[name].value() for name in form.fields}
+    assert json.loads(shown["value"]) == {"ä": [1, None]}
+    assert shown["expires_at"].strftime("%Y-%m-%d %H:%M") == "2999-07-01 12:00"
+    data = shown | {"value": '{"b": 1e22}', "expires_at": "2999-07-01 12:00"}
+    changed = Form(data, instance=entry)
+    assert changed.changed_data == ["value"]
+    assert changed.is_valid(), changed.errors
+    changed.save()
+    entry = entries.get()
+    assert (entry.value, entry.expires_at) == ({"b": 1e22}, moment)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"value": "{"},
+        {"value": "NaN"},
+        {"expires_at": "soon"},
+        {"expires_at": "2999-02-30 12:00"},
+        {"key": ""},
+        {"key": "k" * 320},
+    ],
+    ids=str,
+)
+def test_a_form_refuses_what_is_unfit(entries: Entries, alias: str, data: dict[str, str]) -> None:
+    form = Form({"key": "a", "value": "1", "expires_at": ""} | data)
+    assert not form.is_valid()
+    assert list(form.errors) == list(data)
+
+
+# Commands.
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl"])
+def test_entries_can_be_dumped_and_loaded(
+    entries: Entries, alias: str, tmp_path: Path, format_: str
+) -> None:
+    # Django writes moments to the millisecond.
+    moment = MOMENT.replace(microsecond=678000)
+    for number, value in enumerate(VALUES):
+        entries.create(key=f"k{number}", value=value, expires_at=moment if number % 2 else None)
+    before = [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")]
+    dump = tmp_path / f"dump.{format_}"
+    options = {"database": alias, "format": format_, "output": str(dump), "verbosity": 0}
+    call_command("dumpdata", "django_persist", **options)
+    entries.all().delete()
+    call_command("loaddata", str(dump), database=alias, verbosity=0)
+    assert [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")] == before
+
+
+def test_the_migration_is_what_the_model_is(alias: str) -> None:
+    out = StringIO()
+    call_command("makemigrations", "--check", "--dry-run", "django_persist", stdout=out)
+    assert "No changes detected" in out.getvalue()
+
+
+def test_columns_are_as_exact_as_the_driver_needs(alias: str) -> None:
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        columns = {
+            column.name: column
+            for column in connection.introspection.get_table_description(
+                cursor, Entry._meta.db_table
+            )
+        }
+        constraints = connection.introspection.get_constraints(cursor, Entry._meta.db_table)
+    exact = {"sqlite": (None, "BINARY"), "postgresql": ("C",), "mysql": ("utf8mb4_nopad_bin",)}
+    for name in ("key", "value"):
+        assert columns[name].collation in exact[connection.vendor]
+    indexed = sorted(
+        constraint["columns"]
+        for constraint in constraints.values()
+        if constraint["index"] or constraint["primary_key"]
+    )
+    assert indexed == [["expires_at"], ["key"]]
