@@ -22,7 +22,7 @@ OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]
 Together: TypeAlias = Callable[[Callable[[int], Any]], list[Any]]
 
-# The time that an example takes says nothing on a busy machine; and CI is to find the same each time.
+# How long an example takes says nothing on a busy machine; CI is to find the same each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("tests")
 
