@@ -23,7 +23,7 @@ KEYS = 250
 
 @contextmanager
 def sqlite(folder: Path) -> Iterator[dict[str, str]]:
-    yield {"SQLITE_PATH": str(folder / "site.sqlite3")}
+    yield {}
 
 
 @contextmanager
@@ -109,6 +109,8 @@ def site_url(
             **os.environ,
             **where,
             "PERSIST_STORE": request.param,
+            # The default database wherever the store is in none.
+            "SQLITE_PATH": str(tmp_path / "site.sqlite3"),
             "DJANGO_SETTINGS_MODULE": "testproject.settings",
             # Where gunicorn puts the socket that controls it.
             "HOME": str(tmp_path),
