@@ -32,7 +32,7 @@ def ttl(store: Store) -> timedelta | None:
 
 def in_an_hour(store: Store) -> bool:
     left = ttl(store)
-    return left is not None and HOUR / 2 < left <= HOUR
+    return left is not None and HOUR / 2 < left < HOUR * 2
 
 
 def interfering(

@@ -30,7 +30,7 @@ FULL = Cart(["spoon"])
 
 
 def in_an_hour(item: Item[Any] | None) -> bool:
-    return item is not None and item.ttl is not None and HOUR / 2 < item.ttl <= HOUR
+    return item is not None and item.ttl is not None and HOUR / 2 < item.ttl < HOUR * 2
 
 
 READS: dict[str, Callable[[Store], object]] = {
