@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from . import codec
 from .arguments import MISSING, AnyKey, Arguments, key_name, type_asked
 from .backoff import attempts
+from .drivers.base import COUNTER
 from .exceptions import ContentionError, CounterRangeError, DecodeError, MissingKeyError
 from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep
 from .keys import Key
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D")
 
-COUNTER: Final = range(-(2**63), 2**63)
 TRIES: Final = 200
 SECONDS: Final = 30.0
 
@@ -205,7 +205,7 @@ class AtomicCalls(Arguments):
         """Add to an integer and return the sum, atomically; start at 0 (Redis: INCRBY).
 
         The counter is a signed integer of 64 bits. `expires` counts only for the call that starts
-        the counter. Raises DecodeError where the value is no integer, and CounterRangeError where
+        the counter. In the database it joins the caller's transaction: a rollback undoes the count. Raises DecodeError where the value is no integer, and CounterRangeError where
         the sum would leave the range; the value is then as it was.
         """
         if isinstance(by, bool) or not isinstance(by, int):

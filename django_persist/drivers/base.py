@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
@@ -18,6 +18,10 @@ from ..expiry import Expiry
 
 Text: TypeAlias = str | bytes
 """A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
+
+
+COUNTER: Final = range(-(2**63), 2**63)
+"""What `incr` counts in: the signed integers of 64 bits, as Redis's INCRBY does."""
 
 
 class Write(NamedTuple):

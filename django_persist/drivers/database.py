@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
 from functools import cached_property
 from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    Error,
-    InterfaceError,
-    OperationalError,
-    connections,
-    transaction,
-)
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
-from ..backoff import attempts
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import Driver, Place, Stored, Text, Write
+from .base import COUNTER, Driver, Place, Stored, Text, Write
 from .database_checks import check_server, check_settings
-from .database_errors import (
-    DatabaseContentionError,
-    DatabaseUnavailableError,
-    Meaning,
-    meaning,
-)
-from .sql import Statements, statements
+from .database_run import Database, is_inside
+from .sql import CANONICAL, Statements, statements
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -41,10 +26,6 @@ CHUNK_KEYS = 1000
 CHUNK_BYTES = 256 * 1024
 PAGE_KEYS = 1000
 PAGE_ITEMS = 100
-TRIES = 20
-SECONDS = 30.0
-COUNTER = range(-(2**63), 2**63)
-CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
 LAST_KEY = "\U0010ffff" * 320
 """Sorts after every key, as none is as long."""
 
@@ -74,10 +55,11 @@ class DatabaseDriver(Driver):
                 id="django_persist.E006",
             )
         self.using = using
+        self._database = Database(using)
 
     @cached_property
     def sql(self) -> Statements:
-        return statements(self._connected())
+        return statements(self._database.connected())
 
     def place(self) -> Place:
         settings = connections[self.using].settings_dict
@@ -107,7 +89,11 @@ class DatabaseDriver(Driver):
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
-        statement = self.sql.get_latest if latest and _inside(self._connected()) else self.sql.get
+        statement = (
+            self.sql.get_latest
+            if latest and is_inside(self._database.connected())
+            else self.sql.get
+        )
         row = self._row(statement, key)
         if row is None or _expired(row[1]):
             return None
@@ -217,7 +203,7 @@ class DatabaseDriver(Driver):
         def work(cursor: CursorWrapper) -> tuple[int, tuple[int, str] | None]:
             return self.sql.purge_batch(cursor, moment, limit, reached)
 
-        return self._run(work, writes=True, atomic=True)
+        return self._database.run(work, writes=True, atomic=True)
 
     # How a statement is run.
 
@@ -226,14 +212,14 @@ class DatabaseDriver(Driver):
             cursor.execute(statement, {"key": key})
             return cursor.fetchone()
 
-        return self._run(work, writes=False)
+        return self._database.run(work, writes=False)
 
     def _rows(self, statement: str, params: dict[str, Any]) -> list[Any]:
         def work(cursor: CursorWrapper) -> list[Any]:
             cursor.execute(statement, params)
             return list(cursor.fetchall())
 
-        return self._run(work, writes=False)
+        return self._database.run(work, writes=False)
 
     def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[Any]:
         params = {"first": prefix, "end": _end(prefix), "limit": limit, "now": now()}
@@ -260,7 +246,7 @@ class DatabaseDriver(Driver):
             cursor.execute(statement, params)
             return outcome(cursor)
 
-        return self._run(work, writes=True)
+        return self._database.run(work, writes=True)
 
     def _write_all(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> int:
         """Run writes in one transaction; return how many rows they changed."""
@@ -274,70 +260,11 @@ class DatabaseDriver(Driver):
                 changed += cursor.rowcount
             return changed
 
-        return self._run(work, writes=True, atomic=len(calls) > 1)
-
-    def _run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
-        connection = self._connected()
-        inside = _inside(connection)
-        for _ in attempts(TRIES, SECONDS):
-            try:
-                with (
-                    transaction.atomic(self.using, savepoint=False) if atomic else nullcontext(),
-                    connection.cursor() as cursor,
-                ):
-                    return work(cursor)
-            except Error as error:
-                self._judge(error, connection, writes=writes, inside=inside)
-                lost = error
-        raise DatabaseContentionError(
-            f"The call kept losing against other writers in the database {self.using!r}."
-        ) from lost
-
-    def _judge(
-        self, error: Error, connection: BaseDatabaseWrapper, *, writes: bool, inside: bool
-    ) -> None:
-        """Return where another try can win; raise what the caller is to know otherwise."""
-        told = meaning(connection.vendor, error)
-        if told is Meaning.OTHER:
-            raise error
-        if inside and connection.in_atomic_block:
-            # MariaDB and SQLite may have rolled back by themselves what the block has done so far:
-            # it must not commit the rest.
-            connection.set_rollback(True)
-        if told is Meaning.LOST:
-            if inside:
-                raise DatabaseContentionError(
-                    "The call lost against another transaction; run this one again as a whole."
-                ) from error
-            return
-        if told is Meaning.CUT_OFF and not inside:
-            with suppress(Error):
-                connection.close_if_unusable_or_obsolete()
-        raise DatabaseUnavailableError(
-            f"The database {self.using!r} "
-            + ("refused the call." if told is Meaning.REFUSED else "was cut off."),
-            maybe_applied=told is Meaning.CUT_OFF and writes and not inside,
-        ) from error
-
-    def _connected(self) -> BaseDatabaseWrapper:
-        connection = connections[self.using]
-        if connection.connection is None:
-            try:
-                connection.ensure_connection()
-            except (OperationalError, InterfaceError) as error:
-                raise DatabaseUnavailableError(
-                    f"The database {self.using!r} could not be reached."
-                ) from error
-        return connection
+        return self._database.run(work, writes=True, atomic=len(calls) > 1)
 
     def _chunk_bytes(self) -> int:
         packet = self.sql.packet
         return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)
-
-
-def _inside(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether statements are part of a transaction of the caller's."""
-    return bool(connection.in_atomic_block or not connection.get_autocommit())
 
 
 def _expired(expires_at: int | None) -> bool:

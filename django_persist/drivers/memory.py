@@ -11,10 +11,8 @@ from django.core.checks import CheckMessage, Warning
 from ..cache import MemoryCache, Slot
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import Place, Stored, Text, Write
+from .base import COUNTER, Place, Stored, Text, Write
 from .cache import CacheDriver
-
-COUNTER = range(-(2**63), 2**63)
 
 
 def _key_as_it_is(key: str, prefix: str, version: Any) -> str:

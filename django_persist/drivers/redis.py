@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from ..exceptions import DecodeError
 from ..expiry import EPOCH, Expiry, past
 from . import redis_scripts as scripts
-from .base import Place, Stored, Text, Write
+from .base import COUNTER, Place, Stored, Text, Write
 from .cache import CacheDriver, resolve
 from .redis_scripts import Argument, Command
 from .redis_servers import PAGE
@@ -29,7 +29,6 @@ READ_PAGE = 100
 """How many values a listing holds at a time."""
 
 _MILLISECOND = timedelta(milliseconds=1)
-_INT64 = range(-(2**63), 2**63)
 _SPECIAL = re.compile(rb"[*?\[\]\\^-]")
 
 
@@ -94,7 +93,7 @@ class RedisDriver(CacheDriver):
         return bool(self.servers.call(name, (b"PEXPIRE", name, _milliseconds(expires)), True))
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        if by not in _INT64:
+        if by not in COUNTER:
             return None
         name = self._name(key)
         command: Command = (b"INCRBY", name, by)

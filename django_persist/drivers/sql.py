@@ -17,6 +17,9 @@ from django.db.backends.utils import CursorWrapper
 from ..exceptions import ValueTooLargeError
 from ..models import Entry
 
+CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
+"""Integers as they are written by whoever counts; as a parameter, for MariaDB and MySQL."""
+
 STATEMENT_BYTES = 8192
 """More than a statement takes beside its value."""
 
