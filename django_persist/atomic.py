@@ -205,8 +205,9 @@ class AtomicCalls(Arguments):
         """Add to an integer and return the sum, atomically; start at 0 (Redis: INCRBY).
 
         The counter is a signed integer of 64 bits. `expires` counts only for the call that starts
-        the counter. In the database it joins the caller's transaction: a rollback undoes the count. Raises DecodeError where the value is no integer, and CounterRangeError where
-        the sum would leave the range; the value is then as it was.
+        the counter. In the database it joins the caller's transaction: a rollback undoes the count.
+        Raises DecodeError where the value is no integer, and CounterRangeError where the sum would
+        leave the range; the value is then as it was.
         """
         if isinstance(by, bool) or not isinstance(by, int):
             raise TypeError(f"by must be an int, not {type(by).__name__}.")
