@@ -148,10 +148,11 @@ def test_an_entry_ends_at_its_timeout(cache: BaseCache, clock: time_machine.Trav
 
 @pytest.mark.parametrize("timeout", [0, -1, -0.5])
 def test_a_timeout_that_is_not_in_the_future_stores_nothing(
-    cache: BaseCache, timeout: float
+    cache: MemoryCache, timeout: float
 ) -> None:
     cache.set("a", 1, timeout=timeout)
     assert "a" not in cache
+    assert not cache.memory.slots
     cache.set("a", 1)
     cache.set("a", 2, timeout=timeout)
     assert "a" not in cache

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from django.db import transaction
 
 from django_persist import Store, persist
 from django_persist.exceptions import DuplicateKeyError
@@ -122,3 +126,21 @@ def test_purges_beside_writers_delete_nothing_renewed(shared_store: Store) -> No
     leave_expired(shared_store, {f"old:{k}": "old" for k in range(400)})
     renewed = {key for keys in race(purge_or_renew) for key in keys}
     assert {key for key, item in shared_store.items() if item.value == "new"} == renewed
+
+
+def write_or_remove_in_transactions(i: int, using: str) -> None:
+    for _ in range(25):
+        keys = random.sample([f"many:{k}" for k in range(300)], 200)
+        with transaction.atomic(using):
+            if i % 2:
+                persist.remove_many(keys)
+            else:
+                persist.set_many(dict.fromkeys(keys, i))
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+def test_many_keys_are_locked_in_one_order(database: str, open_store: Callable[..., Store]) -> None:
+    """Inside a transaction nothing is tried again: a deadlock would be told."""
+    store = open_store(database)
+    race(write_or_remove_in_transactions, database)
+    assert set(store.keys()) <= {f"many:{k}" for k in range(300)}

@@ -13,6 +13,7 @@ from django.db import OperationalError, connections, transaction
 
 from django_persist import Store
 from django_persist.exceptions import ContentionError, DuplicateKeyError
+from tests.conftest import leave_expired
 
 SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
 
@@ -225,3 +226,17 @@ def test_a_lock_inside_a_transaction_is_told(database_store: Store) -> None:
         elsewhere(write)
     assert len(told) == 1
     assert database_store.get("key") == "other"
+
+
+@SERVERS
+def test_a_purge_skips_the_rows_that_others_hold(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    leave_expired(store, {"key": "held", "other": "free"})
+    with lock_held(store, 0.5):
+        started = time.monotonic()
+        assert store.purge() == 1
+        waited = time.monotonic() - started
+    assert waited < 0.5
+    assert store.get("key") == "other"
