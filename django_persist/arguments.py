@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from . import codec
 from .drivers.base import Driver, Text
@@ -13,6 +14,7 @@ from .expiry import Default, ExpiresArg, Expiry, Keep, parse
 from .keys import MAX_LENGTH, Key, check, check_characters
 
 AnyKey: TypeAlias = str | Key[Any]
+K = TypeVar("K", bound=AnyKey)
 
 MAX_VALUE_BYTES: Final = 512 * 1024 * 1024
 """The longest JSON text in bytes that every driver takes: Redis's proto-max-bulk-len."""
@@ -61,6 +63,11 @@ class Arguments:
             raise TypeError(f"A prefix must be a str, not {type(prefix).__name__}.")
         return self._prefix + check_characters(prefix)
 
+    def _full_many(self, keys: Iterable[K]) -> dict[K, str]:
+        if isinstance(keys, str | Key):
+            raise TypeError("keys must be an iterable of keys, not one key.")
+        return {key: self._full(key) for key in keys}
+
     def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
         if not isinstance(expires, Default | Keep):
             return parse(expires)
@@ -76,10 +83,14 @@ class Arguments:
             )
         return text
 
-    def _decode(self, key: AnyKey, text: Text, as_: Any, *, strict: bool) -> Any:
-        """Return the value, or MISSING for one of another type, which is logged."""
+    def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
+        """Return the value, or MISSING for none, and for one of another type, which is logged."""
+        asked = type_asked(key, as_)
+        if text is None:
+            codec.check_type(asked)
+            return MISSING
         try:
-            return codec.decode(text, type_asked(key, as_), key=key_name(key))
+            return codec.decode(text, asked, key=key_name(key))
         except codec.MismatchError as error:
             if strict:
                 raise

@@ -62,10 +62,8 @@ class AtomicCalls(Arguments):
         full = self._full(key)
         for attempt in attempts(TRIES, SECONDS):
             text = self.driver.get(full, latest=attempt > 0)
-            if text is None:
-                return default
             value = self._decode(key, text, as_, strict=strict)
-            if value is MISSING:
+            if text is None or value is MISSING:
                 return default
             if self.driver.remove_if(full, text):
                 return value

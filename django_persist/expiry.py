@@ -70,7 +70,7 @@ def parse(expires: ExpiresArg) -> Expiry:
             f"not {type(expires).__name__}."
         )
     if lifetime <= timedelta(0):
-        raise InvalidExpiryError(f"A lifetime must be positive, not {expires}.")
+        raise InvalidExpiryError(f"A lifetime must be positive, not {lifetime}.")
     if lifetime > LONGEST:
         raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
     return lifetime
@@ -82,7 +82,7 @@ def _parse_seconds(seconds: float) -> timedelta:
     if seconds > LONGEST.total_seconds():
         raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
     if seconds <= 0:
-        raise InvalidExpiryError(f"A lifetime must be positive, not {seconds}.")
+        raise InvalidExpiryError("A lifetime must be positive.")
     # A positive number of seconds under half a microsecond would round to no lifetime at all.
     return max(timedelta(seconds=seconds), _MICROSECOND)
 

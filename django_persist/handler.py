@@ -72,7 +72,9 @@ class Stores:
     def _forget(self, *, setting: str, **kwargs: Any) -> None:
         if setting in ("PERSIST", "CACHES"):
             with self._lock:
-                self._stores = {}
+                forgotten, self._stores = self._stores, {}
+            for store in forgotten.values():
+                store.driver.close()
 
 
 stores = Stores()

@@ -142,6 +142,8 @@ def quote(part: Part, characters: Collection[str] = (ESCAPE, SEPARATOR)) -> str:
     """
     if isinstance(part, bool) or not isinstance(part, str | int | UUID):
         raise TypeError(f"A part of a key must be a str, int or UUID, not {type(part).__name__}.")
+    if isinstance(part, int) and part.bit_length() > 4 * MAX_LENGTH:
+        raise InvalidKeyError(f"A key can have at most {MAX_LENGTH} characters.")
     text = (
         str.__str__(part)
         if isinstance(part, str)

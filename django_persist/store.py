@@ -113,10 +113,7 @@ class Store(AtomicCalls):
         validated strictly. A value of another type stays in place and is logged as a warning; with
         `strict` it raises DecodeError, as an entry does whose stored text isn't JSON.
         """
-        text = self.driver.get(self._full(key))
-        if text is None:
-            return default
-        value = self._decode(key, text, as_, strict=strict)
+        value = self._decode(key, self.driver.get(self._full(key)), as_, strict=strict)
         return default if value is MISSING else value
 
     @overload
@@ -130,10 +127,8 @@ class Store(AtomicCalls):
     def get_item(self, key: AnyKey, *, as_: Any = None, strict: bool = False) -> Item[Any] | None:
         """Return the value with the moment at which it ends, or None; types as for `get`."""
         stored = self.driver.get_item(self._full(key))
-        if stored is None:
-            return None
-        value = self._decode(key, stored.value, as_, strict=strict)
-        return None if value is MISSING else Item(value, stored.expires_at)
+        value = self._decode(key, stored and stored.value, as_, strict=strict)
+        return None if stored is None or value is MISSING else Item(value, stored.expires_at)
 
     def remove(self, key: AnyKey) -> bool:
         """Delete the entry; return whether there was a live one (Redis: UNLINK)."""
@@ -175,12 +170,11 @@ class Store(AtomicCalls):
 
         One round trip for each 1,000 keys or so; not a snapshot across them. Types as for `get`.
         """
-        full = {key: self._full(key) for key in keys}
+        full = self._full_many(keys)
         texts = self.driver.get_many(list(dict.fromkeys(full.values())))
         values = {
-            key: self._decode(key, texts[name], as_, strict=strict)
+            key: self._decode(key, texts.get(name), as_, strict=strict)
             for key, name in full.items()
-            if name in texts
         }
         return {key: value for key, value in values.items() if value is not MISSING}
 
@@ -202,7 +196,7 @@ class Store(AtomicCalls):
 
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""
-        return self.driver.remove_many(list(dict.fromkeys(map(self._full, keys))))
+        return self.driver.remove_many(list(dict.fromkeys(self._full_many(keys).values())))
 
     # The whole store.
 

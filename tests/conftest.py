@@ -115,9 +115,7 @@ def open_store(settings: Any, django_db_setup: None, django_db_blocker: Any) -> 
             for _ in store.driver.purge(10_000):
                 pass
             store.driver.remove_many(list(store.driver.keys("")))
-            if hasattr(store.driver, "servers"):
-                for node in store.driver.servers.primaries():
-                    node.pool.disconnect()
+            store.driver.close()
 
 
 @pytest.fixture

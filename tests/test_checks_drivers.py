@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,15 @@ def test_two_aliases_of_one_sqlite_file_are_told(settings: Any, add_database: Ad
     use(settings, other)
     assert ids() == ["W004"]
     use(settings, "default")
+    assert ids() == ["W004"]
+
+
+def test_a_file_is_the_same_however_it_is_written(
+    settings: Any, add_database: AddDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(connections["default"].settings_dict["NAME"])
+    monkeypatch.chdir(path.parent)
+    use(settings, add_database(NAME=path.name))
     assert ids() == ["W004"]
 
 

@@ -17,6 +17,7 @@ from django_persist import Store, persist, stores
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import InvalidStoreError, PersistError
+from tests.conftest import BACKENDS
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore, Together
@@ -104,6 +105,18 @@ def test_a_setting_that_was_unfit_can_be_mended(settings: Any) -> None:
             stores["default"]
     settings.PERSIST = {"default": memory("one")}
     assert stores["default"].count() == 0
+
+
+def test_a_store_that_is_forgotten_leaves_no_connection_open(settings: Any) -> None:
+    settings.PERSIST = {"default": BACKENDS["valkey"]}
+    store = stores["default"]
+    store.get("key")
+    pool = store.driver.servers.node.pool  # type: ignore[attr-defined]
+    [connection] = pool._available_connections
+    settings.PERSIST = {"default": BACKENDS["memory"]}
+    assert not connection.is_connected
+    assert store.get("key") is None  # whoever still has it can go on
+    store.driver.close()
 
 
 def test_caches_are_followed(settings: Any) -> None:

@@ -233,3 +233,8 @@ def test_a_key_without_its_parts_is_no_key(
     with pytest.raises(InvalidKeyError, match="'x:{a}:{b}' needs its parts: call it with a, b"):
         call(store, Key("x:{a}:{b}"))
     assert store.count() == 0
+
+
+def test_an_integer_too_long_for_a_key_is_refused() -> None:
+    with pytest.raises(InvalidKeyError, match="at most 255 characters"):
+        Key("n:{n}")(n=10**5000)

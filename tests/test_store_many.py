@@ -229,3 +229,12 @@ def test_remove_many_counts_the_entries_that_were_there(store: Store) -> None:
     assert store.remove_many(["a", "c", "missing"]) == 2
     assert list(store.keys()) == ["b"]
     assert store.remove_many([]) == 0
+
+
+@pytest.mark.parametrize("keys", ["session", Key("session")], ids=["str", "Key"])
+@pytest.mark.parametrize("call", ["get_many", "remove_many"])
+def test_one_key_is_not_many(store: Store, call: str, keys: Any) -> None:
+    store.set("s", 1)
+    with pytest.raises(TypeError, match="an iterable of keys"):
+        getattr(store, call)(keys)
+    assert "s" in store

@@ -218,7 +218,7 @@ def test_a_value_of_another_type_stays_in_place(store: Store) -> None:
 
 def test_get_many_returns_the_others(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     store.set_many({"a": 1, "b": "text", "c": 3, "d": None})
-    assert store.get_many("abcd", as_=int) == {"a": 1, "c": 3}
+    assert store.get_many(["a", "b", "c", "d"], as_=int) == {"a": 1, "c": 3}
     assert len(caplog.records) == 2
 
 
@@ -271,6 +271,10 @@ def test_a_type_that_cannot_be_validated_is_a_type_error(
         lambda: store.get_item("a", as_=as_),
         lambda: store.get_many(["a"], as_=as_),
         lambda: store.pop("a", as_=as_),
+        lambda: store.get("missing", as_=as_),
+        lambda: store.get_item("missing", as_=as_),
+        lambda: store.get_many(["missing"], as_=as_),
+        lambda: store.pop("missing", as_=as_),
         lambda: store.update("a", lambda old: old, as_=as_),
         lambda: store.get_or_create("a", {}, as_=as_),
         lambda: store.get_or_create("new", {}, as_=as_),

@@ -153,6 +153,9 @@ class Driver(ABC):
 
     # Settings.
 
+    def close(self) -> None:  # noqa: B027 (most have none)
+        """Close the connections that are the driver's own; the next call opens one again."""
+
     @abstractmethod
     def place(self) -> Place:
         """Return where the entries are kept, without I/O."""

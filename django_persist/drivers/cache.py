@@ -21,7 +21,7 @@ def resolve(alias: str) -> BaseCache:
     """
     try:
         return caches.create_connection(alias)
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise InvalidStoreError(
             f"CACHES has no {alias!r}.",
             hint=f"Known are {', '.join(map(repr, caches.settings))}.",

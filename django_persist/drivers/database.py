@@ -14,7 +14,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
 from .base import COUNTER, Driver, Place, Stored, Text, Write
-from .database_checks import check_server, check_settings
+from .database_checks import check_server, check_settings, location
 from .database_run import Database, is_inside
 from .sql import CANONICAL, Statements, statements
 
@@ -50,7 +50,7 @@ class DatabaseDriver(Driver):
             ) from error
         if vendor not in VENDORS:
             raise InvalidStoreError(
-                f"DATABASES[{using!r}] is a {vendor} database.",
+                f"DATABASES[{using!r}] is of the kind {vendor!r}.",
                 hint="The driver knows SQLite, PostgreSQL, MariaDB and MySQL.",
                 id="django_persist.E006",
             )
@@ -62,11 +62,7 @@ class DatabaseDriver(Driver):
         return statements(self._database.connected())
 
     def place(self) -> Place:
-        settings = connections[self.using].settings_dict
-        name = str(settings["NAME"])
-        if ":memory:" in name or not name:
-            name = f"{self.using}:{name}"
-        return Place(("database", settings["ENGINE"], name, settings["HOST"], settings["PORT"]))
+        return Place(("database", *location(connections[self.using])))
 
     def check(self) -> Iterable[CheckMessage]:
         return check_settings(connections[self.using])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections, router
@@ -26,6 +27,23 @@ def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         yield from _mysql(connection)
 
 
+def location(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """Return which database an alias leads to, so that two aliases of one are found."""
+    settings = connection.settings_dict
+    name = str(settings["NAME"])
+    if connection.vendor != "sqlite":
+        host = settings["HOST"] or "localhost"
+        return (
+            connection.vendor,
+            name,
+            "127.0.0.1" if host == "localhost" else host,
+            settings["PORT"],
+        )
+    if not name or ":memory:" in name:
+        return connection.vendor, connection.alias, name
+    return connection.vendor, name if name.startswith("file:") else str(Path(name).resolve())
+
+
 def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     database = connection.Database  # type: ignore[attr-defined]
     if database.sqlite_version_info < (3, 35):
@@ -35,12 +53,7 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             id="django_persist.E013",
         )
     for alias in connections:
-        other = connections[alias]
-        if (
-            alias != connection.alias
-            and other.vendor == "sqlite"
-            and other.settings_dict["NAME"] == connection.settings_dict["NAME"]
-        ):
+        if alias != connection.alias and location(connections[alias]) == location(connection):
             yield Warning(
                 f"DATABASES[{alias!r}] and DATABASES[{connection.alias!r}] are one SQLite file.",
                 hint="SQLite has one writer: a store that stands outside a transaction would wait "

@@ -157,6 +157,9 @@ class RedisDriver(CacheDriver):
             for start in range(0, len(page), READ_PAGE):
                 yield from self._read(page[start : start + READ_PAGE])
 
+    def close(self) -> None:
+        self.servers.close()
+
     def place(self) -> Place:
         return Place(("redis", self.servers.locations), self.prefix)
 

@@ -122,6 +122,10 @@ class Cluster(Servers):
             raise StoreUnavailableError("Redis Cluster has slots that no node serves.")
         return nodes
 
+    def close(self) -> None:
+        for node in list(self._nodes.values()):
+            node.pool.disconnect()
+
     def _owner(self, slot: int) -> Node:
         node = (self._owners or self._learn())[slot]
         if node is None:

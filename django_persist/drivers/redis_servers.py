@@ -67,6 +67,7 @@ class Pool(Protocol):
     def get_connection(self) -> Any: ...
     def release(self, connection: Any) -> None: ...
     def reset(self) -> None: ...
+    def disconnect(self) -> None: ...
 
 
 def private_pool(factory: Any, url: str) -> Pool:
@@ -246,6 +247,10 @@ class Servers(ABC):
     def primaries(self) -> Sequence[Node]:
         """Return the servers that hold all the keys between them."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections; the next call opens one again."""
+
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
         """Yield the keys that match, in pages."""
         for node in self.primaries():
@@ -283,6 +288,9 @@ class Single(Servers):
 
     def primaries(self) -> Sequence[Node]:
         return (self.node,)
+
+    def close(self) -> None:
+        self.node.pool.disconnect()
 
 
 def all_checked(replies: list[Reply], name: str, writes: bool) -> list[Reply]:
