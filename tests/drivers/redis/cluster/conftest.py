@@ -1,0 +1,71 @@
+"""A Redis Cluster of three nodes, and drivers that talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from django_persist.drivers.redis import RedisDriver
+from tests.redis_servers import (
+    ValkeyCluster,
+    ValkeyServer,
+    start_cluster,
+)
+
+FACTORY = "django_persist.cluster.ClusterConnectionFactory"
+MINUTE = timedelta(minutes=1)
+
+MakeDriver = Callable[..., RedisDriver]
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ValkeyCluster]:
+    cluster = start_cluster(3)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def cluster(shared_cluster: ValkeyCluster) -> ValkeyCluster:
+    for server in shared_cluster.primaries:
+        server.client.flushall()
+    return shared_cluster
+
+
+@pytest.fixture
+def make_driver(settings: Any) -> MakeDriver:
+    def make(location: Any, **options: Any) -> RedisDriver:
+        alias = {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": location,
+            "OPTIONS": {"CONNECTION_FACTORY": FACTORY, **options},
+        }
+        settings.CACHES = {**settings.CACHES, "persist": alias}
+        return RedisDriver(cache="persist")
+
+    return make
+
+
+@pytest.fixture
+def driver(cluster: ValkeyCluster, make_driver: MakeDriver) -> RedisDriver:
+    return make_driver(cluster.urls)
+
+
+def name(driver: RedisDriver, key: str) -> bytes:
+    return (driver.prefix + key).encode()
+
+
+def key_on(driver: RedisDriver, cluster: ValkeyCluster, server: ValkeyServer) -> str:
+    """Return a key whose slot the server has."""
+    return next(
+        f"k{i}" for i in range(1000) if cluster.owner(key_slot(name(driver, f"k{i}"))) is server
+    )
+
+
+def sent(server: ValkeyServer) -> int:
+    """Return how many times the server has read from a client."""
+    return int(server.client.info("stats")["total_reads_processed"])

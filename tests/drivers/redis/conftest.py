@@ -1,0 +1,97 @@
+"""A Valkey server, and drivers that talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from django_persist.drivers.redis import RedisDriver
+from tests.redis_servers import Proxy, ValkeyServer, start
+
+DJANGO_REDIS = "django_redis.cache.RedisCache"
+MINUTE = timedelta(minutes=1)
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+RETRYING: dict[str, Any] = {
+    "IGNORE_EXCEPTIONS": True,
+    "CONNECTION_POOL_KWARGS": {
+        "retry": Retry(NoBackoff(), 5),
+        "retry_on_timeout": True,
+        "retry_on_error": [redis.ConnectionError, redis.TimeoutError],
+    },
+}
+
+MakeDriver = Callable[..., RedisDriver]
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[ValkeyServer]:
+    server = start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(shared_server: ValkeyServer) -> ValkeyServer:
+    shared_server.client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Callable[..., ValkeyServer]]:
+    servers = []
+
+    def make(*options: str) -> ValkeyServer:
+        servers.append(start(*options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def proxy(server: ValkeyServer) -> Iterator[Proxy]:
+    proxy = Proxy(server)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def make_driver(settings: Any) -> MakeDriver:
+    def make(location: Any, **alias: Any) -> RedisDriver:
+        alias = {"BACKEND": DJANGO_REDIS, "LOCATION": location, **alias}
+        settings.CACHES = {**settings.CACHES, "persist": alias}
+        return RedisDriver(cache="persist")
+
+    return make
+
+
+@pytest.fixture
+def driver(server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
+    return make_driver(server.url)
+
+
+def each(*calls: Callable[[], object]) -> tuple[Callable[[], object], ...]:
+    return calls
+
+
+def server_now(server: ValkeyServer) -> datetime:
+    seconds, micros = server.run("TIME")
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+
+
+def calls(server: ValkeyServer, command: str) -> int:
+    return int(server.client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def expires_at(driver: RedisDriver, key: str) -> datetime | None:
+    item = driver.get_item(key)
+    assert item is not None
+    return item.expires_at

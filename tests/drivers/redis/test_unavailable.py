@@ -1,0 +1,252 @@
+"""Servers that are away, restarted, full, loading or read-only."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+import pytest
+import redis
+
+from django_persist.drivers import redis_scripts as scripts
+from django_persist.drivers.base import Write
+from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import (
+    InvalidStoreError,
+    NotSupportedError,
+    StoreUnavailableError,
+)
+from tests.drivers.redis.conftest import (
+    MINUTE,
+    NEVER,
+    RETRYING,
+    MakeDriver,
+    each,
+)
+from tests.redis_servers import ValkeyServer
+
+
+class TestUnavailable:
+    @pytest.mark.parametrize("options", [{}, RETRYING], ids=["plain", "retrying"])
+    def test_refused(self, make_driver: MakeDriver, options: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        driver = make_driver(f"redis://:hush@127.0.0.1:{port}/0", OPTIONS=options)
+        for call in each(
+            lambda: driver.create("k", b'"secret"', None),
+            lambda: driver.get("k"),
+            lambda: driver.set_many([Write("k", b'"secret"', None)]),
+            lambda: list(driver.keys("")),
+        ):
+            with pytest.raises(StoreUnavailableError) as caught:
+                call()
+            assert not caught.value.maybe_applied
+            assert isinstance(caught.value.__cause__, redis.ConnectionError)
+            assert str(port) in str(caught.value)
+            assert "secret" not in str(caught.value)
+            assert "hush" not in str(caught.value)
+
+    def test_the_process_goes_on_after_a_restart(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        server = own_server("--appendonly", "yes", "--appendfsync", "always")
+        driver = make_driver(server.url)
+        barrier = threading.Barrier(8)
+
+        def incr(_: int) -> None:
+            barrier.wait()
+            driver.incr("k", 1, MINUTE)
+
+        with ThreadPoolExecutor(8) as threads:  # So that several connections go stale.
+            list(threads.map(incr, range(8)))
+        server.stop()
+        with pytest.raises(StoreUnavailableError) as caught:
+            driver.incr("k", 1, MINUTE)
+        assert not caught.value.maybe_applied
+        server.start()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(incr, range(8)))
+        assert driver.get("k") == b"16"
+
+    def test_scripts_that_the_server_lost(self, server: ValkeyServer, driver: RedisDriver) -> None:
+        for _ in range(2):
+            server.run("SCRIPT FLUSH")
+            driver.set_many([Write("k", b"1", MINUTE)])
+            server.run("SCRIPT FLUSH")
+            assert driver.replace("k", b"1", b"2", None)
+            server.run("SCRIPT FLUSH")
+            assert driver.incr("k", 1, MINUTE) == 3
+        driver.set_many([Write(f"k{i}", b"1", None) for i in range(500)])
+        server.run("SCRIPT FLUSH")
+        assert len(list(driver.items(""))) == 501  # Many scripts in one batch.
+
+    def test_out_of_memory(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        server = own_server("--maxmemory-policy", "noeviction")
+        driver = make_driver(server.url)
+        driver.set("k", b"1", None)
+        server.client.config_set("maxmemory", 1)
+        for call in each(
+            lambda: driver.create("new", b'"secret"', None),
+            lambda: driver.create("new", b'"secret"', NEVER),
+            lambda: driver.set("k", b'"secret"', None),
+            lambda: driver.incr("new", 1, MINUTE),
+            lambda: driver.replace("k", b"1", b'"secret"', None),
+            lambda: driver.set_many([Write(f"n{i}", b'"secret"', None) for i in range(5)]),
+        ):
+            with pytest.raises(StoreUnavailableError, match="memory") as caught:
+                call()
+            assert not caught.value.maybe_applied
+            assert isinstance(caught.value.__cause__, redis.OutOfMemoryError)
+            assert "secret" not in str(caught.value)
+        assert [(key, item.value) for key, item in driver.items("")] == [("k", b"1")]
+        assert driver.remove("k")
+        server.client.config_set("maxmemory", 0)
+        driver.set("k", b"1", None)
+
+    def test_memory_that_runs_out_within_set_many(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        server = own_server("--maxmemory-policy", "noeviction")
+        driver = make_driver(server.url)
+        room = server.client.info("memory")["used_memory"] + 2_000_000
+        server.client.config_set("maxmemory", room)
+        writes = [Write(f"k{i}", b"x" * 10_000, None) for i in range(1_000)]
+        try:
+            driver.set_many(writes)
+        except StoreUnavailableError:
+            assert driver.count("") == 0
+        else:
+            assert driver.count("") == 1_000
+
+    def test_a_replica_refuses(
+        self, server: ValkeyServer, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        replica = own_server()
+        driver = make_driver(replica.url)
+        driver.set("k", b"1", None)
+        replica.run("REPLICAOF", "127.0.0.1", server.port)
+        for call in each(lambda: driver.set("k", b"2", None), lambda: driver.set("k", b"2", NEVER)):
+            with pytest.raises(StoreUnavailableError) as caught:
+                call()
+            assert not caught.value.maybe_applied
+            assert isinstance(caught.value.__cause__, redis.ReadOnlyError)
+        replica.run("REPLICAOF", "NO", "ONE")
+        driver.set("k", b"3", None)
+        assert driver.get("k") == b"3"
+
+    def test_too_many_clients(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        server = own_server()
+        holder = server.client
+        holder.config_set("maxclients", 1)
+        with pytest.raises(StoreUnavailableError) as caught:
+            make_driver(server.url).set("k", b"1", None)
+        assert not caught.value.maybe_applied
+
+    def test_wrong_password(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        server = own_server()
+        server.client.config_set("requirepass", "right")
+        make_driver(f"redis://:right@127.0.0.1:{server.port}").set("k", b"1", None)
+        options = {"PASSWORD": "wrong"}
+        with pytest.raises(StoreUnavailableError) as caught:
+            make_driver(f"redis://127.0.0.1:{server.port}", OPTIONS=options).set("k", b"1", None)
+        assert not caught.value.maybe_applied
+        assert isinstance(caught.value.__cause__, redis.AuthenticationError)
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            *("LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "NOAUTH"),
+            *("READONLY", "OOM", "TRYAGAIN"),
+        ],
+    )
+    def test_every_refusal(self, make_driver: MakeDriver, code: str) -> None:
+        with Refusing(f"-{code} Not now.") as port:
+            driver = make_driver(f"redis://127.0.0.1:{port}")
+            with pytest.raises(StoreUnavailableError, match="Not now") as caught:
+                driver.set("k", b"1", None)
+            assert not caught.value.maybe_applied
+
+    def test_a_part_of_many_was_done(
+        self, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_persist.drivers.redis.PAGE", 1)
+        for lines, done in (((":1", "-BUSY Now."), True), (("-BUSY Now.", "-BUSY Now."), False)):
+            with Refusing(*lines) as port:
+                driver = make_driver(f"redis://127.0.0.1:{port}")
+                with pytest.raises(StoreUnavailableError) as caught:
+                    driver.remove_many(["a", "b"])
+                assert caught.value.maybe_applied is done
+
+    def test_a_part_of_many_scripts_was_done(self, make_driver: MakeDriver) -> None:
+        with Refusing(":1", "-NOSCRIPT Send it.", "-LOADING Now.") as port:
+            driver = make_driver(f"redis://127.0.0.1:{port}")
+            command = scripts.run(scripts.REMOVE_IF, [b"k"], b"1")
+            with pytest.raises(StoreUnavailableError) as caught:
+                driver.servers.batch([(b"k", command)] * 2, True)
+            assert caught.value.maybe_applied
+
+    def test_other_errors_stay_what_they_are(self, make_driver: MakeDriver) -> None:
+        with Refusing("-NOPERM No permission.") as port:
+            driver = make_driver(f"redis://127.0.0.1:{port}")
+            with pytest.raises(redis.ResponseError, match="No permission"):
+                driver.get("k")
+
+    def test_a_node_of_a_cluster(self, make_driver: MakeDriver) -> None:
+        with Refusing("-MOVED 1 127.0.0.1:1") as port:
+            driver = make_driver(f"redis://127.0.0.1:{port}")
+            with pytest.raises(InvalidStoreError, match="ClusterConnectionFactory"):
+                driver.get("k")
+
+    def test_an_unknown_command_does_not_tell_the_value(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        driver = make_driver(own_server("--rename-command", "SET", "").url)
+        with pytest.raises(redis.ResponseError, match="unknown command") as caught:
+            driver.set("k", b"secret", None)
+        told = caught.value
+        assert "secret" not in f"{told} {told.__cause__}"
+        assert told.__suppress_context__ or "secret" not in str(told.__context__)
+
+    def test_a_server_that_is_too_old(
+        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
+    ) -> None:
+        driver = make_driver(own_server("--rename-command", "PEXPIRETIME", "").url)
+        with pytest.raises(NotSupportedError, match="Redis 7"):
+            driver.get_item("k")
+
+
+class Refusing:
+    """A server that answers every command but CLIENT with the lines, in turn."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = cycle(line.encode() + b"\r\n" for line in lines)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> int:
+        threading.Thread(target=self.serve, daemon=True).start()
+        port: int = self.listener.getsockname()[1]
+        return port
+
+    def __exit__(self, *error: object) -> None:
+        self.listener.close()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            with line:
+                while data := line.recv(65536):
+                    for command in (b"\r\n" + data).split(b"\r\n*")[1:]:
+                        line.sendall(b"+OK\r\n" if b"CLIENT" in command else next(self.lines))
