@@ -11,7 +11,7 @@ import pytest
 
 from tests import servers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO = ("manage.py", "demo")
 
 BROKEN = """

@@ -15,7 +15,7 @@ import pytest
 
 from tests import servers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 8
 INCRS = 5000
 KEYS = 250
