@@ -138,9 +138,12 @@ def write_or_remove_in_transactions(i: int, using: str) -> None:
                 persist.set_many(dict.fromkeys(keys, i))
 
 
-@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("database", ["postgresql"])
 def test_many_keys_are_locked_in_one_order(database: str, open_store: Callable[..., Store]) -> None:
-    """Inside a transaction nothing is tried again: a deadlock would be told."""
+    """Inside a transaction nothing is tried again: a deadlock would be told.
+
+    MariaDB can't promise as much: its inserts lock gaps between keys as well.
+    """
     store = open_store(database)
     race(write_or_remove_in_transactions, database)
     assert set(store.keys()) <= {f"many:{k}" for k in range(300)}

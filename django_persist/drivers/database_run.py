@@ -20,8 +20,11 @@ from .database_errors import (
 
 R = TypeVar("R")
 
-TRIES = 20
+TRIES = 100
 SECONDS = 30.0
+"""Both are bounds: the waits between so many tries add up to some two seconds, enough for a lock
+that another transaction holds where the server itself waits for none; a server that waits takes the
+seconds."""
 
 
 class Database:
