@@ -71,7 +71,8 @@ def decode(text: str | bytes, as_: Any = None, *, key: str) -> Any:
 
 def check_type(as_: Any) -> None:
     """Raise TypeError, naming the type, where its values can't be validated."""
-    type_info(as_)
+    if as_ is not Any:
+        type_info(as_)
 
 
 def _check_text(text: str | bytes, key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage
@@ -73,15 +73,11 @@ class DatabaseDriver(Driver):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        moment = now()
-        params = {"key": key, "expires": ends(expires, moment), "now": moment}
-        return self._write(self.sql.create, params, self.sql.created, value=value)
+        return self._write(self.sql.create, _written(key, expires), self.sql.created, value=value)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        moment = now()
-        params = {"key": key, "expires": ends(expires, moment), "now": moment}
         statement = self.sql.set_keep if keep else self.sql.set
-        self._write(statement, params, _nothing, value=value)
+        self._write(statement, _written(key, expires), _nothing, value=value)
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
@@ -107,17 +103,13 @@ class DatabaseDriver(Driver):
         return self._write(self.sql.remove, {"key": key, "now": now()}, _changed)
 
     def touch(self, key: str, expires: Expiry) -> bool:
-        moment = now()
-        params = {"key": key, "expires": ends(expires, moment), "now": moment}
-        return self._write(self.sql.touch, params, _changed)
+        return self._write(self.sql.touch, _written(key, expires), _changed)
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        moment, sql = now(), self.sql
+        sql = self.sql
         params = {
-            "key": key,
+            **_written(key, expires),
             "start": str(by),
-            "expires": ends(expires, moment),
-            "now": moment,
             "by": by,
             "low": COUNTER.start - min(by, 0),
             "high": COUNTER.stop - 1 - max(by, 0),
@@ -130,8 +122,7 @@ class DatabaseDriver(Driver):
     def replace(
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
-        moment = now()
-        params = {"key": key, "seen": seen, "expires": ends(expires, moment), "now": moment}
+        params = {**_written(key, expires), "seen": seen}
         statement = self.sql.replace_keep if keep else self.sql.replace
         return self._write(statement, params, _changed, value=value)
 
@@ -190,16 +181,9 @@ class DatabaseDriver(Driver):
         moment = now()
         reached: tuple[int, str] | None = (COUNTER.start, "")
         while reached is not None:
-            deleted, reached = self._purge_batch(moment, batch_size, reached)
+            work = partial(self.sql.purge_batch, now=moment, limit=batch_size, reached=reached)
+            deleted, reached = self._database.run(work, writes=True, atomic=True)
             yield deleted
-
-    def _purge_batch(
-        self, moment: int, limit: int, reached: tuple[int, str]
-    ) -> tuple[int, tuple[int, str] | None]:
-        def work(cursor: CursorWrapper) -> tuple[int, tuple[int, str] | None]:
-            return self.sql.purge_batch(cursor, moment, limit, reached)
-
-        return self._database.run(work, writes=True, atomic=True)
 
     # How a statement is run.
 
@@ -261,6 +245,12 @@ class DatabaseDriver(Driver):
     def _chunk_bytes(self) -> int:
         packet = self.sql.packet
         return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)
+
+
+def _written(key: str, expires: Expiry) -> dict[str, Any]:
+    """Return the parameters of a write that happens now."""
+    moment = now()
+    return {"key": key, "expires": ends(expires, moment), "now": moment}
 
 
 def _expired(expires_at: int | None) -> bool:

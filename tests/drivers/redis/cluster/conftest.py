@@ -37,15 +37,9 @@ def cluster(shared_cluster: ValkeyCluster) -> ValkeyCluster:
 
 
 @pytest.fixture
-def make_driver(settings: Any) -> MakeDriver:
+def make_driver(make_driver: MakeDriver) -> MakeDriver:
     def make(location: Any, **options: Any) -> RedisDriver:
-        alias = {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": location,
-            "OPTIONS": {"CONNECTION_FACTORY": FACTORY, **options},
-        }
-        settings.CACHES = {**settings.CACHES, "persist": alias}
-        return RedisDriver(cache="persist")
+        return make_driver(location, OPTIONS={"CONNECTION_FACTORY": FACTORY, **options})
 
     return make
 
