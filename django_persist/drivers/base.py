@@ -58,6 +58,9 @@ class Driver(ABC):
     supports_atomic_set_many: bool = True
     """Whether `set_many` is all or nothing: on a Redis Cluster it is so within a slot only."""
 
+    supports_exact_listings: bool = True
+    """Whether a listing has each key once: on Redis one may come twice while tables are resized."""
+
     # One key.
 
     @abstractmethod

@@ -39,6 +39,8 @@ class RedisDriver(CacheDriver):
     Reads go to the primary. On a Cluster `set_many` is all or nothing within each slot only.
     """
 
+    supports_exact_listings = False  # SCAN's own.
+
     def __init__(self, cache: str) -> None:
         super().__init__(resolve(cache))
         self.alias = cache
