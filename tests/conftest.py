@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import hypothesis
@@ -20,7 +18,6 @@ from tests import servers
 
 OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]
-Together: TypeAlias = Callable[[Callable[[int], Any]], list[Any]]
 
 # How long an example takes says nothing on a busy machine; CI is to find the same each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -161,23 +158,3 @@ def elapse() -> Iterator[Elapse]:
                 clock.shift(seconds)
 
         yield elapse_
-
-
-@pytest.fixture
-def together() -> Together:
-    """Return a function that runs `work` with 0 to 7, each in a thread of its own, all at once."""
-
-    def together_(work: Callable[[int], Any]) -> list[Any]:
-        barrier = threading.Barrier(8)
-
-        def run(number: int) -> Any:
-            barrier.wait()
-            try:
-                return work(number)
-            finally:
-                connections.close_all()
-
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(run, range(8)))
-
-    return together_

@@ -11,12 +11,13 @@ from django.core.cache import BaseCache, caches
 
 from django_persist import Store
 from django_persist.cache import MemoryCache
+from django_persist.contract.threads import together
 from django_persist.exceptions import EncodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.conftest import OpenStore, Together
+    from tests.conftest import OpenStore
 
 BACKEND = "django_persist.cache.MemoryCache"
 START = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -223,7 +224,7 @@ def test_clear_takes_no_entry_of_a_store(
     assert cache.get("a") == "the cache's"
 
 
-def test_threads_share_it(cache: MemoryCache, together: Together) -> None:
+def test_threads_share_it(cache: MemoryCache) -> None:
     cache.set("a", 0)
 
     def work(number: int) -> int:

@@ -14,13 +14,14 @@ from django.test import override_settings
 
 import django_persist
 from django_persist import Store, persist, stores
+from django_persist.contract.threads import together
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import InvalidStoreError, PersistError
 from tests.conftest import BACKENDS
 
 if TYPE_CHECKING:
-    from tests.conftest import OpenStore, Together
+    from tests.conftest import OpenStore
 
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
 
@@ -65,7 +66,7 @@ def test_a_store_is_made_once(settings: Any) -> None:
     assert stores["hot"] is not stores["default"]
 
 
-def test_threads_share_one_store(settings: Any, together: Together) -> None:
+def test_threads_share_one_store(settings: Any) -> None:
     settings.PERSIST = {"default": memory("one")}
     [store] = {id(found): found for found in together(lambda number: stores["default"])}.values()
     assert store is stores["default"]

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_persist import KEEP, Store, stores
-from django_persist.drivers.database import CHUNK_BYTES, CHUNK_KEYS
+from django_persist.drivers.database import CHUNK_BYTES, CHUNK_KEYS, PAGE_KEYS
 from django_persist.exceptions import DuplicateKeyError, ValueTooLargeError
 from django_persist.models import Entry
 
@@ -167,3 +167,13 @@ def test_the_alias_must_be_of_a_database_that_it_knows(settings: Any) -> None:
     }
     with pytest.raises(ImproperlyConfigured, match="DATABASES has no 'nowhere'"):
         stores["default"]
+
+
+@pytest.mark.parametrize("call", ["keys", "items"])
+def test_a_listing_is_lazy(database_store: Store, call: str) -> None:
+    database_store.set_many({f"k{i}": i for i in range(PAGE_KEYS + 1)})
+    with CaptureQueriesContext(connections[using(database_store)]) as queries:
+        listing = getattr(database_store, call)()
+        assert len(queries) == 0
+        next(listing)
+        assert len(queries) == 1

@@ -1,0 +1,140 @@
+"""Eight threads at once: nothing is lost, and nothing is handed out twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from ..exceptions import DuplicateKeyError
+from ..expiry import KEEP
+from ..store import Store
+from .base import Contract, Elapse
+
+THREADS = 8
+ROUNDS = 50
+
+
+def together(work: Callable[[int], Any]) -> list[Any]:
+    """Call `work` with 0 to 7, each in a thread of its own, all at once; return what came back."""
+    barrier = threading.Barrier(THREADS)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        try:
+            return work(number)
+        finally:
+            # A database driver has a connection for each thread.
+            connections.close_all()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(run, range(THREADS)))
+
+
+class ThreadsContract(Contract):
+    """Eight threads at once: nothing is lost, and nothing is handed out twice."""
+
+    def test_every_incr_counts(self, store: Store) -> None:
+        totals = together(lambda number: [store.incr("a") for _ in range(ROUNDS)])
+        assert sorted(chain.from_iterable(totals)) == list(range(1, 8 * ROUNDS + 1))
+        assert store.get("a") == 8 * ROUNDS
+
+    def test_every_update_counts(self, store: Store) -> None:
+        def append(mark: list[int], old: list[list[int]]) -> list[list[int]]:
+            return [*old, mark]
+
+        def work(number: int) -> None:
+            for round_ in range(ROUNDS):
+                store.update("a", partial(append, [number, round_]), list)
+
+        together(work)
+        found = store.get("a")
+        assert len(found) == 8 * ROUNDS
+        for number in range(8):
+            assert [r for n, r in found if n == number] == list(range(ROUNDS))
+
+    def test_one_create_wins(self, store: Store, elapse: Elapse) -> None:
+        store.set_many({f"k{i}": "expired" for i in range(0, ROUNDS, 2)}, expires=0.01)
+        elapse(0.02)
+
+        def work(number: int) -> list[str]:
+            won = []
+            for i in range(ROUNDS):
+                try:
+                    store.create(f"k{i}", number)
+                except DuplicateKeyError:
+                    continue
+                won.append(f"k{i}")
+            return won
+
+        winners = {key: number for number, keys in enumerate(together(work)) for key in keys}
+        assert store.get_many([f"k{i}" for i in range(ROUNDS)]) == winners
+        assert len(winners) == ROUNDS
+
+    def test_one_pop_gets_the_value(self, store: Store) -> None:
+        keys = [f"k{i}" for i in range(ROUNDS)]
+        store.set_many({key: key for key in keys})
+        popped = together(lambda number: [store.pop(key) for key in keys])
+        assert Counter(filter(None, chain.from_iterable(popped))) == Counter(keys)
+        assert store.count() == 0
+
+    def test_one_remove_tells_that_it_was_the_one(self, store: Store) -> None:
+        keys = [f"k{i}" for i in range(ROUNDS)]
+        store.set_many(dict.fromkeys(keys, 1))
+        removed = together(
+            lambda number: (
+                sum(store.remove(key) for key in keys) if number else store.remove_many(keys)
+            )
+        )
+        assert sum(removed) == ROUNDS
+
+    def test_one_get_or_create_creates(self, store: Store) -> None:
+        keys = [f"k{i}" for i in range(ROUNDS)]
+        results = together(lambda number: [store.get_or_create(key, number) for key in keys])
+        for i, key in enumerate(keys):
+            of_key = [result[i] for result in results]
+            assert [created for _, created in of_key].count(True) == 1
+            assert {value for value, _ in of_key} == {store.get(key)}
+
+    def test_writers_of_many_keys_do_not_wait_for_each_other_in_a_circle(
+        self, store: Store
+    ) -> None:
+        keys = [f"k{i}" for i in range(40)]
+
+        def work(number: int) -> None:
+            mine = keys[::-1] if number % 2 else keys
+            for round_ in range(10):
+                match number % 4:
+                    case 3 if round_ % 3 == 1:
+                        store.remove_many(mine)
+                    case 2:
+                        store.set_many(dict.fromkeys(mine, number), expires=KEEP)
+                    case _:
+                        store.set_many(dict.fromkeys(mine, number), expires=60)
+
+        together(work)
+        assert store.get_many(keys).keys() == set(keys)
+
+    def test_a_reader_never_sees_half_of_set_many(self, store: Store) -> None:
+        if not store.driver.supports_atomic_set_many:
+            pytest.skip("The driver declares that set_many isn't atomic.")
+        keys = [f"k{i}" for i in range(20)]
+        store.set_many(dict.fromkeys(keys, -1))
+
+        def work(number: int) -> None:
+            for round_ in range(10):
+                if number < 4:
+                    store.set_many(dict.fromkeys(keys, number * 10 + round_))
+                else:
+                    found = store.get_many(keys)
+                    assert len(found) == len(keys)
+                    assert len(set(found.values())) == 1
+
+        together(work)
