@@ -134,6 +134,8 @@ class RedisDriver(CacheDriver):
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         names = [self._name(write.key) for write in writes]
         groups = list(self.servers.groups(names, size=max(1, len(names))))
+        if len(groups) > 1:
+            self._check_moments(writes, names, groups)
         calls = []
         for indexes in groups:
             args: list[Argument] = [int(keep)]
@@ -175,6 +177,20 @@ class RedisDriver(CacheDriver):
             )
             for alias in flushing(self.servers.locations, but=self.alias)
         ]
+
+    def _check_moments(
+        self, writes: Sequence[Write], names: Sequence[bytes], groups: Sequence[list[int]]
+    ) -> None:
+        """Refuse a moment that has passed before the first of several scripts writes."""
+        timed = []
+        for indexes in groups:
+            moments = [w.expires for i in indexes if isinstance((w := writes[i]).expires, datetime)]
+            if moments:
+                timed.append((names[indexes[0]], min(moments)))
+        times = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], False)
+        for (_, moment), (seconds, micros) in zip(timed, times, strict=True):
+            if moment <= EPOCH + timedelta(seconds=int(seconds), microseconds=int(micros)):
+                raise past(moment)
 
     def _name(self, key: str) -> bytes:
         return (self.prefix + key).encode()
