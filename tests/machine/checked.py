@@ -1,0 +1,165 @@
+"""What a machine that calls a store goes by: what it draws, and what it compares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple
+
+from django_persist import Store
+from django_persist.exceptions import PersistError
+from tests.machine.expires import (
+    AnyExpires,
+    Expires,
+    FromNow,
+    Times,
+    to_micros,
+)
+from tests.machine.model import Entry, Model, RefusedError, Window
+from tests.machine.place import DEFAULT_EXPIRES, NEIGHBOURS, PREFIX, Place
+from tests.machine.samples import (
+    COUNTED,
+    NAMESPACES,
+    OWN,
+    UNFIT_NAMES,
+    UNFIT_PREFIXES,
+    Name,
+    Sample,
+    fit_samples,
+    forms,
+    json_sample,
+    plain_name,
+    prefixes,
+    some_texts,
+    texts,
+    typed_name,
+)
+from tests.machine.view import BoomError, View
+from tests.machine.weighted import weighted
+from tests.sameness import same
+
+
+def micros() -> int:
+    return time.time_ns() // 1000
+
+
+def times(pick: Callable[[Times], st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """Draw what fits the clock that the machine's store goes by."""
+    return st.runner().flatmap(lambda machine: pick(machine.place.times))
+
+
+known: Final = Bundle("known")
+expires: Final = times(lambda times: times.expires)
+expires_or_keep: Final = times(lambda times: times.expires_or_keep)
+names: Final = weighted(
+    (12, known.map(plain_name)),
+    (
+        3,
+        st.builds(
+            typed_name, known, forms.filter(lambda form: form is not OWN), times(lambda t: t.own)
+        ),
+    ),
+    (2, texts.map(plain_name)),
+    (1, st.sampled_from(UNFIT_NAMES)),
+)
+where: Final = weighted((3, st.just(())), (1, st.sampled_from(list(NAMESPACES))))
+under: Final = weighted((9, prefixes), (1, st.sampled_from(list(UNFIT_PREFIXES))))
+counted: Final = weighted(
+    (5, st.integers(-3, 3)),
+    (3, st.sampled_from([by for by in COUNTED if type(by) is int])),
+    (1, st.integers(-(2**64), 2**64)),
+    (1, st.sampled_from([1.0, True, "1", None])),
+)
+
+
+class CheckedMachine(RuleBasedStateMachine):
+    """A store beside its neighbours, its model, and how the two are compared after each step."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+        self.model = Model(exact=place.exact)
+        self.stores: dict[tuple[str | int, ...], tuple[Store, View]] = {}
+        for path, namespace in NAMESPACES.items():
+            store = place.store
+            for part in path:
+                store = store.namespace(part)
+            self.stores[path] = store, View(self.model, PREFIX, namespace, DEFAULT_EXPIRES)
+        place.begin()
+        for key, (value, lifetime) in NEIGHBOURS.items():
+            begun = micros()
+            place.beneath.set(key, value, expires=lifetime.arg)
+            self.model.now = Window(begun, micros())
+            self.model.entries[key] = Entry(json_sample(value), self.model.end(lifetime))
+
+    @initialize(
+        target=known,
+        keys=some_texts,
+        samples=st.lists(fit_samples, min_size=3, max_size=3),
+        expires=expires,
+    )
+    def begin_with_entries(
+        self, keys: list[str], samples: list[Sample], expires: AnyExpires
+    ) -> Any:
+        for key, sample in zip(keys, samples, strict=False):
+            self.put(plain_name(key), sample, self.at(expires))
+        return multiple(*keys)
+
+    def put(self, name: Name, sample: Sample, end: Expires) -> None:
+        self.check(
+            (),
+            lambda store: store.set(name.arg, sample.value, expires=end.arg),
+            lambda view: view.set(name, sample, end),
+        )
+
+    def check(
+        self,
+        path: tuple[str | int, ...],
+        call: Callable[[Store], Any],
+        wanted: Callable[[View], Any],
+    ) -> None:
+        """Make a call, and hold what it returns or raises against the model."""
+        store, view = self.stores[path]
+        error: Exception | None = None
+        got: Any = None
+        begun = micros()
+        try:
+            got = call(store)
+        except (PersistError, TypeError, ValueError, BoomError) as raised:
+            error = raised
+        self.model.now = Window(begun, micros())
+        try:
+            want = wanted(view)
+        except RefusedError as refused:
+            assert isinstance(error, refused.errors), f"not {refused}, but {error or got!r}"
+            return
+        if error is not None:
+            raise AssertionError(f"not {want!r}, but an error") from error
+        assert same(got, want), f"not {want!r}, but {got!r}"
+
+    def form(self, path: tuple[str | int, ...], name: Name, form: Any) -> Any:
+        return self.stores[path][1].form_of(name) if form is OWN else form
+
+    @invariant()
+    def has_what_the_model_has(self) -> None:
+        """Compare all that is kept: the store's own, and what stands beside it."""
+        found = dict(self.place.beneath.items())
+        self.model.now = Window(micros(), micros())
+        live = self.model.live()
+        assert found.keys() == live.keys()
+        for key, item in found.items():
+            entry = live[key]
+            assert same(item.value, entry.sample.plain), key
+            if entry.end is None or item.expires_at is None:
+                assert entry.end is None and item.expires_at is None, key
+            else:
+                end = to_micros(item.expires_at)
+                assert entry.end.first <= end <= entry.end.last, key
+                # From here on it is known, and only a call that renews it may change it.
+                entry.end = Window(end, end)
+
+    def at(self, expires: AnyExpires) -> Expires:
+        return expires.at(micros()) if isinstance(expires, FromNow) else expires

@@ -1,0 +1,174 @@
+"""The calls of one key."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from django_persist import KEEP, REMOVE, Store
+from tests.machine.checked import CheckedMachine, counted, expires, expires_or_keep, names, where
+from tests.machine.expires import AnyExpires, Expires, to_moment
+from tests.machine.model import ABSENT
+from tests.machine.samples import Name, Sample, forms, read_forms, samples
+from tests.machine.view import BoomError, ChangeKind, View, changed
+from tests.machine.weighted import weighted
+
+
+class SingleKeyCalls(CheckedMachine):
+    @rule(path=where, name=names, sample=samples, expires=expires)
+    def create(self, path: Any, name: Name, sample: Sample, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        self.check(
+            path,
+            lambda store: store.create(name.arg, sample.value, expires=end.arg),
+            lambda view: view.create(name, sample, end),
+        )
+
+    @rule(path=where, name=names, sample=samples, expires=expires_or_keep)
+    def set(self, path: Any, name: Name, sample: Sample, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        self.check(
+            path,
+            lambda store: store.set(name.arg, sample.value, expires=end.arg),
+            lambda view: view.set(name, sample, end),
+        )
+
+    @rule(path=where, name=names, form=read_forms, strict=st.booleans())
+    def get(self, path: Any, name: Name, form: Any, strict: bool) -> None:
+        as_ = self.form(path, name, form)
+        self.check(
+            path,
+            lambda store: store.get(name.arg, ABSENT, as_=as_, strict=strict),
+            lambda view: view.get(name, as_, strict=strict),
+        )
+
+    @rule(path=where, name=names, form=read_forms, strict=st.booleans())
+    def get_item(self, path: Any, name: Name, form: Any, strict: bool) -> None:
+        as_ = self.form(path, name, form)
+
+        def read(store: Store) -> Any:
+            item = store.get_item(name.arg, as_=as_, strict=strict)
+            return (ABSENT, None) if item is None else (item.value, item.expires_at)
+
+        def wanted(view: View) -> Any:
+            value = view.get(name, as_, strict=strict)
+            entry = self.model.entries.get(view.key(name))
+            # The invariant has made its end known to the millisecond or finer.
+            end = entry.end if entry and value is not ABSENT else None
+            return value, end and to_moment(end.first)
+
+        self.check(path, read, wanted)
+
+    @rule(path=where, name=names)
+    def contains(self, path: Any, name: Name) -> None:
+        self.check(path, lambda store: name.arg in store, lambda view: view.contains(name))
+
+    @rule(path=where, name=names)
+    def remove(self, path: Any, name: Name) -> None:
+        self.check(path, lambda store: store.remove(name.arg), lambda view: view.remove(name))
+
+    @rule(path=where, name=names, expires=expires)
+    def touch(self, path: Any, name: Name, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        self.check(
+            path,
+            lambda store: store.touch(name.arg, end.arg),
+            lambda view: view.touch(name, end),
+        )
+
+    # Calls that read and write.
+
+    @rule(path=where, name=names, form=read_forms, strict=st.booleans())
+    def pop(self, path: Any, name: Name, form: Any, strict: bool) -> None:
+        as_ = self.form(path, name, form)
+        self.check(
+            path,
+            lambda store: store.pop(name.arg, ABSENT, as_=as_, strict=strict),
+            lambda view: view.pop(name, as_, strict=strict),
+        )
+
+    @rule(
+        path=where,
+        name=names,
+        kind=st.sampled_from(ChangeKind),
+        new=samples,
+        default=samples | st.none(),
+        is_called=st.booleans(),
+        form=weighted((2, st.none()), (1, forms)),
+        expires=st.just(Expires(KEEP)) | expires_or_keep,
+    )
+    def update(
+        self,
+        path: Any,
+        name: Name,
+        kind: ChangeKind,
+        new: Sample,
+        default: Sample | None,
+        is_called: bool,
+        form: Any,
+        expires: AnyExpires,
+    ) -> None:
+        as_, end = self.form(path, name, form), self.at(expires)
+        if kind is ChangeKind.CHANGE:
+            # What is changed is then known as JSON.
+            as_ = Any
+        seen: list[Any] = []
+
+        def change(old: Any) -> Any:
+            seen.append(copy.deepcopy(old))
+            if kind is ChangeKind.RAISE:
+                raise BoomError
+            if kind is ChangeKind.REMOVE:
+                return REMOVE
+            if kind is ChangeKind.REPLACE:
+                return new.value
+            changed(old)
+            return old if kind is ChangeKind.CHANGE else None
+
+        def call(store: Store) -> Any:
+            start = () if default is None else (_default(default, is_called=is_called),)
+            result = store.update(name.arg, change, *start, as_=as_, expires=end.arg)
+            return result, *seen
+
+        self.check(path, call, lambda view: view.update(name, kind, new, default, as_, end))
+
+    @rule(
+        path=where,
+        name=names,
+        default=samples,
+        is_called=st.booleans(),
+        form=forms,
+        expires=expires,
+    )
+    def get_or_create(
+        self,
+        path: Any,
+        name: Name,
+        default: Sample,
+        is_called: bool,
+        form: Any,
+        expires: AnyExpires,
+    ) -> None:
+        as_, end = self.form(path, name, form), self.at(expires)
+        start = _default(default, is_called=is_called)
+        self.check(
+            path,
+            lambda store: store.get_or_create(name.arg, start, as_=as_, expires=end.arg),
+            lambda view: view.get_or_create(name, default, as_, end),
+        )
+
+    @rule(path=where, name=names, by=counted, expires=expires)
+    def incr(self, path: Any, name: Name, by: Any, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        self.check(
+            path,
+            lambda store: store.incr(name.arg, by, expires=end.arg),
+            lambda view: view.incr(name, by, end),
+        )
+
+
+def _default(sample: Sample, *, is_called: bool) -> Any:
+    return (lambda: sample.value) if is_called or callable(sample.value) else sample.value

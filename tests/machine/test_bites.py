@@ -1,0 +1,35 @@
+"""The machine finds what is broken, in as many examples as each run has."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from django_persist.drivers.memory import MemoryDriver
+from tests.machine.broken import BROKEN
+from tests.machine.conftest import OpenPlace
+from tests.machine.machine import StoreMachine
+from tests.machine.test_machine import STEPS
+
+
+@pytest.mark.parametrize("driver", BROKEN)
+def test_a_broken_driver_is_found(driver: type[MemoryDriver], open_place: OpenPlace) -> None:
+    place = open_place({"BACKEND": f"{driver.__module__}.{driver.__name__}"})
+
+    def machine() -> StoreMachine:
+        return StoreMachine(place)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            machine,  # type: ignore[arg-type]
+            settings=settings(
+                max_examples=400,
+                stateful_step_count=STEPS,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -1,0 +1,263 @@
+"""The calls of a store, of the model: what each is to return, or refuse, and to leave."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from django_persist import DEFAULT, KEEP
+from django_persist.exceptions import (
+    CounterRangeError,
+    DecodeError,
+    DuplicateKeyError,
+    EncodeError,
+    InvalidKeyError,
+    MissingKeyError,
+)
+from tests.machine.expires import Expires
+from tests.machine.model import ABSENT, Entry, Model, RefusedError, Window, read
+from tests.machine.samples import LONGEST, UNFIT_PREFIXES, UNKNOWN, Name, Sample, json_sample
+
+COUNTER: Final = range(-(2**63), 2**63)
+
+
+class ChangeKind(Enum):
+    """What the function given to `update` does."""
+
+    REPLACE = "returns another value"
+    CHANGE = "changes what it got, and returns it"
+    REMOVE = "returns REMOVE"
+    FORGET = "changes what it got, and returns None"
+    RAISE = "raises"
+
+
+class BoomError(Exception):
+    """What a function given to `update` raises."""
+
+
+def changed(value: Any) -> Any:
+    """Change a list or a dict; return it."""
+    if isinstance(value, list):
+        value.append("changed")
+    elif isinstance(value, dict):
+        value["changed"] = [1]
+    return value
+
+
+class View:
+    """One store's part of the model: what begins with its prefix."""
+
+    def __init__(self, model: Model, prefix: str, namespace: str, default: Expires) -> None:
+        self.model = model
+        self.prefix = prefix
+        self.namespace = namespace
+        self.default = default
+
+    # Arguments.
+
+    def key(self, name: Name) -> str:
+        return self.prefix + self.namespace + name.text
+
+    def form_of(self, name: Name) -> Any:
+        """Return the type that the entry is known to have been stored as, or None."""
+        entry = self.model.entries.get(self.key(name))
+        return entry and entry.sample.form
+
+    def _check(self, name: Name, *more: Sample | Expires) -> None:
+        errors = [each.error for each in (name, *more) if each.error]
+        if name.error is None and len(self.namespace + name.text) > LONGEST:
+            errors.append(InvalidKeyError)
+        if errors:
+            raise RefusedError(*errors)
+
+    def _entry(self, name: Name) -> Entry | None:
+        entry = self.model.entries.get(self.key(name))
+        return entry if entry and self.model.is_live(entry) else None
+
+    def _end(self, name: Name, expires: Expires) -> Window | None:
+        if expires.arg is DEFAULT or expires.arg is KEEP:
+            own = name.expires
+            expires = self.default if own is None or own.arg is DEFAULT else own
+        return self.model.end(expires)
+
+    def _put(self, name: Name, sample: Sample, end: Window | None) -> None:
+        self.model.entries[self.key(name)] = Entry(sample, end)
+
+    def _under(self, prefix: Any) -> dict[str, Entry]:
+        if prefix in UNFIT_PREFIXES:
+            raise RefusedError(UNFIT_PREFIXES[prefix])
+        mine = self.prefix + self.namespace
+        return {
+            key[len(mine) :]: entry
+            for key, entry in self.model.live().items()
+            if key.startswith(mine + prefix)
+        }
+
+    # The calls.
+
+    def create(self, name: Name, sample: Sample, expires: Expires) -> None:
+        self._check(name, sample, expires)
+        end = self._end(name, expires)
+        if self._entry(name):
+            raise RefusedError(DuplicateKeyError)
+        self._put(name, sample, end)
+
+    def set(self, name: Name, sample: Sample, expires: Expires) -> None:
+        self.set_many([(name, sample)], expires)
+
+    def set_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> None:
+        for name, sample in writes:
+            self._check(name, sample, expires)
+        kept = [self._entry(name) if expires.arg is KEEP else None for name, _ in writes]
+        ends = [self._end(name, expires) for name, _ in writes]
+        for (name, sample), old, end in zip(writes, kept, ends, strict=True):
+            self._put(name, sample, old.end if old else end)
+
+    def get(self, name: Name, form: Any, *, strict: bool) -> Any:
+        """Return the value, or ABSENT."""
+        self._check(name)
+        if form is None:
+            form = name.form
+        if form is UNKNOWN:
+            raise RefusedError(TypeError)
+        entry = self._entry(name)
+        if entry is None:
+            return ABSENT
+        value = read(entry.sample, form)
+        if value is ABSENT and strict:
+            raise RefusedError(DecodeError)
+        return value
+
+    def get_many(self, names: Sequence[Name], form: Any, *, strict: bool) -> dict[Any, Any]:
+        for name in names:
+            self._check(name)
+        found = {name.arg: self.get(name, form, strict=strict) for name in names}
+        return {arg: value for arg, value in found.items() if value is not ABSENT}
+
+    def pop(self, name: Name, form: Any, *, strict: bool) -> Any:
+        value = self.get(name, form, strict=strict)
+        if value is not ABSENT:
+            del self.model.entries[self.key(name)]
+        return value
+
+    def contains(self, name: Name) -> bool:
+        self._check(name)
+        return self._entry(name) is not None
+
+    def remove(self, name: Name) -> bool:
+        return self.remove_many([name]) == 1
+
+    def remove_many(self, names: Sequence[Name]) -> int:
+        for name in names:
+            self._check(name)
+        live = {self.key(name) for name in names if self._entry(name)}
+        for key in live:
+            del self.model.entries[key]
+        return len(live)
+
+    def touch(self, name: Name, expires: Expires) -> bool:
+        self._check(name, expires)
+        end = self._end(name, expires)
+        entry = self._entry(name)
+        if entry:
+            entry.end = end
+        return entry is not None
+
+    def update(
+        self,
+        name: Name,
+        kind: ChangeKind,
+        new: Sample,
+        default: Sample | None,
+        form: Any,
+        expires: Expires,
+    ) -> tuple[Any, Any]:
+        """Return what the call returns, and what the function gets."""
+        self._check(name, expires)
+        if form is None:
+            form = name.form
+        entry = self._entry(name)
+        if entry:
+            old = self._read_or(DecodeError, entry.sample, form)
+        elif default is None:
+            raise RefusedError(MissingKeyError)
+        else:
+            old = self._made(default, form)
+        if kind is ChangeKind.RAISE:
+            raise RefusedError(BoomError)
+        if kind is ChangeKind.REMOVE:
+            if entry:
+                del self.model.entries[self.key(name)]
+            return None, old
+        if kind is ChangeKind.FORGET:
+            new = json_sample(None)
+        elif kind is ChangeKind.CHANGE:
+            new = json_sample(changed(copy.deepcopy(old)))
+        if new.value is None and old is not None:
+            raise RefusedError(TypeError)
+        result = self._made(new, form)
+        end = entry.end if entry and expires.arg is KEEP else self._end(name, expires)
+        self._put(name, new, end)
+        return result, old
+
+    def get_or_create(
+        self, name: Name, default: Sample, form: Any, expires: Expires
+    ) -> tuple[Any, bool]:
+        self._check(name, expires)
+        if form is None:
+            form = name.form
+        entry = self._entry(name)
+        if entry:
+            return self._read_or(DecodeError, entry.sample, form), False
+        value = self._made(default, form)
+        self._put(name, default, self._end(name, expires))
+        return value, True
+
+    def incr(self, name: Name, by: Any, expires: Expires) -> int:
+        if type(by) is not int:
+            raise RefusedError(TypeError)
+        self._check(name, expires)
+        if by not in COUNTER:
+            raise RefusedError(CounterRangeError)
+        end = self._end(name, expires)
+        entry = self._entry(name)
+        total = by
+        if entry:
+            if type(entry.sample.plain) is not int:
+                raise RefusedError(DecodeError)
+            total, end = entry.sample.plain + by, entry.end
+            if entry.sample.plain not in COUNTER or total not in COUNTER:
+                raise RefusedError(CounterRangeError)
+        self._put(name, Sample(total, total, int), end)
+        return total
+
+    def items(self, prefix: Any) -> Iterator[tuple[str, Entry]]:
+        yield from self._under(prefix).items()
+
+    def keys(self, prefix: Any) -> list[str]:
+        return sorted(self._under(prefix))
+
+    def count(self, prefix: Any) -> int:
+        return len(self._under(prefix))
+
+    def clear(self, prefix: Any) -> int:
+        found = self._under(prefix)
+        for key in found:
+            del self.model.entries[self.prefix + self.namespace + key]
+        return len(found)
+
+    # What a call makes of a value.
+
+    def _read_or(self, error: type[Exception], sample: Sample, form: Any) -> Any:
+        value = read(sample, form)
+        if value is ABSENT:
+            raise RefusedError(error)
+        return value
+
+    def _made(self, sample: Sample, form: Any) -> Any:
+        """Return what a new value reads back as; refuse one that can't be stored, or isn't it."""
+        if sample.error:
+            raise RefusedError(sample.error)
+        return self._read_or(EncodeError, sample, form)
