@@ -1,8 +1,8 @@
-"""Any keys, values and steps that Hypothesis can think of, on every server."""
+"""Any keys, names and steps that Hypothesis can think of, on every server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,37 +11,10 @@ from hypothesis import strategies as st
 
 from django_persist import Store
 from django_persist.contract.counters import LEAST, MOST
-from django_persist.contract.values import same
 from django_persist.exceptions import CounterRangeError
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
-    ),
-    max_leaves=10,
-)
-
-
-@hypothesis_settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(value=json_values)
-def test_any_json_reads_back_as_what_it_was(store: Store, value: Any) -> None:
-    store.set("a", value)
-    assert same(store.get("a"), value)
-    assert same(store.pop("a"), value)
-    assert "a" not in store
 
 
 @hypothesis_settings(
