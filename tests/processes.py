@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import Any, TypeAlias
 
 import django
 from django.conf import settings
@@ -25,9 +25,11 @@ PROCESSES = 6
 
 
 def race(function: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call `function(i, *args)` in each process i at the same moment; return what came back."""
-    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
-    calls = [(names, settings.PERSIST, function, i, args) for i in range(PROCESSES)]
+    """Call `function(i, *args)` in each process i at the same moment; return what came back.
+
+    No race may go on for ever: after two minutes this raises TimeoutError.
+    """
+    calls = [(_place(), function, i, args) for i in range(PROCESSES)]
     return _pool().starmap_async(_run, calls, chunksize=1).get(timeout=120)
 
 
@@ -46,14 +48,26 @@ def _keep(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-def _run(
-    names: dict[str, Any], persist: Any, function: Callable[..., Any], i: int, args: tuple[Any, ...]
-) -> Any:
-    """Look at the test databases, and the stores, of the process that called `race`; then go."""
-    for alias, name in names.items():
-        connections[alias].settings_dict["NAME"] = name
+Place: TypeAlias = tuple[dict[str, Any], Any]
+
+
+def _place() -> Place:
+    """Return the databases and the stores of this process: a test may have others than settings."""
+    return {alias: connections[alias].settings_dict for alias in connections}, settings.PERSIST
+
+
+def _enter(place: Place) -> None:
+    """Look at the databases and the stores of the process that asks."""
+    databases, persist = place
+    for alias, database in databases.items():
+        connections.settings[alias] = database
+        connections[alias].settings_dict = database
     settings.PERSIST = persist
     setting_changed.send(sender=None, setting="PERSIST", value=persist, enter=True)
+
+
+def _run(place: Place, function: Callable[..., Any], i: int, args: tuple[Any, ...]) -> Any:
+    _enter(place)
     _barrier.wait(60)
     try:
         return function(i, *args)

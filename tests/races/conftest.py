@@ -1,0 +1,31 @@
+"""The stores that processes race on: each server, and SQLite with either kind of journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_persist import Store
+from tests.aliases import alias, migrate, sqlite
+
+ROLLBACK = "sqlite-rollback"
+
+
+@pytest.fixture(scope="session")
+def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """An alias of a SQLite file whose readers and writers shut each other out."""
+    database = sqlite(init_command="PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL")
+    with django_db_blocker.unblock(), alias(ROLLBACK, database):
+        migrate(ROLLBACK)
+        yield ROLLBACK
+
+
+@pytest.fixture(params=["sqlite", ROLLBACK, "postgresql", "mariadb", "valkey", "redis"])
+def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
+    """The default store, on each server in turn that other processes can reach."""
+    if request.param == ROLLBACK:
+        name = request.getfixturevalue("rollback_journal")
+        return open_store("sqlite", OPTIONS={"using": name})
+    return open_store(request.param)

@@ -1,0 +1,195 @@
+"""Processes that race for one key: no lost update, one winner, no error that isn't the caller's."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from django.db import connections
+
+from django_persist import KEEP, REMOVE, Store, persist
+from django_persist.exceptions import DuplicateKeyError, MissingKeyError
+from tests.processes import PROCESSES, race
+
+KEYS = [f"key:{i}" for i in range(40)]
+
+
+def create_each(i: int) -> list[str]:
+    won = []
+    for key in KEYS:
+        try:
+            persist.create(key, i)
+        except DuplicateKeyError:
+            continue
+        won.append(key)
+    return won
+
+
+def test_one_creator_wins(shared_store: Store) -> None:
+    won = race(create_each)
+    assert Counter(key for keys in won for key in keys) == Counter(KEYS)
+    assert shared_store.get_many(KEYS) == {key: i for i, keys in enumerate(won) for key in keys}
+
+
+def create_each_on_a_new_connection(i: int) -> list[str]:
+    won = []
+    for key in KEYS:
+        connections.close_all()
+        try:
+            persist.create(key, i)
+        except DuplicateKeyError:
+            continue
+        won.append(key)
+    return won
+
+
+def test_connections_that_come_and_go_are_never_in_the_way(shared_store: Store) -> None:
+    won = Counter(key for keys in race(create_each_on_a_new_connection) for key in keys)
+    assert won == Counter(KEYS)
+
+
+def count(i: int) -> list[int]:
+    return [persist.incr("counter", n % 3 - 1 or 1) for n in range(60)]
+
+
+def test_every_increment_counts(shared_store: Store) -> None:
+    sums = [total for totals in race(count) for total in totals]
+    assert len(sums) == PROCESSES * 60
+    assert shared_store.get("counter") == PROCESSES * sum(n % 3 - 1 or 1 for n in range(60))
+
+
+def count_up(i: int) -> list[int]:
+    return [persist.incr("counter", expires=1000 * (i + 1)) for _ in range(40)]
+
+
+def test_each_sum_is_returned_once_and_the_first_alone_gives_the_lifetime(
+    shared_store: Store,
+) -> None:
+    sums = race(count_up)
+    assert sorted(total for totals in sums for total in totals) == [
+        *range(1, PROCESSES * 40 + 1),
+    ]
+    [first] = [i for i, totals in enumerate(sums) if totals[0] == 1]
+    assert_lifetime(shared_store, "counter", 1000 * (first + 1))
+
+
+def assert_lifetime(store: Store, key: str, seconds: float) -> None:
+    """The entry was given that lifetime, not long ago."""
+    item = store.get_item(key)
+    assert item is not None and item.ttl is not None
+    assert seconds - 100 < item.ttl.total_seconds() <= seconds + 1
+
+
+def add_own(i: int) -> None:
+    for n in range(15):
+        persist.update("list", lambda numbers, n=n: [*numbers, i * 100 + n], [])  # type: ignore[misc]
+
+
+def test_no_update_is_lost(shared_store: Store) -> None:
+    race(add_own)
+    numbers = shared_store.get("list")
+    assert sorted(numbers) == [i * 100 + n for i in range(PROCESSES) for n in range(15)]
+    for i in range(PROCESSES):
+        own = [number for number in numbers if number // 100 == i]
+        assert own == sorted(own)
+
+
+def take_each(i: int) -> list[int]:
+    taken = [persist.pop(key) for key in random.sample(KEYS, len(KEYS))]
+    return [value for value in taken if value is not None]
+
+
+def test_each_value_is_popped_once(shared_store: Store) -> None:
+    shared_store.set_many({key: i for i, key in enumerate(KEYS)})
+    taken = [value for values in race(take_each) for value in values]
+    assert sorted(taken) == list(range(len(KEYS)))
+    assert shared_store.count() == 0
+
+
+def put_or_take(i: int) -> list[Any]:
+    """Half put tickets where there is none, half take them."""
+    if i % 2:
+        return [ticket for _ in range(60) if (ticket := persist.pop("ticket")) is not None]
+    put = []
+    for n in range(60):
+        try:
+            persist.create("ticket", [i, n])
+        except DuplicateKeyError:
+            continue
+        put.append([i, n])
+    return put
+
+
+def test_what_is_created_is_popped_once_or_still_there(shared_store: Store) -> None:
+    outcomes = race(put_or_take)
+    put = [ticket for tickets in outcomes[::2] for ticket in tickets]
+    taken = [ticket for tickets in outcomes[1::2] for ticket in tickets]
+    left = shared_store.pop("ticket")
+    assert sorted(put) == sorted([*taken, *([left] if left else [])])
+
+
+def claim(i: int) -> list[tuple[int, bool]]:
+    return [persist.get_or_create(key, i) for key in KEYS]
+
+
+def test_one_of_many_creates_and_all_get_its_value(shared_store: Store) -> None:
+    for outcomes in zip(*race(claim), strict=True):
+        [creator] = [i for i, (_, created) in enumerate(outcomes) if created]
+        assert {value for value, _ in outcomes} == {creator}
+
+
+def touch_or_keep(i: int) -> list[tuple[int, float]]:
+    """One alone gives lifetimes, and reads back each; the others write and keep what there is."""
+    if i:
+        for _ in range(25):
+            persist.update("count", lambda n: n + 1)
+            persist.set("text", i, expires=KEEP)
+            persist.set_many({"text": i, "more": i}, expires=KEEP)
+        return []
+    given = []
+    for n in range(1, 40):
+        for key in ("count", "text", "more"):
+            assert persist.touch(key, 1000 * n)
+            item = persist.get_item(key)
+            assert item is not None and item.ttl is not None
+            given.append((1000 * n, item.ttl.total_seconds()))
+    return given
+
+
+def test_a_touch_is_kept_by_those_who_keep(shared_store: Store) -> None:
+    shared_store.set_many({"count": 0, "text": "", "more": ""}, expires=500)
+    [given, *_] = race(touch_or_keep)
+    assert len(given) == 39 * 3
+    assert [seconds for seconds, left in given if not seconds - 100 < left <= seconds + 1] == []
+    for key in ("count", "text", "more"):
+        assert_lifetime(shared_store, key, 39_000)
+    assert shared_store.get("count") == 25 * (PROCESSES - 1)
+
+
+def add_or_collect(i: int) -> int:
+    """Half add one, half take out whatever sum there is; return what was put in or taken out."""
+    moved = 0
+    for _ in range(30):
+        if i % 2:
+            persist.update("sum", lambda n: n + 1, 0)
+            moved += 1
+            continue
+        seen: list[int] = []
+
+        def collect(n: int, seen: list[int] = seen) -> Any:
+            seen.append(n)
+            return REMOVE
+
+        try:
+            persist.update("sum", collect)
+        except MissingKeyError:
+            continue
+        moved += seen[-1]
+    return moved
+
+
+def test_an_update_and_a_removing_one_lose_nothing(shared_store: Store) -> None:
+    moved = race(add_or_collect)
+    assert sum(moved[1::2]) == PROCESSES // 2 * 30
+    assert sum(moved[::2]) + shared_store.get("sum", 0) == sum(moved[1::2])
