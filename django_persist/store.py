@@ -12,7 +12,7 @@ from . import codec
 from .arguments import MISSING, AnyKey, key_name
 from .atomic import AtomicCalls
 from .drivers.base import Place, Write
-from .exceptions import DuplicateKeyError, InvalidKeyError
+from .exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
 from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now
 from .keys import SEPARATOR, Key, Part, check, quote
 
@@ -229,10 +229,8 @@ class Store(AtomicCalls):
         is written meanwhile may stay or go.
         """
         keys = iter(self.driver.keys(self._full_prefix(prefix)))
-        removed = 0
-        while chunk := list(dict.fromkeys(islice(keys, CHUNK))):
-            removed += self.driver.remove_many(chunk)
-        return removed
+        chunks = iter(lambda: list(dict.fromkeys(islice(keys, CHUNK))), [])
+        return self._in_steps(map(self.driver.remove_many, chunks))
 
     def purge(self, batch_size: int = CHUNK) -> int:
         """Delete what has expired, wherever the driver keeps it; return how many entries went.
@@ -243,4 +241,16 @@ class Store(AtomicCalls):
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError("batch_size must be a positive int.")
-        return sum(self.driver.purge(batch_size))
+        return self._in_steps(self.driver.purge(batch_size))
+
+    def _in_steps(self, steps: Iterator[int]) -> int:
+        """Return the sum of what steps did, each of which stands by itself."""
+        done = 0
+        try:
+            for number in steps:
+                done += number
+        except StoreUnavailableError as error:
+            if done and not self.driver.in_transaction():
+                error.maybe_applied = True
+            raise
+        return done

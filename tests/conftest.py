@@ -44,6 +44,8 @@ MISSING = {
     )
     if url is None
 }
+if why := servers.MariaDB.missing():
+    MISSING["own mariadb"] = why
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

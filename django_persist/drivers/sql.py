@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ..exceptions import ValueTooLargeError
@@ -103,8 +102,8 @@ class Statements:
         " (SELECT {k} FROM {t} WHERE {e} <= %(now)s ORDER BY {e} LIMIT %(limit)s)"
     )
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        quote = connection.ops.quote_name
+    def __init__(self, cursor: CursorWrapper) -> None:
+        quote = cursor.db.ops.quote_name
         names = {
             "t": quote(Entry._meta.db_table),
             "k": quote("key"),
@@ -251,13 +250,12 @@ class MySQL(Statements):
     )
     purge = "DELETE FROM {t} WHERE {k} IN %(keys)s AND {e} <= %(now)s"
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        super().__init__(connection)
-        if not connection.features.has_select_for_update_skip_locked:
+    def __init__(self, cursor: CursorWrapper) -> None:
+        super().__init__(cursor)
+        if not cursor.db.features.has_select_for_update_skip_locked:
             self.purge_lock = self.purge_lock.replace(" SKIP LOCKED", "")
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@max_allowed_packet")
-            [self.packet] = cursor.fetchone()
+        cursor.execute("SELECT @@max_allowed_packet")
+        [self.packet] = cursor.fetchone()
 
     def check_packet(self, params: Mapping[str, Any]) -> None:
         # Past the limit the server drops the connection. The client escapes quotes and backslashes.
@@ -303,7 +301,7 @@ class MySQL(Statements):
         return Purged(cursor.rowcount, came_to)
 
 
-def statements(connection: BaseDatabaseWrapper) -> Statements:
-    """Return the statements for the server at the other end of a connection."""
+def statements(cursor: CursorWrapper) -> Statements:
+    """Return the statements for the server at the other end of a cursor."""
     kinds = {"sqlite": Statements, "postgresql": PostgreSQL, "mysql": MySQL}
-    return kinds[connection.vendor](connection)
+    return kinds[cursor.db.vendor](cursor)

@@ -1,0 +1,107 @@
+"""Lines to the databases that a test may cut, and servers that it may kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_persist import Store
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.models import Entry
+from tests import servers
+from tests.aliases import alias, another, migrate
+from tests.proxy import Proxy
+
+
+@dataclass(frozen=True)
+class Line:
+    """A store that reaches its database through a proxy."""
+
+    proxy: Proxy
+    store: Store
+    alias: str
+    direct: str
+    """The alias that leads to the same database without the proxy."""
+
+    def rows(self) -> list[Any]:
+        """Return all that is stored, expired or not, as the server has it."""
+        return list(Entry.objects.using(self.direct).order_by("key").values_list())
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def line(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Iterator[Line]:
+    """An open line to each server in turn."""
+    direct = request.param
+    open_store(direct)  # which deletes at the end what is left
+    database = another(direct)
+    proxy = Proxy(database["PORT"])
+    options = {**database["OPTIONS"], "connect_timeout": 2}
+    if direct == "mariadb":
+        options["read_timeout"] = 1
+    with alias("line", {**database, "PORT": proxy.port, "OPTIONS": options}) as name:
+        store = Store(DatabaseDriver(name))
+        store.count()
+        yield Line(proxy, store, name, direct)
+        connections[name].close()
+        proxy.close()
+        # A session that was cut may hold its locks for a moment longer.
+        Entry.objects.using(direct).all().delete()
+
+
+@dataclass(frozen=True)
+class Own:
+    """A server of the tests' own, and the alias of its database."""
+
+    server: servers.PostgreSQL | servers.MariaDB
+    alias: str
+    database: dict[str, Any]
+
+    def admin(self, *statements: str) -> None:
+        """Run statements as one who may do everything."""
+        user = "postgres" if isinstance(self.server, servers.PostgreSQL) else "admin"
+        with alias("admin", {**self.database, "USER": user}) as name:
+            for statement in statements:
+                with connections[name].cursor() as cursor:
+                    cursor.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[[str], Own]]:
+    """Return a function that starts a server, or finds the one that it has started."""
+    with django_db_blocker.unblock(), ExitStack() as stack:
+
+        @cache
+        def start(kind: str) -> Own:
+            server = (
+                servers.PostgreSQL(fsync="on", max_connections="8")
+                if kind == "own postgresql"
+                else servers.MariaDB(max_connections="10")
+            )
+            server.start()
+            stack.callback(server.kill)
+            name = kind.replace(" ", "_")
+            database = servers.database(server.url)
+            stack.enter_context(alias(name, database))
+            migrate(name)
+            connections[name].close()
+            return Own(server, name, database)
+
+        yield start
+
+
+@pytest.fixture(params=["own postgresql", "own mariadb"])
+def own(request: pytest.FixtureRequest, own_servers: Callable[[str], Own]) -> Iterator[Own]:
+    """Each server in turn that a test may kill; it runs again for the next test."""
+    found = own_servers(request.param)
+    yield found
+    if found.server.process is None:
+        found.server.start()
+    connections[found.alias].close()
+    Entry.objects.using(found.alias).all().delete()
+    connections[found.alias].close()
