@@ -29,7 +29,7 @@ def race(function: Callable[..., Any], *args: Any) -> list[Any]:
 
     No race may go on for ever: after two minutes this raises TimeoutError.
     """
-    calls = [(_place(), function, i, args) for i in range(PROCESSES)]
+    calls = [(place(), function, i, args) for i in range(PROCESSES)]
     return _pool().starmap_async(_run, calls, chunksize=1).get(timeout=120)
 
 
@@ -51,12 +51,12 @@ def _keep(barrier: Barrier) -> None:
 Place: TypeAlias = tuple[dict[str, Any], Any]
 
 
-def _place() -> Place:
+def place() -> Place:
     """Return the databases and the stores of this process: a test may have others than settings."""
     return {alias: connections[alias].settings_dict for alias in connections}, settings.PERSIST
 
 
-def _enter(place: Place) -> None:
+def enter(place: Place) -> None:
     """Look at the databases and the stores of the process that asks."""
     databases, persist = place
     for alias, database in databases.items():
@@ -67,7 +67,7 @@ def _enter(place: Place) -> None:
 
 
 def _run(place: Place, function: Callable[..., Any], i: int, args: tuple[Any, ...]) -> Any:
-    _enter(place)
+    enter(place)
     _barrier.wait(60)
     try:
         return function(i, *args)

@@ -1,0 +1,88 @@
+"""Servers and writers killed in full flight: what was acknowledged is there, and all go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_persist import Store, stores
+from tests.aliases import alias, migrate, sqlite
+from tests.conftest import DATABASE
+from tests.drivers.database.conftest import Own
+from tests.writers import writing
+
+
+@pytest.fixture
+def default(settings: Any) -> Callable[[str], Store]:
+    """Return a function that makes an alias the place of the default store."""
+
+    def default_(using: str) -> Store:
+        settings.PERSIST = {"default": {"BACKEND": DATABASE, "OPTIONS": {"using": using}}}
+        return stores["default"]
+
+    return default_
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_server_that_ends_under_load_keeps_what_it_acknowledged(
+    end: str, own: Own, default: Callable[[str], Store]
+) -> None:
+    store = default(own.alias)
+    with writing() as writers:
+        for _ in range(2):
+            writers.read(30)
+            getattr(own.server, end)()
+            time.sleep(0.1)
+            own.server.start()
+            writers.read(30)  # of the same processes
+        writers.stop()
+    assert any(told.done is not True for told in writers.told)
+    writers.assert_kept(store)
+
+
+@pytest.fixture(params=["WAL", "DELETE"])
+def journal(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[str]:
+    """An alias of a SQLite file that is synced at every commit, with either kind of journal."""
+    database = sqlite(init_command=f"PRAGMA journal_mode={request.param}; PRAGMA synchronous=FULL")
+    with django_db_blocker.unblock(), alias("journal", database) as name:
+        migrate(name)
+        yield name
+
+
+def assert_a_killed_writer_loses_nothing(store: Store) -> None:
+    with writing() as writers:
+        writers.read(20)
+        writers.kill()
+    started = time.monotonic()
+    for told in writers.told:
+        if told.call == "incr":
+            store.touch(told.key, None)  # No lock has stayed behind.
+    assert time.monotonic() - started < 5
+    writers.assert_kept(store)
+    assert sum(told.done is True for told in writers.told) >= 3 * 20
+
+
+def test_a_killed_writer_loses_nothing_on_sqlite(
+    journal: str, default: Callable[[str], Store]
+) -> None:
+    for _ in range(2):
+        store = default(journal)
+        assert_a_killed_writer_loses_nothing(store)
+        with connections[journal].cursor() as cursor:
+            cursor.execute("PRAGMA integrity_check")
+            assert cursor.fetchall() == [("ok",)]
+        store.clear()
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+def test_a_killed_writer_loses_nothing(database: str, open_store: Callable[..., Store]) -> None:
+    for _ in range(2):
+        store = open_store(database)
+        assert_a_killed_writer_loses_nothing(store)
+        store.clear()
