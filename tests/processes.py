@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Barrier
@@ -61,7 +62,8 @@ def enter(place: Place) -> None:
     databases, persist = place
     for alias, database in databases.items():
         connections.settings[alias] = database
-        connections[alias].settings_dict = database
+        with suppress(AttributeError):  # There was none of that name yet.
+            del connections[alias]
     settings.PERSIST = persist
     setting_changed.send(sender=None, setting="PERSIST", value=persist, enter=True)
 
