@@ -65,6 +65,9 @@ class Database:
         """Return where another try can win; raise what the caller is to know otherwise."""
         connection = connections[self.using]
         told = meaning(connection.vendor, error)
+        if reached and connection.connection is None:
+            # A transaction was ended on a line that was gone, and there was no other to be had.
+            told = Meaning.CUT_OFF
         if told is Meaning.OTHER:
             # Connecting fails in more ways than a statement does: a wrong password, no such host.
             if reached or not isinstance(error, OperationalError | InterfaceError):

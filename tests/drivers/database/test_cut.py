@@ -92,8 +92,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def cut(line: Line, fault: Fault, done: int) -> Iterator[None]:
-    """Have the fault once that many statements are done."""
+def once_done(using: str, done: int, happens: Callable[[], Any]) -> Iterator[None]:
+    """Have something happen once that many statements are done."""
     left = done
 
     def count(execute: Any, *args: Any) -> Any:
@@ -101,13 +101,21 @@ def cut(line: Line, fault: Fault, done: int) -> Iterator[None]:
         result = execute(*args)
         left -= 1
         if left == 0:
-            line.proxy.fault = fault
+            happens()
         return result
 
+    if done == 0:
+        happens()
+    with connections[using].execute_wrapper(count):
+        yield
+
+
+@contextmanager
+def cut(line: Line, fault: Fault, done: int) -> Iterator[None]:
+    """Have the fault once that many statements are done."""
     line.proxy.requests.clear()
-    line.proxy.fault = None if done else fault
     try:
-        with connections[line.alias].execute_wrapper(count):
+        with once_done(line.alias, done, lambda: setattr(line.proxy, "fault", fault)):
             yield
     finally:
         line.proxy.fault = None
