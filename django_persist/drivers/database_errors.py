@@ -45,11 +45,20 @@ POSTGRESQL_LOST = {
     "40P01",  # deadlock_detected
     "55P03",  # lock_not_available: lock_timeout
 }
-POSTGRESQL_CUT_OFF = {"57P01", "57P02", "57P05"}  # shutdown, crash, idle_session_timeout
+POSTGRESQL_CUT_OFF = {
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "40003",  # statement_completion_unknown
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P05",  # idle_session_timeout
+}
 POSTGRESQL_REFUSED = {
     "25006",  # read_only_sql_transaction
     "57014",  # query_canceled: statement_timeout
     "57P03",  # cannot_connect_now
+    "XX001",  # data_corrupted
+    "XX002",  # index_corrupted
 }
 POSTGRESQL_REFUSED_CLASSES = {"53", "58"}  # insufficient resources, system error
 
@@ -76,14 +85,16 @@ def _postgresql(error: Error) -> Meaning:
 # SQLite: https://www.sqlite.org/rescode.html
 
 SQLITE_LOST = {5, 6}  # BUSY, LOCKED
+SQLITE_CUT_OFF = {10}  # IOERR: where the commit's own fsync failed, it may yet be found on disk
 SQLITE_REFUSED = {
     7,  # NOMEM
     8,  # READONLY
     9,  # INTERRUPT
-    10,  # IOERR
+    11,  # CORRUPT
     13,  # FULL
     14,  # CANTOPEN
     15,  # PROTOCOL
+    26,  # NOTADB
 }
 
 
@@ -91,6 +102,8 @@ def _sqlite(error: Error) -> Meaning:
     code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
     if code in SQLITE_LOST:
         return Meaning.LOST
+    if code in SQLITE_CUT_OFF:
+        return Meaning.CUT_OFF
     return Meaning.REFUSED if code in SQLITE_REFUSED else Meaning.OTHER
 
 
@@ -100,6 +113,7 @@ MYSQL_LOST = {
     1020,  # CHECKREAD: the row has changed since the transaction's snapshot
     1205,  # LOCK_WAIT_TIMEOUT
     1213,  # LOCK_DEADLOCK
+    3572,  # MySQL: LOCK_NOWAIT
 }
 MYSQL_CUT_OFF = {
     0,  # mysqlclient: the connection was closed
@@ -110,19 +124,30 @@ MYSQL_CUT_OFF = {
     1927,  # CONNECTION_KILLED
     2006,  # SERVER_GONE_ERROR
     2013,  # SERVER_LOST
+    2026,  # SSL_CONNECTION_ERROR
+    2027,  # MALFORMED_PACKET
     2055,  # SERVER_LOST_EXTENDED
+    4031,  # MySQL: CLIENT_INTERACTION_TIMEOUT
 }  # fmt: skip
 MYSQL_REFUSED = {
-    3,  # ERROR_ON_WRITE
+    3,  # EE_WRITE
     1021,  # DISK_FULL
+    1026,  # ERROR_ON_WRITE
     1030,  # GET_ERRNO of the storage engine
+    1034,  # NOT_KEYFILE
     1037,  # OUTOFMEMORY
     1040,  # CON_COUNT_ERROR
     1041,  # OUT_OF_RESOURCES
+    1047,  # UNKNOWN_COM_ERROR: a node of Galera that is not ready
     1114,  # RECORD_FILE_FULL
+    1194,  # CRASHED_ON_USAGE
     1203,  # TOO_MANY_USER_CONNECTIONS
+    1206,  # LOCK_TABLE_FULL
+    1226,  # USER_LIMIT_REACHED
     1290,  # OPTION_PREVENTS_STATEMENT: read_only
     1317,  # QUERY_INTERRUPTED
+    1637,  # TOO_MANY_CONCURRENT_TRXS
+    1712,  # INDEX_CORRUPT
     1792,  # CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
     1836,  # READ_ONLY_MODE
     1969,  # STATEMENT_TIMEOUT

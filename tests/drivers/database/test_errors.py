@@ -1,0 +1,104 @@
+"""What an error of the server is told as: the servers themselves raise them, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import Error, connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from django_persist import Store
+from django_persist.drivers.database_run import Database
+from django_persist.exceptions import ContentionError, PersistError, StoreUnavailableError
+
+
+def codes(postgresql: str, mariadb: str) -> list[tuple[str, str]]:
+    return [
+        *(("postgresql", code) for code in postgresql.split()),
+        *(("mariadb", code) for code in mariadb.split()),
+    ]
+
+
+LOST = codes("40001 40P01 55P03", "1020 1205 1213 3572")
+REFUSED = codes(
+    "25006 53000 53100 53200 53300 53400 57014 57P03 58000 58030 XX001 XX002",
+    "3 1021 1026 1030 1034 1037 1040 1041 1047 1114 1194 1203 1206 1226 1290 1317 1637 1712 1792"
+    " 1836 1969 3024",
+)
+CUT_OFF = codes(
+    "08000 08003 08006 25P03 25P04 40003 57P01 57P02 57P05",
+    "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2026 2027 2055"
+    " 4031",
+)
+# A broken transaction, a missing privilege or table, an internal error, a mistake in the statement.
+OTHER = codes("25P02 42501 42P01 XX000 42601", "1044 1064 1142 1146")
+
+
+def raising(database: str, code: str) -> Callable[[CursorWrapper], None]:
+    """Return work that makes the server raise an error."""
+    statement = (
+        f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
+        if database == "postgresql"
+        else f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}"
+    )
+    return lambda cursor: cursor.execute(statement)
+
+
+@pytest.mark.parametrize(("database", "code"), LOST)
+def test_what_was_lost_is_tried_again(
+    database: str, code: str, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    tries = []
+
+    def work(cursor: CursorWrapper) -> str:
+        tries.append(cursor)
+        if len(tries) < 3:
+            raising(database, code)(cursor)
+        return "done"
+
+    assert Database(database).run(work, writes=True) == "done"
+    assert len(tries) == 3
+    tries.clear()
+    with pytest.raises(ContentionError) as told, transaction.atomic(database):
+        Database(database).run(work, writes=True)
+    assert isinstance(told.value.__cause__, Error)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.parametrize(("database", "code"), REFUSED)
+def test_what_was_refused_was_not_done(
+    database: str, code: str, atomic: bool, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    with pytest.raises(StoreUnavailableError, match="refused") as told:
+        Database(database).run(raising(database, code), writes=True, atomic=atomic)
+    assert told.value.maybe_applied is False
+    assert isinstance(told.value.__cause__, Error)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize(("database", "code"), CUT_OFF)
+def test_what_was_cut_off_may_have_been_done(
+    database: str, code: str, writes: bool, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    with pytest.raises(StoreUnavailableError, match="cut off") as told:
+        Database(database).run(raising(database, code), writes=writes)
+    assert told.value.maybe_applied is writes
+    with pytest.raises(StoreUnavailableError) as told, transaction.atomic(database):
+        Database(database).run(raising(database, code), writes=writes)
+    assert told.value.maybe_applied is False
+
+
+@pytest.mark.parametrize(("database", "code"), OTHER)
+def test_what_is_of_neither_kind_stays_what_it_is(
+    database: str, code: str, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    with pytest.raises(Error) as told:
+        Database(database).run(raising(database, code), writes=True)
+    assert not isinstance(told.value, PersistError)
+    assert connections[database].is_usable()
