@@ -1,0 +1,318 @@
+"""Databases that refuse for their own state: read-only, full, crowded, locked, corrupt."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, ProgrammingError, connections, transaction
+
+from django_persist import Store
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.exceptions import ContentionError, StoreUnavailableError
+from django_persist.models import Entry
+from tests.aliases import alias, migrate, sqlite
+from tests.drivers.database.conftest import Own
+from tests.drivers.database.test_contention import elsewhere, using
+
+TABLE = Entry._meta.db_table
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """The call says that it was refused, and has done nothing."""
+    with pytest.raises(StoreUnavailableError) as told:
+        yield
+    assert isinstance(told.value, OperationalError)
+    assert told.value.maybe_applied is False
+    assert told.value.__cause__ is not None
+
+
+def run(using: str, *statements: str) -> None:
+    with connections[using].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_a_read_only_database_refuses(database_store: Store) -> None:
+    name = using(database_store)
+    on, off = {
+        "sqlite": ("PRAGMA query_only = 1", "PRAGMA query_only = 0"),
+        "postgresql": (
+            "SET default_transaction_read_only = on",
+            "SET default_transaction_read_only = off",
+        ),
+        "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE"),
+    }[connections[name].vendor]
+    database_store.set("key", 1)
+    run(name, on)
+    try:
+        for call in (
+            lambda: database_store.set("key", 2),
+            lambda: database_store.set_many({str(n): 2 for n in range(1001)}),
+            database_store.clear,
+        ):
+            with refused():
+                call()
+        assert database_store.get("key") == 1
+        assert database_store.count() == 1
+    finally:
+        run(name, off)
+
+
+@pytest.mark.parametrize("own", ["own mariadb"], indirect=True)
+def test_a_server_that_is_set_to_read_only_refuses(own: Own) -> None:
+    store = Store(DatabaseDriver(own.alias))
+    store.set("key", 1)
+    own.admin("SET GLOBAL read_only = 1")
+    with refused():
+        store.set("key", 2)
+    with refused(), transaction.atomic(own.alias):
+        store.incr("key")
+    assert store.get("key") == 1
+    own.admin("SET GLOBAL read_only = 0")
+    assert store.incr("key") == 2
+
+
+@pytest.fixture
+def file(tmp_path: Path, django_db_setup: None, django_db_blocker: Any) -> Iterator[Path]:
+    """A SQLite file with the alias "file", and some entries in it."""
+    database = sqlite()
+    with django_db_blocker.unblock(), alias("file", database) as name:
+        migrate(name)
+        Store(DatabaseDriver(name)).set_many({f"key:{n}": "x" * 1000 for n in range(100)})
+        connections[name].close()
+        yield Path(database["NAME"])
+
+
+def test_a_file_opened_for_reading_alone_refuses(file: Path) -> None:
+    database = {**sqlite(uri=True), "NAME": f"file:{file}?mode=ro"}
+    with alias("reading", database) as name:
+        store = Store(DatabaseDriver(name))
+        with refused():
+            store.set("key:1", 2)
+        with refused():
+            store.remove("key:1")
+        assert store.count() == 100
+
+
+def test_a_file_that_is_not_there_can_t_be_reached(file: Path) -> None:
+    database = {**sqlite(), "NAME": file.parent / "nowhere" / "file"}
+    with alias("nowhere", database) as name, refused():
+        Store(DatabaseDriver(name)).get("key")
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]) -> None:
+    store = open_store(database)
+    store.set("key", 1)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("PRAGMA page_count")
+        [pages] = cursor.fetchone()
+    run("default", f"PRAGMA max_page_count = {pages + 2}")
+    try:
+        with refused():
+            store.set("large", "x" * 1_000_000)
+        with refused():
+            store.set_many({f"large:{n:04}": "x" * 1000 for n in range(1500)})
+        with refused(), transaction.atomic("default"):
+            store.set("key", 2)
+            store.set("large", "x" * 1_000_000)
+        assert store.get("key") == 1
+        assert store.count() == 1
+    finally:
+        run("default", "PRAGMA max_page_count = 1073741823")
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+def test_a_disk_that_takes_no_more_is_told(file: Path, journal: str) -> None:
+    """A limit of the process stands for it: the system refuses to write, in the midst of a file."""
+    run("file", f"PRAGMA journal_mode = {journal}")
+    store = Store(DatabaseDriver("file"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 100_000, limits[1]))
+    try:
+        with pytest.raises(StoreUnavailableError) as told:
+            store.set("large", "x" * 1_000_000)
+        # What a transaction writes may come to the disk at its COMMIT only: that is Django's.
+        with pytest.raises(OperationalError), transaction.atomic("file"):
+            store.set("key:1", 2)
+            store.set("large", "x" * 1_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(told.value, OperationalError)
+    assert told.value.maybe_applied is True  # as far as one can know after such an error
+    assert store.get("key:1") == "x" * 1000
+    assert store.count() == 100
+    store.set("large", "x" * 1_000_000)
+    with connections["file"].cursor() as cursor:
+        cursor.execute("PRAGMA integrity_check")
+        assert cursor.fetchall() == [("ok",)]
+
+
+def test_a_corrupt_file_is_told(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"\xff" * len(content[4096:])
+    file.write_bytes(content)
+    store = Store(DatabaseDriver("file"))
+    for call in (
+        lambda: store.get("key:1"),
+        lambda: store.set("key:1", 2),
+        lambda: list(store.keys()),
+    ):
+        with refused():
+            call()
+
+
+def test_a_file_that_is_no_database_is_told(file: Path) -> None:
+    file.write_bytes(b"no database " * 1000)
+    store = Store(DatabaseDriver("file"))
+    for call in (lambda: store.get("key:1"), lambda: store.set("key:1", 2)):
+        with refused():
+            call()
+
+
+def test_too_many_connections_are_told(own: Own) -> None:
+    store = Store(DatabaseDriver(own.alias))
+    others = [connections[own.alias].copy() for _ in range(20)]
+    try:
+        with pytest.raises(OperationalError):
+            for other in others:
+                other.ensure_connection()
+        with refused():
+            store.set("key", 1)
+    finally:
+        for other in others:
+            other.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # A server takes a moment to see that they have gone.
+        try:
+            store.set("key", 2)
+            break
+        except StoreUnavailableError:
+            time.sleep(0.01)
+    assert store.get("key") == 2
+
+
+PATIENCE = {
+    "postgresql": "SET statement_timeout = '50ms'",
+    "mysql": "SET max_statement_time = 0.05",
+}
+SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+
+
+@contextmanager
+def row_held(store: Store) -> Iterator[None]:
+    """Another session has written the key, and doesn't end its transaction."""
+    other = connections[using(store)].copy()
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        cursor.execute(f"UPDATE {TABLE} SET value = '\"theirs\"'")
+    try:
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+@SERVERS
+def test_a_statement_that_takes_too_long_is_refused(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    store.set_many({"key": 1, "other": 1})
+    told = []
+
+    def write() -> None:
+        run(database, PATIENCE[connections[database].vendor])
+        calls: list[Callable[[], None]] = [
+            lambda: store.set("key", 2),
+            lambda: store.set_many({"key": 2, **{str(n): 2 for n in range(1001)}}),
+        ]
+        for call in calls:
+            try:
+                call()
+            except StoreUnavailableError as error:
+                told.append(error)
+        try:
+            with transaction.atomic(database):
+                store.set("new", 2)
+                store.remove("key")
+        except StoreUnavailableError as error:
+            told.append(error)
+
+    with row_held(store):
+        elsewhere(write)
+    assert [error.maybe_applied for error in told] == [False] * 3
+    assert store.get_many(["key", "other", "new", "1"]) == {"key": 1, "other": 1}
+    assert store.count() == 2
+
+
+@contextmanager
+def table_held(store: Store) -> Iterator[None]:
+    """Another session has the whole table to itself."""
+    other = connections[using(store)].copy()
+    locks = {
+        "sqlite": ("BEGIN EXCLUSIVE", "ROLLBACK"),
+        "postgresql": (f"BEGIN; LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
+        "mysql": (f"LOCK TABLES {TABLE} WRITE", "UNLOCK TABLES"),
+    }
+    lock, unlock = locks[other.vendor]
+    with other.cursor() as cursor:
+        cursor.execute(lock)
+        try:
+            yield
+        finally:
+            cursor.execute(unlock)
+            other.close()
+
+
+def no_patience(store: Store) -> None:
+    """Let this connection wait for a table no time at all, or as little as can be said."""
+    run(
+        using(store),
+        {
+            "sqlite": "PRAGMA busy_timeout = 10",
+            "postgresql": "SET lock_timeout = '10ms'",
+            "mysql": "SET lock_wait_timeout = 0",
+        }[connections[using(store)].vendor],
+    )
+
+
+def test_a_locked_table_is_waited_for_and_no_longer_than_the_bound(
+    database_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_persist.drivers.database_run.SECONDS", 0.2)
+    database_store.set("key", 1)
+    told = []
+
+    def write() -> None:
+        no_patience(database_store)
+        try:
+            database_store.set("key", 2)
+        except ContentionError as error:
+            told.append(error)
+
+    with table_held(database_store):
+        started = time.monotonic()
+        elsewhere(write)
+        assert 0.2 <= time.monotonic() - started < 5
+    assert len(told) == 1 and isinstance(told[0], OperationalError)
+    assert database_store.get("key") == 1
+    elsewhere(write)
+    assert database_store.get("key") == 2
+
+
+def test_a_missing_table_stays_the_error_that_it_is(
+    database_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = database_store.driver.sql  # type: ignore[attr-defined]
+    monkeypatch.setattr(sql, "get", sql.get.replace(TABLE, "nowhere"))
+    with pytest.raises((ProgrammingError, OperationalError)) as told:
+        database_store.get("key")
+    assert not isinstance(told.value, StoreUnavailableError)
