@@ -152,6 +152,43 @@ def test_a_deadlock_inside_a_transaction_is_told_and_commits_nothing(
     assert store.get("a") == store.get("b") != 0
 
 
+@SERVERS
+def test_a_deadlock_inside_a_savepoint_undoes_no_less_than_the_savepoint(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    """MariaDB undoes the whole transaction: then the block outside may not go on."""
+    store = open_store(database)
+    store.set_many({"a": 0, "b": 0})
+    met = threading.Barrier(2)
+    stored = []
+
+    def write(name: str, first: str, second: str) -> None:
+        with suppress(OperationalError, transaction.TransactionManagementError):
+            with transaction.atomic(using(store)):
+                store.set(f"{name}:before", 1)
+                store.set(first, name)
+                met.wait(10)
+                with suppress(ContentionError), transaction.atomic(using(store)):
+                    store.set(f"{name}:inside", 1)
+                    store.set(second, name)
+                store.set(f"{name}:after", 1)
+            stored.append(name)
+
+    threads = [start(write, "one", "a", "b"), start(write, "two", "b", "a")]
+    for thread in threads:
+        thread.join(30)
+    assert stored
+    for name, second in (("one", "b"), ("two", "a")):
+        there = sorted(key.split(":")[1] for key in store.keys(f"{name}:"))
+        if name not in stored:
+            assert there == []
+        elif "inside" in there:
+            assert there == ["after", "before", "inside"]
+            assert store.get(second) == name
+        else:
+            assert there == ["after", "before"]
+
+
 @contextmanager
 def lock_held(store: Store, seconds: float) -> Iterator[None]:
     """Another transaction that has written the key, and ends after a while."""
