@@ -10,8 +10,10 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
 from ..exceptions import InvalidStoreError, StoreUnavailableError
+from .redis_node import Node, Reply, all_checked, checked
+from .redis_pool import Pool, location
 from .redis_scripts import Command
-from .redis_servers import Call, Node, Pool, Reply, Servers, all_checked, checked, location
+from .redis_servers import Call, Servers
 
 Address: TypeAlias = tuple[str, int]
 Owners: TypeAlias = list[Node | None]

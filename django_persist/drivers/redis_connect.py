@@ -19,7 +19,9 @@ from ..cluster import ClusterConnectionFactory
 from ..exceptions import InvalidStoreError
 from .cache import resolve
 from .redis_cluster import Cluster
-from .redis_servers import Node, Pool, Servers, Single, location, private_pool
+from .redis_node import Node
+from .redis_pool import Pool, location, private_pool
+from .redis_servers import Servers, Single
 
 UNFIT = (ImproperlyConfigured, ImportError, ValueError, TypeError, RedisError)
 """What django-redis and redis-py raise for settings that they can't use."""

@@ -12,7 +12,7 @@ from django.core.cache import caches
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from django_persist.drivers import redis_servers
+from django_persist.drivers import redis_node
 from django_persist.drivers.base import Write
 from django_persist.exceptions import (
     StoreUnavailableError,
@@ -174,7 +174,7 @@ class TestLostReplies:
 
         server.client.client_pause(200)  # The reply is still to come when the next call is made.
         with monkeypatch.context() as patch:
-            patch.setattr(redis_servers, "_read", interrupted)
+            patch.setattr(redis_node, "_read", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 driver.get("mine")
         assert driver.get("other") == b"2"
