@@ -1,9 +1,7 @@
-"""Private Valkey servers, clusters of them, and a proxy that loses replies, for the tests."""
+"""Private Valkey servers, and clusters of them, for the tests."""
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -143,48 +141,3 @@ def _knows(server: ValkeyServer, nodes: int, primaries: int) -> bool:
         and int(info["cluster_slots_assigned"]) == 16384
         and int(info["cluster_size"]) == primaries
     )
-
-
-class Proxy:
-    """Stands between a client and a server; while `cutting`, it drops each reply, then the line."""
-
-    def __init__(self, server: ValkeyServer) -> None:
-        self.server = server
-        self.cutting = False
-        self.requests: list[bytes] = []
-        """What the clients sent while `cutting`."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.server.port))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(
-                    target=self._pass, args=(source, sink, sink is server), daemon=True
-                ).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
-        with suppress(OSError):  # The other direction may have closed the line.
-            while data := source.recv(65536):
-                if self.cutting and not up:
-                    break
-                if self.cutting:
-                    self.requests.append(data)
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        source.close()

@@ -12,7 +12,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from django_persist.drivers.redis import RedisDriver
-from tests.redis_servers import Proxy, ValkeyServer, start
+from tests.proxy import Proxy
+from tests.redis_servers import ValkeyServer, start
 
 DJANGO_REDIS = "django_redis.cache.RedisCache"
 MINUTE = timedelta(minutes=1)
@@ -58,7 +59,7 @@ def own_server() -> Iterator[Callable[..., ValkeyServer]]:
 
 @pytest.fixture
 def proxy(server: ValkeyServer) -> Iterator[Proxy]:
-    proxy = Proxy(server)
+    proxy = Proxy(server.port)
     yield proxy
     proxy.close()
 

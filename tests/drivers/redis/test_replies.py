@@ -13,16 +13,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from django_persist.drivers import redis_node
-from django_persist.drivers.base import Write
 from django_persist.exceptions import (
     StoreUnavailableError,
 )
 from tests.drivers.redis.conftest import (
-    MINUTE,
     RETRYING,
     MakeDriver,
 )
-from tests.redis_servers import Proxy, ValkeyServer
+from tests.redis_servers import ValkeyServer
 
 
 class TestTheAliassOwnSettings:
@@ -91,60 +89,6 @@ class TestTheAliassOwnSettings:
 
 
 class TestLostReplies:
-    @pytest.mark.parametrize("options", [{}, RETRYING], ids=["plain", "retrying"])
-    @pytest.mark.parametrize("expires", [None, MINUTE], ids=["command", "script"])
-    def test_a_write_is_sent_once_and_told(
-        self,
-        server: ValkeyServer,
-        proxy: Proxy,
-        make_driver: MakeDriver,
-        options: Any,
-        expires: Any,
-    ) -> None:
-        driver = make_driver(proxy.url, OPTIONS=options)
-        driver.incr("k", 1, expires)
-        proxy.cutting = True
-        with pytest.raises(StoreUnavailableError) as caught:
-            driver.incr("k", 1, expires)
-        proxy.cutting = False
-        assert caught.value.maybe_applied
-        assert isinstance(caught.value.__cause__, redis.RedisError)
-        assert driver.get("k") == b"2"
-        assert len(proxy.requests) == 1
-
-    def test_create(self, server: ValkeyServer, proxy: Proxy, make_driver: MakeDriver) -> None:
-        driver = make_driver(proxy.url)
-        driver.get("k")
-        proxy.cutting = True
-        with pytest.raises(StoreUnavailableError) as caught:
-            driver.create("k", b'"secret"', None)
-        proxy.cutting = False
-        assert caught.value.maybe_applied
-        assert "secret" not in f"{caught.value} {caught.value.__cause__}"
-        assert driver.get("k") == b'"secret"'
-        assert len(proxy.requests) == 1
-
-    def test_a_read_changed_nothing(self, proxy: Proxy, make_driver: MakeDriver) -> None:
-        driver = make_driver(proxy.url)
-        driver.get("k")
-        proxy.cutting = True
-        for read in (driver.get, driver.get_item, driver.contains, lambda key: driver.count("")):
-            with pytest.raises(StoreUnavailableError) as caught:
-                read("k")
-            assert not caught.value.maybe_applied
-            proxy.cutting = False
-            driver.get("k")
-            proxy.cutting = True
-
-    def test_many(self, server: ValkeyServer, proxy: Proxy, make_driver: MakeDriver) -> None:
-        driver = make_driver(proxy.url)
-        driver.set_many([Write(f"k{i}", b"1", None) for i in range(2_000)])
-        proxy.cutting = True
-        with pytest.raises(StoreUnavailableError) as caught:
-            driver.remove_many([f"k{i}" for i in range(2_000)])
-        proxy.cutting = False
-        assert caught.value.maybe_applied
-
     def test_a_timeout(self, own_server: Callable[..., ValkeyServer], make_driver: Any) -> None:
         server = own_server()
         driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.2})

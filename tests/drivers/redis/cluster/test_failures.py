@@ -15,8 +15,8 @@ from django_persist.exceptions import (
     StoreUnavailableError,
 )
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, key_on, name
+from tests.proxy import Fault, Proxy
 from tests.redis_servers import (
-    Proxy,
     ValkeyCluster,
     ValkeyServer,
     start,
@@ -74,7 +74,7 @@ class TestFailures:
     def test_a_write_whose_reply_is_lost_is_sent_once(
         self, cluster: ValkeyCluster, make_driver: MakeDriver, expires: Any
     ) -> None:
-        proxies = {server.port: Proxy(server) for server in cluster.primaries}
+        proxies = {server.port: Proxy(server.port) for server in cluster.primaries}
         driver = make_driver(
             cluster.urls,
             REDIS_CLIENT_KWARGS={
@@ -85,17 +85,15 @@ class TestFailures:
         )
         driver.incr("k", 1, expires)
         for proxy in proxies.values():
-            proxy.cutting = True
+            proxy.strike(Fault.BETWEEN)
         with pytest.raises(StoreUnavailableError) as caught:
             driver.incr("k", 1, expires)
         assert caught.value.maybe_applied
-        for proxy in proxies.values():
-            proxy.cutting = False
         assert driver.get("k") == b"2"
         writes = [Write(f"n{i}", b"1", None) for i in range(100)]
         driver.set_many(writes)
         for proxy in proxies.values():
-            proxy.cutting = True
+            proxy.strike(Fault.BETWEEN)
         with pytest.raises(StoreUnavailableError) as caught:
             driver.set_many(writes)
         assert caught.value.maybe_applied

@@ -1,0 +1,72 @@
+"""Every call of the driver, on entries that `prepare` has stored, for tests of what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django_persist.drivers.base import Write
+from django_persist.drivers.redis import RedisDriver
+
+MINUTE = timedelta(minutes=1)
+MOMENT = datetime(2100, 1, 1, tzinfo=UTC)
+MANY = [f"many{i}" for i in range(1_100)]
+
+
+class Call(NamedTuple):
+    run: Callable[[RedisDriver], Any]
+    writes: bool = True
+    commands: int = 1
+    """How many commands it sends before it waits for a reply."""
+
+
+def prepare(driver: RedisDriver) -> None:
+    """Store what the calls are about."""
+    driver.remove("new")
+    driver.set_many([Write(key, b"1", None) for key in ["k", *MANY]])
+
+
+def replace(driver: RedisDriver, expires: Any, *, keep: bool) -> bool:
+    return driver.replace("k", b"1", b'"secret"', expires, keep=keep)
+
+
+def set_many(driver: RedisDriver, expires: Any, *, keep: bool) -> None:
+    driver.set_many([Write(key, b'"secret"', expires) for key in MANY], keep=keep)
+
+
+READS: dict[str, Call] = {
+    "get": Call(lambda driver: driver.get("k"), writes=False),
+    "get_item": Call(lambda driver: driver.get_item("k"), writes=False),
+    "contains": Call(lambda driver: driver.contains("k"), writes=False),
+    "get_many": Call(lambda driver: driver.get_many(MANY), writes=False, commands=2),
+    "keys": Call(lambda driver: list(driver.keys("")), writes=False),
+    "items": Call(lambda driver: list(driver.items("")), writes=False),
+    "count": Call(lambda driver: driver.count(""), writes=False),
+}
+STORING: dict[str, Call] = {
+    "create": Call(lambda driver: driver.create("new", b'"secret"', MINUTE)),
+    "create, moment": Call(lambda driver: driver.create("new", b'"secret"', MOMENT)),
+    "set": Call(lambda driver: driver.set("k", b'"secret"', MINUTE)),
+    "set, keep": Call(lambda driver: driver.set("k", b'"secret"', None, keep=True)),
+    "set, keep or a lifetime": Call(
+        lambda driver: driver.set("k", b'"secret"', MINUTE, keep=True),
+    ),
+    "set, moment": Call(lambda driver: driver.set("k", b'"secret"', MOMENT)),
+    "incr": Call(lambda driver: driver.incr("k", 1, None)),
+    "incr, lifetime": Call(lambda driver: driver.incr("k", 1, MINUTE)),
+    "replace": Call(lambda driver: replace(driver, MINUTE, keep=False)),
+    "replace, keep": Call(lambda driver: replace(driver, MINUTE, keep=True)),
+    "set_many": Call(lambda driver: set_many(driver, MINUTE, keep=False)),
+    "set_many, keep": Call(lambda driver: set_many(driver, None, keep=True)),
+}
+OTHER_WRITES: dict[str, Call] = {
+    "touch": Call(lambda driver: driver.touch("k", MINUTE)),
+    "touch, moment": Call(lambda driver: driver.touch("k", MOMENT)),
+    "touch, never": Call(lambda driver: driver.touch("k", None)),
+    "remove": Call(lambda driver: driver.remove("k")),
+    "remove_if": Call(lambda driver: driver.remove_if("k", b"1")),
+    "remove_many": Call(lambda driver: driver.remove_many(MANY), commands=2),
+}
+WRITES = STORING | OTHER_WRITES
+CALLS = READS | WRITES
