@@ -15,6 +15,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    ConnectionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -31,7 +32,14 @@ Reply: TypeAlias = Any
 
 UNKNOWN_COMMAND = re.compile("Unknown (Redis )?command called from")
 
-REFUSALS = (ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
+REFUSALS = (
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,
+    TryAgainError,
+    BusyLoadingError,
+    AuthenticationError,
+)
 REFUSAL_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"})
 
 
@@ -81,10 +89,11 @@ class Node:
             except (RedisError, OSError) as error:
                 raise StoreUnavailableError(
                     f"The connection to {self.name} was lost: {error}",
-                    maybe_applied=writes and not (len(commands) == 1 and _refused(error)),
+                    maybe_applied=writes,
                 ) from error
-            # A server that became a replica: its name may lead to the new primary by now.
-            clean = not any(isinstance(reply, ReadOnlyError) for reply in replies)
+            # A server that became a replica: its name may lead to the new primary by now. And one
+            # that let nobody in has closed the line.
+            clean = not any(isinstance(reply, ReadOnlyError | ConnectionError) for reply in replies)
             return replies
         finally:
             # Whatever cut us short, a connection with unread replies is never used again.
@@ -110,28 +119,36 @@ def _read(connection: Any, count: int, asking: bool) -> list[Reply]:
     replies: list[Reply] = []
     for _ in range(2 * count if asking else count):
         try:
-            replies.append(connection.read_response())
+            replies.append(connection.read_response(disconnect_on_error=False))
         except ResponseError as error:
+            replies.append(error)
+        except ConnectionError as error:
+            if not _refused(error):
+                raise
             replies.append(error)
     return replies[1::2] if asking else replies
 
 
 def _refused(error: Exception) -> bool:
-    """Return whether redis-py made a lost connection of what was a server's refusal."""
+    """Return whether an error is the server's word that it did not run the command.
+
+    redis-py makes lost connections of some.
+    """
     return (
-        isinstance(error, BusyLoadingError | AuthenticationError)
+        isinstance(error, REFUSALS)
         # Sentinel's connections turn it into a ConnectionError.
         or isinstance(error.__context__, ReadOnlyError)
         or str(error) == "max number of clients reached"
+        or str(error).partition(" ")[0] in REFUSAL_CODES
     )
 
 
 def checked(reply: Reply, name: str) -> Reply:
     """Return the reply; raise it where it is an error, as ours where it is about availability."""
-    if not isinstance(reply, ResponseError):
+    if not isinstance(reply, RedisError):
         return reply
     text = str(reply)
-    if isinstance(reply, REFUSALS) or text.partition(" ")[0] in REFUSAL_CODES:
+    if _refused(reply):
         raise StoreUnavailableError(f"{name} refused: {text}") from reply
     if isinstance(reply, AskError):
         raise InvalidStoreError(
@@ -156,6 +173,6 @@ def all_checked(replies: list[Reply], name: str, writes: bool) -> list[Reply]:
         for reply in replies:
             checked(reply, name)
     except StoreUnavailableError as error:
-        error.maybe_applied |= writes and any(not isinstance(r, ResponseError) for r in replies)
+        error.maybe_applied |= writes and any(not isinstance(r, RedisError) for r in replies)
         raise
     return replies

@@ -180,7 +180,12 @@ class TestUnavailable:
         self, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("django_persist.drivers.redis.PAGE", 1)
-        for lines, done in (((":1", "-BUSY Now."), True), (("-BUSY Now.", "-BUSY Now."), False)):
+        for lines, done in (
+            ((":1", "-BUSY Now."), True),
+            (("-BUSY Now.", "-BUSY Now."), False),
+            (("-LOADING Now.", ":1"), True),
+            (("-LOADING Now.", "-LOADING Now."), False),
+        ):
             with Refusing(*lines) as port:
                 driver = make_driver(f"redis://127.0.0.1:{port}")
                 with pytest.raises(StoreUnavailableError) as caught:
