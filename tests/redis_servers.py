@@ -38,9 +38,17 @@ class ValkeyServer(Valkey):
     def run(self, *command: Any) -> Any:
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
+    def run_as(self, password: str, *command: Any) -> Any:
+        client = redis.Redis(port=self.port, password=password)
+        return client.execute_command(*command)  # type: ignore[no-untyped-call]
+
     def start(self) -> None:
-        super().start()
+        self.start_only()
         wait_for(self.client.ping, f"Valkey on port {self.port}")
+
+    def start_only(self) -> None:
+        """Start it, and don't wait until it has read its file."""
+        super().start()
 
     def restart(self) -> None:
         self.stop()

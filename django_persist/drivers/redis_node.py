@@ -91,9 +91,8 @@ class Node:
                     f"The connection to {self.name} was lost: {error}",
                     maybe_applied=writes,
                 ) from error
-            # A server that became a replica: its name may lead to the new primary by now. And one
-            # that let nobody in has closed the line.
-            clean = not any(isinstance(reply, ReadOnlyError | ConnectionError) for reply in replies)
+            # A server that became a replica: its name may lead to the new primary by now.
+            clean = not any(isinstance(reply, ReadOnlyError) for reply in replies)
             return replies
         finally:
             # Whatever cut us short, a connection with unread replies is never used again.

@@ -240,10 +240,8 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
 
     def work(i: int) -> tuple[int, int]:
         counted = maybe = 0
-        own = {f"{i}:{n}": b'"%d:%d"' % (i, n) for n in range(20)}
+        own = {key: value for key, value in stored.items() if key.startswith(f"{i}:")}
         last = {b"0"}  # What may be stored now.
-        driver.set_many([Write(key, value, None) for key, value in own.items()])
-        driver.set(f"last{i}", b"0", None)
         while not done.is_set():
             try:
                 driver.incr("counter", 1, None)
@@ -255,8 +253,8 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
                 assert driver.get(f"last{i}") == new
                 assert driver.get_many(list(own)) == own
                 key = random.choice(list(own))
-                stored = driver.get_item(key)
-                assert stored is not None and stored.value == own[key]
+                item = driver.get_item(key)
+                assert item is not None and item.value == own[key]
                 assert driver.contains(key)
             except StoreUnavailableError as error:
                 told.append(1)
@@ -264,7 +262,9 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
         assert driver.get(f"last{i}") in last
         return counted, maybe
 
-    driver.set("counter", b"0", None)
+    stored = {f"{i}:{n}": b'"%d:%d"' % (i, n) for i in range(8) for n in range(20)}
+    stored |= {f"last{i}": b"0" for i in range(8)} | {"counter": b"0"}
+    driver.set_many([Write(key, value, None) for key, value in stored.items()])
     with ThreadPoolExecutor(8) as threads:
         running = [threads.submit(work, i) for i in range(8)]
         end = time.monotonic() + 1.5

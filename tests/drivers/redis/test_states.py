@@ -1,0 +1,309 @@
+"""Servers that refuse for their own state, brought to it for real: told, and used again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+
+from django_persist import Store
+from django_persist.drivers.base import Write
+from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import StoreUnavailableError
+from django_persist.expiry import KEEP
+from tests.drivers.redis.calls import CALLS, MANY, OTHER_WRITES, READS, STORING, WRITES, prepare
+from tests.drivers.redis.conftest import RETRYING, MakeDriver
+from tests.redis_servers import ValkeyServer, wait_for
+
+OwnServer = Callable[..., ValkeyServer]
+
+
+def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
+    """Make the calls, and expect that each is refused, that none was carried out, and says so."""
+    for name in names:
+        with pytest.raises(StoreUnavailableError, match=match) as caught:
+            CALLS[name].run(driver)
+        assert not caught.value.maybe_applied, name
+        assert isinstance(caught.value.__cause__, redis.RedisError)
+        assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def unchanged(driver: RedisDriver) -> None:
+    assert not driver.contains("new")
+    assert driver.get_item("k") == (b"1", None)
+    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+
+
+class TestOutOfMemory:
+    @pytest.fixture
+    def server(self, own_server: OwnServer) -> ValkeyServer:
+        return own_server("--maxmemory-policy", "noeviction")
+
+    @pytest.fixture
+    def driver(self, server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
+        driver = make_driver(server.url, OPTIONS=RETRYING)
+        prepare(driver)
+        return driver
+
+    def test_what_needs_memory_is_refused_and_the_rest_goes_on(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        server.client.config_set("maxmemory", 1)
+        refuses(driver, *STORING, match="memory")
+        unchanged(driver)
+        for name in ("touch", "touch, moment", "touch, never"):
+            assert WRITES[name].run(driver)
+        for call in READS.values():
+            assert call.run(driver)
+        assert driver.remove("k")
+        assert driver.remove_if("many0", b"1")
+        assert driver.remove_many(MANY) == len(MANY) - 1
+        server.client.config_set("maxmemory", 0)
+        prepare(driver)
+        unchanged(driver)
+
+    def test_near_the_limit_set_many_stores_all_or_nothing(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        """Whether there is room for a tenth of it or for all but a tenth."""
+        store = Store(driver)
+        outcomes = set()
+        for tenths in range(0, 24, 2):
+            used = server.client.info("memory")["used_memory"]
+            server.client.config_set("maxmemory", used + tenths * 100_000)
+            values = {f"large{i}": "x" * 1_000 for i in range(1_000)}
+            try:
+                store.set_many(values, expires=KEEP)
+            except StoreUnavailableError as error:
+                assert not error.maybe_applied
+                assert store.count("large") == 0
+                outcomes.add("refused")
+            else:
+                assert store.count("large") == 1_000
+                outcomes.add("stored")
+            server.client.config_set("maxmemory", 0)
+            store.clear("large")
+        assert outcomes == {"refused", "stored"}
+
+
+class TestLoading:
+    def test_a_server_that_reads_its_file(
+        self, own_server: OwnServer, make_driver: MakeDriver
+    ) -> None:
+        server = own_server(
+            *("--save", "3600 1", "--loading-process-events-interval-bytes", "1024")
+        )
+        driver = make_driver(server.url, OPTIONS=RETRYING)
+        prepare(driver)
+        # It listens each time that it has read a kilobyte of the file, which is compressed.
+        driver.set_many([Write(f"large{i}", os.urandom(1_000), None) for i in range(1_000)])
+        server.client.save()
+        server.kill()
+        server.options += ("--key-load-delay", "10000")  # Microseconds.
+        server.start_only()
+        refuses(driver, *CALLS, match="loading")
+        assert server.client.info("persistence")["loading"] == 1
+        server.client.config_set("key-load-delay", 0)
+        wait_for(server.client.ping, "The server")
+        unchanged(driver)
+        prepare(driver)
+
+
+class TestReplicas:
+    @pytest.fixture
+    def replica(self, server: ValkeyServer, own_server: OwnServer) -> ValkeyServer:
+        return own_server()
+
+    @pytest.fixture
+    def driver(self, replica: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
+        driver = make_driver(replica.url, OPTIONS=RETRYING)
+        prepare(driver)
+        for call in WRITES.values():
+            call.run(driver)
+        prepare(driver)
+        driver.touch("k", None)
+        return driver
+
+    def test_one_that_has_become_read_only(
+        self, replica: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        replica.run("REPLICAOF", "127.0.0.1", "1")  # It keeps what it has: there is no primary.
+        refuses(driver, *STORING, *OTHER_WRITES, match="read only")
+        unchanged(driver)
+        replica.run("REPLICAOF", "NO", "ONE")
+        prepare(driver)
+
+    def test_one_that_serves_nothing_stale(
+        self, replica: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        replica.client.config_set("replica-serve-stale-data", "no")
+        replica.run("REPLICAOF", "127.0.0.1", "1")
+        refuses(driver, *CALLS, match="MASTER|primary|read only")
+        replica.run("REPLICAOF", "NO", "ONE")
+        unchanged(driver)
+
+    def test_a_primary_with_too_few_replicas(
+        self, replica: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        replica.client.config_set("min-replicas-to-write", 1)
+        refuses(driver, *STORING, *OTHER_WRITES, match="NOREPLICAS")
+        unchanged(driver)
+        replica.client.config_set("min-replicas-to-write", 0)
+        prepare(driver)
+
+
+class TestOneServer:
+    @pytest.fixture
+    def server(self, own_server: OwnServer) -> ValkeyServer:
+        return own_server()
+
+    @pytest.fixture
+    def driver(self, server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
+        driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 10})
+        for call in WRITES.values():
+            prepare(driver)
+            call.run(driver)
+        prepare(driver)
+        driver.touch("k", None)
+        return driver
+
+    def test_one_that_can_not_save(self, server: ValkeyServer, driver: RedisDriver) -> None:
+        server.client.config_set("save", "3600 1")
+        # In the way of its file: to root there is no folder that can't be written.
+        (server.folder / "dump.rdb" / "in the way").mkdir(parents=True)
+        server.client.bgsave()
+        wait_for(
+            lambda: server.client.info("persistence")["rdb_last_bgsave_status"] == "err", "BGSAVE"
+        )
+        refuses(driver, *STORING, *OTHER_WRITES, match="MISCONF")
+        unchanged(driver)
+        shutil.rmtree(server.folder / "dump.rdb")
+        server.client.bgsave()
+        wait_for(
+            lambda: server.client.info("persistence")["rdb_last_bgsave_status"] == "ok", "BGSAVE"
+        )
+        prepare(driver)
+
+    def test_one_that_is_busy_with_anothers_script(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        server.client.config_set("busy-reply-threshold", 20)
+        with spinning(server):
+            refuses(driver, *CALLS, match="BUSY")
+        unchanged(driver)
+
+    def test_a_user_who_may_only_read(
+        self, server: ValkeyServer, driver: RedisDriver, make_driver: MakeDriver
+    ) -> None:
+        """It is the settings that are wrong, not the server's state: told as it is."""
+        server.run("ACL SETUSER", "reader", "on", ">hush", "~*", "+@read", "+evalsha", "+eval")
+        reader = make_driver(f"redis://reader:hush@127.0.0.1:{server.port}/0")
+        for name, call in CALLS.items():
+            if call.writes:
+                with pytest.raises(redis.ResponseError, match="ermission") as caught:
+                    call.run(reader)
+                assert "secret" not in str(caught.value), name
+            else:
+                assert call.run(reader)
+        unchanged(driver)
+
+    def test_a_password_that_is_changed_meanwhile(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
+        client = server.client
+        client.config_set("requirepass", "changed")
+        server.run_as("changed", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        refuses(driver, *CALLS, match="[Aa]uthentication")
+        server.run_as("changed", "CONFIG", "SET", "requirepass", "")
+        unchanged(driver)
+
+
+@contextmanager
+def spinning(server: ValkeyServer) -> Iterator[None]:
+    """Have the server run a script that doesn't end until the block does."""
+
+    def spin() -> None:
+        with pytest.raises(redis.ResponseError, match="killed"):
+            server.run("EVAL", "while true do end", 0)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    client = server.client
+
+    def busy() -> bool:
+        try:
+            return not client.ping()
+        except redis.ResponseError as error:
+            return "BUSY" in str(error)
+
+    wait_for(busy, "The script")
+    try:
+        yield
+    finally:
+        client.execute_command("SCRIPT KILL")  # type: ignore[no-untyped-call]
+        thread.join()
+
+
+class TestStopped:
+    """A server that neither runs nor is gone."""
+
+    def test_calls_end_in_time_and_no_late_reply_is_read(
+        self, own_server: OwnServer, make_driver: MakeDriver
+    ) -> None:
+        server = own_server()
+        driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.3})
+        prepare(driver)
+        driver.set("counter", b"0", None)
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            for sent, name in enumerate(("incr", "incr", "get")):
+                with pytest.raises(StoreUnavailableError) as caught:
+                    driver.incr("counter", 1, None) if name == "incr" else driver.get("k")
+                # Sent on the connection that there was; after that nobody answers a new one.
+                assert caught.value.maybe_applied is (sent == 0)
+                assert isinstance(caught.value.__cause__, redis.TimeoutError)
+            assert time.monotonic() - started < 3
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        wait_for(server.client.ping, "The server")
+        assert driver.get("k") == b"1"
+        assert driver.get("counter") in (b"0", b"1")
+        assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+
+    def test_the_other_threads_of_a_pool(
+        self, own_server: OwnServer, make_driver: MakeDriver
+    ) -> None:
+        server = own_server()
+        driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.3})
+        keys = [f"k{i}" for i in range(8)]
+        driver.set_many([Write(key, key.encode(), None) for key in keys])
+        paused = server.client
+        told: list[bool] = []
+
+        def work(key: str) -> None:
+            for _ in range(30):
+                try:
+                    assert driver.get(key) == key.encode()
+                    assert driver.incr("counter", 1, None)
+                except StoreUnavailableError as error:
+                    told.append(error.maybe_applied)
+
+        threads = [threading.Thread(target=work, args=(key,)) for key in keys]
+        paused.client_pause(700)  # A reply comes after its call has given up.
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert told
+        total = int(driver.get("counter") or 0)
+        counted = 8 * 30 - len(told)
+        assert counted <= total <= counted + sum(told)
