@@ -1,0 +1,147 @@
+"""Servers and writers that are killed under load: what was acknowledged is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from django.conf import settings as django_settings
+from django.test import override_settings
+
+from django_persist.drivers.base import Write
+from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import StoreUnavailableError
+from tests.conftest import BACKENDS
+from tests.drivers.redis.conftest import DJANGO_REDIS, MINUTE, RETRYING, MakeDriver
+from tests.processes import context, race
+from tests.redis_servers import ValkeyServer
+
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class Written(NamedTuple):
+    """What a writer was told."""
+
+    counted: int
+    maybe_counted: int
+    last: int
+    """The last value that it was told was stored."""
+
+    tried: int
+    """The last value that it tried to store."""
+
+    pairs: int
+    after: int
+    """How many calls succeeded after one that had failed."""
+
+
+@contextmanager
+def driver_for(location: Any, **options: Any) -> Iterator[RedisDriver]:
+    """Open a driver in a process that has the settings of another."""
+    alias = {"BACKEND": DJANGO_REDIS, "LOCATION": location, "OPTIONS": {**RETRYING, **options}}
+    with override_settings(CACHES={**django_settings.CACHES, "persist": alias}):
+        yield RedisDriver(cache="persist")
+
+
+def write(i: int, location: Any) -> Written:
+    """Write until the key "stop" is there, and this process has gone on after an error."""
+    counted = maybe = last = tried = pairs = after = 0
+    failed = stop = False
+    with driver_for(location) as driver:
+        while not (stop and after):
+            try:
+                stop = driver.contains("stop")
+                driver.incr("counter", 1, MINUTE)
+                counted += 1
+                tried += 1
+                driver.set(f"last{i}", b"%d" % tried, None)
+                last = tried
+                driver.set_many([Write(f"pair{i}:{side}", b"%d" % tried, None) for side in "ab"])
+                pairs = tried
+                driver.create(f"all{i}:{tried}", b"1", None)
+                after += failed
+            except StoreUnavailableError as error:
+                failed = True
+                maybe += error.maybe_applied
+                time.sleep(0.01)
+    return Written(counted, maybe, last, tried, pairs, after)
+
+
+def test_a_server_killed_under_load(
+    own_server: Callable[..., ValkeyServer], make_driver: MakeDriver, settings: Any
+) -> None:
+    settings.PERSIST = {"default": BACKENDS["valkey"]}  # What `race` hands on.
+    server = own_server(*DURABLE)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(race, write, server.url)
+        for _ in range(2):
+            wait_until_written(server, running)
+            server.kill()
+            time.sleep(0.1)
+            server.start()
+        wait_until_written(server, running)
+        server.client.set(":persist:stop", b"1")
+        told = [Written(*each) for each in running.result(60)]
+    driver = make_driver(server.url)
+    counter = int(driver.get("counter") or 0)
+    counted = sum(each.counted for each in told)
+    assert counted <= counter <= counted + sum(each.maybe_counted for each in told)
+    for i, each in enumerate(told):
+        assert each.after  # The same process went on.
+        assert each.last <= int(driver.get(f"last{i}") or 0) <= each.tried
+        a, b = (int(driver.get(f"pair{i}:{side}") or 0) for side in "ab")
+        assert a == b  # All or nothing, also over a kill.
+        assert each.pairs <= a <= each.tried
+
+
+def wait_until_written(server: ValkeyServer, running: Future[Any]) -> None:
+    """Wait until some more writes have been carried out."""
+    client = server.client
+    end = time.monotonic() + 20
+    start = int(client.get(":persist:counter") or 0)
+    while int(client.get(":persist:counter") or 0) < start + 30:
+        assert not running.done()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def tell(location: str, done: Connection) -> None:
+    """Write for ever, and tell after each write that it was stored."""
+    with driver_for(location) as driver:
+        number = 0
+        while True:
+            number += 1
+            driver.set(f"k{number}", b"%d" % number, MINUTE)
+            driver.set_many([Write(f"many{number}:{i}", b"%d" % number, None) for i in range(50)])
+            total = driver.incr("counter", 1, MINUTE)
+            done.send((number, total))
+
+
+def test_a_writer_killed_in_full_flight(
+    server: ValkeyServer, driver: RedisDriver, make_driver: MakeDriver
+) -> None:
+    told: list[tuple[int, int]] = []
+    for _ in range(3):
+        driver.remove_many(list(driver.keys("")))
+        ours, theirs = context.Pipe(duplex=False)
+        writer = context.Process(target=tell, args=(server.url, theirs))
+        writer.start()
+        theirs.close()
+        told = [ours.recv() for _ in range(50)]
+        writer.kill()
+        writer.join()
+        while True:
+            try:
+                told.append(ours.recv())  # What it had said before.
+            except EOFError:
+                break
+        number, total = told[-1]
+        assert total <= int(driver.get("counter") or 0) <= total + 1
+        keys = [f"k{i}" for i in range(1, number + 1)]
+        assert driver.get_many(keys) == {key: key[1:].encode() for key in keys}
+        for i in range(1, number + 2):  # The one that was under way: all of it or nothing.
+            assert driver.count(f"many{i}:") in ((50,) if i <= number else (0, 50))
