@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
+from ..backoff import attempts
 from ..exceptions import InvalidStoreError, StoreUnavailableError
 from .redis_node import Node, Reply, all_checked, checked
 from .redis_pool import Pool, location
-from .redis_scripts import Command
+from .redis_scripts import Command, for_each_key
 from .redis_servers import Call, Servers
 
 Address: TypeAlias = tuple[str, int]
 Owners: TypeAlias = list[Node | None]
 
-REDIRECTIONS = 16
-"""How many times a command follows a cluster that is moving its slots."""
+SECONDS = 2.0
+"""How long a command follows a cluster that is moving its slots: until the nodes agree, and all the
+keys that it takes together are on one of them."""
 
-TRY_AGAIN_AFTER = 0.05
-"""Seconds that it waits for the nodes to agree, or for all keys of a slot to be on one of them."""
+TRIES = 1_000
+"""More than fit into those seconds."""
 
 
 class Cluster(Servers):
@@ -54,9 +55,7 @@ class Cluster(Servers):
         slot = key_slot(key)
         node = self._owner(slot)
         asking = False
-        for hop in range(REDIRECTIONS):
-            if hop > 2:  # The nodes don't agree yet.
-                time.sleep(TRY_AGAIN_AFTER)
+        for _ in attempts(TRIES, SECONDS):
             try:
                 reply = node.run((command,), writes, asking)[0]
             except StoreUnavailableError as error:
@@ -73,6 +72,8 @@ class Cluster(Servers):
                 node, asking = self._named(reply, node), True
             elif not isinstance(reply, TryAgainError):
                 return checked(reply, node.name)
+            elif len(alone := for_each_key(command)) > 1:
+                return self._added_up([(key, each) for each in alone], writes)
         raise StoreUnavailableError(
             f"Redis Cluster is moving slot {slot}, and no node took the command: try again later."
         )
@@ -96,6 +97,13 @@ class Cluster(Servers):
             error.maybe_applied |= writes and begun
             raise
         return all_checked(replies, "Redis Cluster", writes)
+
+    def _added_up(self, calls: Sequence[Call], writes: bool) -> Reply:
+        """Run apart, where either of two nodes has some of its keys, what was one command."""
+        total, *rest = self.batch(calls, writes)
+        for reply in rest:
+            total += reply
+        return total
 
     def _run(
         self, node: Node, indexes: Sequence[int], calls: Sequence[Call], writes: bool

@@ -143,3 +143,15 @@ end
 return found
 """
 )
+
+
+def for_each_key(command: Command) -> list[Command]:
+    """Return a command once for each of its keys, whose replies add up to its own.
+
+    Nothing for a command that isn't the sum of its parts.
+    """
+    if command[0] in (b"MGET", b"UNLINK"):
+        return [(command[0], key) for key in command[1:]]
+    if command[:2] == (b"EVALSHA", READ):
+        return [(*command[:2], 1, key) for key in command[3:]]
+    return []

@@ -180,10 +180,18 @@ class TestMovingSlots:
         move: Callable[..., ValkeyServer],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(redis_cluster, "TRY_AGAIN_AFTER", 0)
+        """What is the sum of its parts is done apart; what is one step waits for the slot."""
+        monkeypatch.setattr(redis_cluster, "SECONDS", 0.1)
         driver.set("{k}here", b"1", None)
         move("{k}", between=True)
+        driver.set("{k}there", b"2", None)
+        here, there, nowhere = keys = ["{k}here", "{k}there", "{k}nowhere"]
+        assert driver.get_many(keys) == {here: b"1", there: b"2"}
+        assert driver.get_many([there, nowhere]) == {there: b"2"}
+        assert {key: item.value for key, item in driver.items("")} == {here: b"1", there: b"2"}
         with pytest.raises(StoreUnavailableError, match="moving") as caught:
-            driver.remove_many(["{k}here", "{k}there"])
+            driver.set_many([Write(key, b"3", None) for key in keys])
         assert not caught.value.maybe_applied
-        assert driver.get("{k}here") == b"1"
+        assert driver.get_many(keys) == {here: b"1", there: b"2"}
+        assert driver.remove_many(keys) == 2
+        assert driver.get_many(keys) == {}
