@@ -35,6 +35,15 @@ class ValkeyServer(Valkey):
         """A client beside the driver's."""
         return redis.Redis(port=self.port)
 
+    @property
+    def bus(self) -> str:
+        """The port at which the other nodes of its cluster reach it."""
+        return self.options[self.options.index("--cluster-port") + 1]
+
+    @property
+    def node_id(self) -> Any:
+        return self.run("CLUSTER MYID")
+
     def run(self, *command: Any) -> Any:
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
@@ -102,27 +111,61 @@ class ValkeyCluster:
         port = next(port for first, last, (_, port, *_), *_ in slots if first <= slot <= last)
         return next(server for server in self.servers if server.port == port)
 
+    def move(self, slot: int, target: ValkeyServer, pause: float = 0) -> None:
+        """Have a slot change hands key by key, as valkey-cli does, while clients go on."""
+        source = self.owner(slot)
+        target.run("CLUSTER SETSLOT", slot, "IMPORTING", source.node_id)
+        source.run("CLUSTER SETSLOT", slot, "MIGRATING", target.node_id)
+        while keys := source.run("CLUSTER GETKEYSINSLOT", slot, 10):
+            source.run("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            time.sleep(pause)
+        for server in (target, source, *self.servers):
+            server.run("CLUSTER SETSLOT", slot, "NODE", target.node_id)
+
+    def add(self) -> ValkeyServer:
+        """Start another primary, which has no slots yet."""
+        server = start_node(CALM)
+        self.servers[0].run("CLUSTER MEET", "127.0.0.1", server.port, server.bus)
+        self.primaries.append(server)
+        for each in self.servers:
+            knows = partial(_knows, each, len(self.servers), len(self.primaries) - 1)
+            wait_for(knows, f"The cluster, on port {each.port}")
+        return server
+
+    def remove(self, server: ValkeyServer) -> None:
+        """Have the others forget a primary that has no slots, and end it."""
+        self.primaries.remove(server)
+        for each in self.servers:
+            each.run("CLUSTER FORGET", server.node_id)
+        server.kill()
+
     def stop(self) -> None:
         for server in self.servers:
             server.stop()
 
 
-def start_cluster(count: int = 3, replicas: int = 0) -> ValkeyCluster:
-    servers = []
-    for _ in range(count + replicas):
-        options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-        # A killed node must not stop the others, nor a slow machine look like a killed node.
-        options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "5000"]
-        options += ["--repl-diskless-sync-delay", "0"]
-        servers.append(start(*options))
+CALM = 5000
+"""Milliseconds of silence that make a node look dead: more than a slow machine needs."""
+
+
+def start_node(timeout: int) -> ValkeyServer:
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    # A killed node must not stop the others.
+    options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", str(timeout)]
+    # Nor one that has given up its slots become a replica by itself.
+    options += ["--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"]
+    return start(*options)
+
+
+def start_cluster(count: int = 3, replicas: int = 0, timeout: int = CALM) -> ValkeyCluster:
+    servers = [start_node(timeout) for _ in range(count + replicas)]
     cluster = ValkeyCluster(servers[:count], servers[count:])
     for i, server in enumerate(cluster.primaries):
         first, last = i * 16384 // count, (i + 1) * 16384 // count - 1
         server.run("CLUSTER ADDSLOTSRANGE", first, last)
         server.run("CLUSTER SET-CONFIG-EPOCH", i + 1)
     for server in servers[1:]:
-        bus = server.options[server.options.index("--cluster-port") + 1]
-        servers[0].run("CLUSTER MEET", "127.0.0.1", server.port, bus)
+        servers[0].run("CLUSTER MEET", "127.0.0.1", server.port, server.bus)
     for server in servers:
         knows = partial(_knows, server, len(servers), count)
         wait_for(knows, f"The cluster, on port {server.port}")
@@ -133,8 +176,7 @@ def start_cluster(count: int = 3, replicas: int = 0) -> ValkeyCluster:
 
 def follow(replica: ValkeyServer, primary: ValkeyServer) -> None:
     """Make a cluster's node the replica of another, and wait until it is in step."""
-    node_id = primary.run("CLUSTER MYID")
-    replica.run("CLUSTER REPLICATE", node_id)
+    replica.run("CLUSTER REPLICATE", primary.node_id)
     wait_for(
         lambda: replica.client.info("replication").get("master_link_status") == "up",
         f"The replica on port {replica.port}",

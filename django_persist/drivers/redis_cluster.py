@@ -126,7 +126,7 @@ class Cluster(Servers):
                 yield indexes[start : start + size]
 
     def primaries(self) -> Sequence[Node]:
-        owners = self._owners or self._learn()
+        owners = self._learn()  # A node that has given up its keys would not say so to a SCAN.
         nodes = [node for node in dict.fromkeys(owners) if node is not None]
         if None in owners:
             raise StoreUnavailableError("Redis Cluster has slots that no node serves.")
