@@ -60,7 +60,7 @@ class Cluster(Servers):
                 reply = node.run((command,), writes, asking)[0]
             except StoreUnavailableError as error:
                 self._fail(node)
-                if error.maybe_applied or self._owner(slot) is node:
+                if error.maybe_applied or self._still(node, key):
                     raise
                 # Nothing was done, and another node has taken over.
                 node, asking = self._owner(slot), False
@@ -90,6 +90,8 @@ class Cluster(Servers):
                 begun = begun or not all(isinstance(answer, Exception) for answer in answers)
                 for i, answer in zip(indexes, answers, strict=True):
                     replies[i] = answer
+                    if isinstance(answer, StoreUnavailableError) and self._still(node, calls[i][0]):
+                        raise answer
                     if isinstance(answer, AskError | TryAgainError | StoreUnavailableError):
                         replies[i] = self.call(*calls[i], writes)
                         begun = True
@@ -142,6 +144,10 @@ class Cluster(Servers):
             self._owners = None
             raise StoreUnavailableError(f"Redis Cluster has no node that serves slot {slot}.")
         return node
+
+    def _still(self, node: Node, key: bytes) -> bool:
+        """Return whether a node that has failed is the key's owner even now."""
+        return self._owner(key_slot(key)) is node
 
     def _fail(self, node: Node) -> None:
         """Let the next call ask who owns what, and this node last."""

@@ -28,6 +28,20 @@ RETRYING: dict[str, Any] = {
     },
 }
 
+COMMANDS = (
+    "set",
+    "get",
+    "mget",
+    "unlink",
+    "evalsha",
+    "eval",
+    "incrby",
+    "exists",
+    "scan",
+    "pexpire",
+)
+"""What the driver sends for entries."""
+
 MakeDriver = Callable[..., RedisDriver]
 
 
@@ -90,6 +104,12 @@ def server_now(server: ValkeyServer) -> datetime:
 
 def calls(server: ValkeyServer, command: str) -> int:
     return int(server.client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def ran(server: ValkeyServer) -> dict[str, int]:
+    """Return how often the server has run each command for entries."""
+    told = server.client.info("commandstats")
+    return {name: told.get(f"cmdstat_{name}", {}).get("calls", 0) for name in COMMANDS}
 
 
 def expires_at(driver: RedisDriver, key: str) -> datetime | None:

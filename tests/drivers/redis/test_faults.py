@@ -20,23 +20,11 @@ from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, READS, WRITES, Call, prepare
-from tests.drivers.redis.conftest import RETRYING, MakeDriver, calls
+from tests.drivers.redis.conftest import COMMANDS, RETRYING, MakeDriver, ran
 from tests.proxy import Fault, Proxy
 from tests.redis_servers import ValkeyServer, wait_for
 
 TIMEOUT = 0.2
-COMMANDS = (
-    "set",
-    "get",
-    "mget",
-    "unlink",
-    "evalsha",
-    "eval",
-    "incrby",
-    "exists",
-    "scan",
-    "pexpire",
-)
 
 PLAIN: dict[str, Any] = {}
 EVERY_CALL = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -70,10 +58,6 @@ def unavailable() -> Iterator[StoreUnavailableError]:
     assert isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError)
 
 
-def counted(server: ValkeyServer) -> dict[str, int]:
-    return {command: calls(server, command) for command in COMMANDS}
-
-
 def sent(proxy: Proxy) -> int:
     """Return how many commands the clients sent."""
     return len(re.findall(rb"(?:^|\r\n)\*\d+\r\n\$", b"".join(proxy.requests)))
@@ -100,22 +84,22 @@ def test_a_line_that_fails_under_a_call(
 ) -> None:
     call.run(driver)  # The server has the script from here on.
     prepare(driver)
-    before = counted(server)
+    before = ran(server)
     call.run(driver)
-    once = {name: count - before[name] for name, count in counted(server).items()}
+    once = {name: count - before[name] for name, count in ran(server).items()}
     prepare(driver)
-    before = counted(server)
+    before = ran(server)
     proxy.strike(fault)
     with unavailable() as error:
         call.run(driver)
     assert error.maybe_applied is call.writes
     assert 0 < sent(proxy) <= call.commands
-    ran = {name: count - before[name] for name, count in counted(server).items()}
+    again = {name: count - before[name] for name, count in ran(server).items()}
     if fault is Fault.BEFORE:
-        assert not any(ran.values())
+        assert not any(again.values())
     else:
-        assert all(ran[name] <= once[name] for name in COMMANDS)
-        assert any(ran.values())
+        assert all(again[name] <= once[name] for name in COMMANDS)
+        assert any(again.values())
     still_answers(driver)
 
 
@@ -129,7 +113,7 @@ def test_a_line_that_fails_under_a_call(
 def test_a_server_that_does_not_let_anyone_in(
     server: ValkeyServer, proxy: Proxy, driver: RedisDriver, fault: Fault, calls: list[str]
 ) -> None:
-    before = counted(server)
+    before = ran(server)
     with proxy.failing(fault):
         for call in map(CALLS.__getitem__, calls):
             proxy.cut()
@@ -138,7 +122,7 @@ def test_a_server_that_does_not_let_anyone_in(
                 call.run(driver)
             assert not error.maybe_applied
             assert time.monotonic() - started < 5 * TIMEOUT
-    assert counted(server) == before
+    assert ran(server) == before
     still_answers(driver)
 
 

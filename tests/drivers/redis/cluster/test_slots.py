@@ -17,7 +17,8 @@ from django_persist.exceptions import (
     InvalidExpiryError,
     StoreUnavailableError,
 )
-from tests.drivers.redis.cluster.conftest import MINUTE, name, sent
+from tests.drivers.redis.calls import CALLS, prepare
+from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, name, sent
 from tests.redis_servers import (
     ValkeyCluster,
     ValkeyServer,
@@ -42,6 +43,20 @@ class TestEntries:
         with pytest.raises(InvalidExpiryError):
             driver.create("k", b"1", datetime(2000, 1, 1, tzinfo=UTC))
         assert list(driver.keys("")) == []
+
+    def test_every_call_says_what_it_says_on_a_single_server(
+        self, driver: RedisDriver, make_driver: MakeDriver, server: ValkeyServer
+    ) -> None:
+        single = make_driver(server.url, CONNECTION_FACTORY="django_redis.pool.ConnectionFactory")
+        for call_name, call in CALLS.items():
+            said = []
+            for each in (driver, single):
+                prepare(each)
+                result = call.run(each)
+                said.append(sorted(result) if isinstance(result, list) else result)
+            assert said[0] == said[1], call_name
+            assert dict(driver.items("new")).keys() == dict(single.items("new")).keys(), call_name
+            assert sorted(driver.keys("")) == sorted(single.keys("")), call_name
 
     def test_ten_thousand(self, cluster: ValkeyCluster, driver: RedisDriver) -> None:
         entries = {f"k{i}": b"%d" % i for i in range(10_000)}
