@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ import redis
 
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
+from tests.drivers.redis.calls import CALLS, MANY, prepare
+from tests.proxy import Fault, Proxy
 from tests.redis_servers import ValkeySentinel, ValkeyServer, start, wait_for
 
 MINUTE = timedelta(minutes=1)
@@ -99,6 +102,61 @@ def test_a_primary_that_has_become_a_replica(
     with pytest.raises(StoreUnavailableError) as caught:
         driver.incr("k", 1, None)
     assert not caught.value.maybe_applied
+
+
+def test_a_primary_that_is_killed(
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+) -> None:
+    """Sentinel finds out by itself; the same process goes on by itself."""
+    settings.CACHES = {**settings.CACHES, "persist": alias(sentinel.port)}
+    driver = RedisDriver(cache="persist")
+    prepare(driver)
+    assert driver.incr("counter", 1, None) == 1
+    primary.client.wait(1, 1000)
+    client: Any = redis.Redis(port=sentinel.port)
+    client.sentinel_set("main", "down-after-milliseconds", 300)
+    primary.kill()
+    maybe = tries = 0
+    end = time.monotonic() + 20
+    while True:
+        assert time.monotonic() < end
+        try:
+            driver.incr("counter", 1, MINUTE)
+            break
+        except StoreUnavailableError as error:
+            tries += 1
+            maybe += error.maybe_applied
+            time.sleep(0.02)
+    assert tries > 1
+    assert now_named(sentinel) == replica.port
+    assert 2 <= int(driver.get("counter") or 0) <= 2 + maybe
+    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+    for call in CALLS.values():
+        prepare(driver)
+        call.run(driver)
+    prepare(driver)
+    assert replica.client.get(":persist:k") == b"1"
+
+    primary.start()  # Sentinel makes it a replica, and nobody reads there.
+    wait_for(lambda: primary.client.info("replication")["role"] == "slave", "The old primary")
+    driver.set("k", b"2", None)
+    assert driver.get("k") == b"2"
+    assert replica.client.get(":persist:k") == b"2"
+
+
+def test_a_sentinel_that_does_not_answer_is_asked_once(
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+) -> None:
+    """The next is asked, rather than the same again."""
+    proxy = Proxy(sentinel.port)
+    options = alias(proxy.port)
+    options["OPTIONS"]["SENTINELS"].append(("127.0.0.1", sentinel.port))
+    settings.CACHES = {**settings.CACHES, "persist": options}
+    driver = RedisDriver(cache="persist")
+    with proxy.failing(Fault.BEFORE):
+        driver.set("k", b"1", None)
+    assert len(proxy.requests) == 1
+    proxy.close()
 
 
 def test_no_sentinel(settings: Any) -> None:
