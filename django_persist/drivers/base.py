@@ -178,5 +178,8 @@ class Driver(ABC):
         return ()
 
     def check_deployment(self) -> Iterable[CheckMessage]:
-        """Return what makes it unfit for a site that others use (`manage.py check --deploy`)."""
+        """Return what makes it unfit for a site that others use (`manage.py check --deploy`).
+
+        The server may be asked. One that can't be reached is no reason to fail: nothing is said.
+        """
         return ()

@@ -22,6 +22,7 @@ from ..expiry import EPOCH, Expiry, past
 from . import redis_scripts as scripts
 from .base import COUNTER, Place, Stored, Text, Write
 from .cache import CacheDriver, resolve
+from .redis_checks import check_servers
 from .redis_scripts import Argument, Command
 from .redis_servers import PAGE
 
@@ -36,7 +37,8 @@ class RedisDriver(CacheDriver):
     """Keep entries in Redis 7 or later, or Valkey: a single one, behind Sentinel, or a Cluster.
 
     `cache` is an alias of CACHES with django-redis's backend: it says where, and how to connect.
-    Reads go to the primary. On a Cluster `set_many` is all or nothing within each slot only.
+    Reads go to the primary. On a Cluster `set_many` is all or nothing within each slot only, and
+    a listing made while slots change hands can miss or repeat keys that move.
     """
 
     supports_exact_listings = False  # SCAN's own.
@@ -177,6 +179,9 @@ class RedisDriver(CacheDriver):
             )
             for alias in flushing(self.servers.locations, but=self.alias)
         ]
+
+    def check_deployment(self) -> Iterator[CheckMessage]:
+        return check_servers(self.servers, self.alias)
 
     def _check_moments(
         self, writes: Sequence[Write], names: Sequence[bytes], groups: Sequence[list[int]]
