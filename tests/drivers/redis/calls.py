@@ -6,8 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
+import redis
+
 from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import StoreUnavailableError
 
 MINUTE = timedelta(minutes=1)
 MOMENT = datetime(2100, 1, 1, tzinfo=UTC)
@@ -70,3 +74,19 @@ OTHER_WRITES: dict[str, Call] = {
 }
 WRITES = STORING | OTHER_WRITES
 CALLS = READS | WRITES
+
+
+def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
+    """Make the calls, and expect that each is refused, that none was carried out, and says so."""
+    for name in names:
+        with pytest.raises(StoreUnavailableError, match=match) as caught:
+            CALLS[name].run(driver)
+        assert not caught.value.maybe_applied, name
+        assert isinstance(caught.value.__cause__, redis.RedisError)
+        assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def unchanged(driver: RedisDriver) -> None:
+    assert not driver.contains("new")
+    assert driver.get_item("k") == (b"1", None)
+    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")

@@ -13,84 +13,23 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from django_persist import Store
 from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
-from django_persist.expiry import KEEP
-from tests.drivers.redis.calls import CALLS, MANY, OTHER_WRITES, READS, STORING, WRITES, prepare
+from tests.drivers.redis.calls import (
+    CALLS,
+    MANY,
+    OTHER_WRITES,
+    STORING,
+    WRITES,
+    prepare,
+    refuses,
+    unchanged,
+)
 from tests.drivers.redis.conftest import RETRYING, MakeDriver
 from tests.redis_servers import ValkeyServer, wait_for
 
 OwnServer = Callable[..., ValkeyServer]
-
-
-def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
-    """Make the calls, and expect that each is refused, that none was carried out, and says so."""
-    for name in names:
-        with pytest.raises(StoreUnavailableError, match=match) as caught:
-            CALLS[name].run(driver)
-        assert not caught.value.maybe_applied, name
-        assert isinstance(caught.value.__cause__, redis.RedisError)
-        assert "secret" not in f"{caught.value} {caught.value.__cause__}"
-
-
-def unchanged(driver: RedisDriver) -> None:
-    assert not driver.contains("new")
-    assert driver.get_item("k") == (b"1", None)
-    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
-
-
-class TestOutOfMemory:
-    @pytest.fixture
-    def server(self, own_server: OwnServer) -> ValkeyServer:
-        return own_server("--maxmemory-policy", "noeviction")
-
-    @pytest.fixture
-    def driver(self, server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
-        driver = make_driver(server.url, OPTIONS=RETRYING)
-        prepare(driver)
-        return driver
-
-    def test_what_needs_memory_is_refused_and_the_rest_goes_on(
-        self, server: ValkeyServer, driver: RedisDriver
-    ) -> None:
-        server.client.config_set("maxmemory", 1)
-        refuses(driver, *STORING, match="memory")
-        unchanged(driver)
-        for name in ("touch", "touch, moment", "touch, never"):
-            assert WRITES[name].run(driver)
-        for call in READS.values():
-            assert call.run(driver)
-        assert driver.remove("k")
-        assert driver.remove_if("many0", b"1")
-        assert driver.remove_many(MANY) == len(MANY) - 1
-        server.client.config_set("maxmemory", 0)
-        prepare(driver)
-        unchanged(driver)
-
-    def test_near_the_limit_set_many_stores_all_or_nothing(
-        self, server: ValkeyServer, driver: RedisDriver
-    ) -> None:
-        """Whether there is room for a tenth of it or for all but a tenth."""
-        store = Store(driver)
-        outcomes = set()
-        for tenths in range(0, 24, 2):
-            used = server.client.info("memory")["used_memory"]
-            server.client.config_set("maxmemory", used + tenths * 100_000)
-            values = {f"large{i}": "x" * 1_000 for i in range(1_000)}
-            try:
-                store.set_many(values, expires=KEEP)
-            except StoreUnavailableError as error:
-                assert not error.maybe_applied
-                assert store.count("large") == 0
-                outcomes.add("refused")
-            else:
-                assert store.count("large") == 1_000
-                outcomes.add("stored")
-            server.client.config_set("maxmemory", 0)
-            store.clear("large")
-        assert outcomes == {"refused", "stored"}
 
 
 class TestLoading:

@@ -22,7 +22,6 @@ from django_persist.exceptions import (
 )
 from tests.drivers.redis.conftest import (
     MINUTE,
-    NEVER,
     RETRYING,
     MakeDriver,
     each,
@@ -83,62 +82,6 @@ class TestUnavailable:
         driver.set_many([Write(f"k{i}", b"1", None) for i in range(500)])
         server.run("SCRIPT FLUSH")
         assert len(list(driver.items(""))) == 501  # Many scripts in one batch.
-
-    def test_out_of_memory(
-        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
-    ) -> None:
-        server = own_server("--maxmemory-policy", "noeviction")
-        driver = make_driver(server.url)
-        driver.set("k", b"1", None)
-        server.client.config_set("maxmemory", 1)
-        for call in each(
-            lambda: driver.create("new", b'"secret"', None),
-            lambda: driver.create("new", b'"secret"', NEVER),
-            lambda: driver.set("k", b'"secret"', None),
-            lambda: driver.incr("new", 1, MINUTE),
-            lambda: driver.replace("k", b"1", b'"secret"', None),
-            lambda: driver.set_many([Write(f"n{i}", b'"secret"', None) for i in range(5)]),
-        ):
-            with pytest.raises(StoreUnavailableError, match="memory") as caught:
-                call()
-            assert not caught.value.maybe_applied
-            assert isinstance(caught.value.__cause__, redis.OutOfMemoryError)
-            assert "secret" not in str(caught.value)
-        assert [(key, item.value) for key, item in driver.items("")] == [("k", b"1")]
-        assert driver.remove("k")
-        server.client.config_set("maxmemory", 0)
-        driver.set("k", b"1", None)
-
-    def test_memory_that_runs_out_within_set_many(
-        self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
-    ) -> None:
-        server = own_server("--maxmemory-policy", "noeviction")
-        driver = make_driver(server.url)
-        room = server.client.info("memory")["used_memory"] + 2_000_000
-        server.client.config_set("maxmemory", room)
-        writes = [Write(f"k{i}", b"x" * 10_000, None) for i in range(1_000)]
-        try:
-            driver.set_many(writes)
-        except StoreUnavailableError:
-            assert driver.count("") == 0
-        else:
-            assert driver.count("") == 1_000
-
-    def test_a_replica_refuses(
-        self, server: ValkeyServer, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
-    ) -> None:
-        replica = own_server()
-        driver = make_driver(replica.url)
-        driver.set("k", b"1", None)
-        replica.run("REPLICAOF", "127.0.0.1", server.port)
-        for call in each(lambda: driver.set("k", b"2", None), lambda: driver.set("k", b"2", NEVER)):
-            with pytest.raises(StoreUnavailableError) as caught:
-                call()
-            assert not caught.value.maybe_applied
-            assert isinstance(caught.value.__cause__, redis.ReadOnlyError)
-        replica.run("REPLICAOF", "NO", "ONE")
-        driver.set("k", b"3", None)
-        assert driver.get("k") == b"3"
 
     def test_too_many_clients(
         self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver

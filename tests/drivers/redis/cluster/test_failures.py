@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from itertools import count, product
@@ -35,7 +37,7 @@ from tests.redis_servers import (
 class TestFailures:
     def test_a_killed_node_and_its_replica(self, make_driver: MakeDriver) -> None:
         """The replica is elected by the nodes, with nobody's help."""
-        cluster = start_cluster(3, replicas=3, timeout=1000)
+        cluster = start_cluster(3, replicas=1, timeout=1000)
         try:
             victim, healthy = cluster.primaries[:2]
             replica = cluster.replicas[0]
@@ -75,6 +77,36 @@ class TestFailures:
             assert Store(driver).clear() == len(stored)
         finally:
             cluster.stop()
+
+    def test_a_node_that_is_stopped(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
+        """It is waited for once by each call for its keys; the others go on."""
+        stuck, healthy, other = cluster.primaries
+        driver = make_driver(cluster.urls, SOCKET_TIMEOUT=0.3)
+        keys = {server: key_on(driver, cluster, server) for server in cluster.primaries}
+        driver.set_many([Write(key, b"1", None) for key in keys.values()])
+        assert stuck.process is not None
+        os.kill(stuck.process.pid, signal.SIGSTOP)
+        try:
+            for call, writes in (
+                (lambda: driver.incr(keys[stuck], 1, None), True),
+                (lambda: driver.get(keys[stuck]), False),
+                (lambda: driver.get_many(list(keys.values())), False),
+                (lambda: driver.set(keys[stuck], b"2", None), False),  # It isn't even sent.
+                (lambda: driver.count(""), False),
+            ):
+                started = time.monotonic()
+                with pytest.raises(StoreUnavailableError) as caught:
+                    call()
+                assert time.monotonic() - started < 1.5
+                assert caught.value.maybe_applied is writes
+                both = [keys[healthy], keys[other]]
+                assert driver.get_many(both) == dict.fromkeys(both, b"1")
+                driver.set_many([Write(key, b"1", None) for key in both])
+        finally:
+            os.kill(stuck.process.pid, signal.SIGCONT)
+        wait_for(stuck.client.ping, "The node")
+        assert driver.get(keys[stuck]) in (b"1", b"2")
+        assert driver.count("") == 3
 
     def test_a_reply_that_is_lost(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
         """Nothing is sent twice, whatever the alias says."""

@@ -1,0 +1,51 @@
+"""Calls of several steps that can't go on: they say whether a step before has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from django_persist import Store
+from django_persist.drivers.memory import MemoryDriver
+from django_persist.exceptions import StoreUnavailableError
+
+
+class Failing(MemoryDriver):
+    """A driver that is cut off before a step."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__("failing")
+        self.steps = steps
+
+    def step(self) -> None:
+        if self.steps == 0:
+            raise StoreUnavailableError("It was cut off.")
+        self.steps -= 1
+
+    def remove_many(self, keys: Sequence[str]) -> int:
+        self.step()
+        return super().remove_many(keys)
+
+    def purge(self, batch_size: int) -> Iterator[int]:
+        for removed in (batch_size, 0, batch_size):
+            self.step()
+            yield removed
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_purge(steps: int) -> None:
+    with pytest.raises(StoreUnavailableError) as told:
+        Store(Failing(steps)).purge(5)
+    assert told.value.maybe_applied is (steps > 0)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_clear(steps: int) -> None:
+    store = Store(Failing(-1))
+    store.clear()
+    store.set_many({f"k{i}": i for i in range(2_500)})
+    with pytest.raises(StoreUnavailableError) as told:
+        Store(Failing(steps)).clear()
+    assert told.value.maybe_applied is (steps > 0)
+    assert store.count() == 2_500 - 1_000 * steps
