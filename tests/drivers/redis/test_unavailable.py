@@ -136,12 +136,14 @@ class TestUnavailable:
                 assert caught.value.maybe_applied is done
 
     def test_a_part_of_many_scripts_was_done(self, make_driver: MakeDriver) -> None:
-        with Refusing(":1", "-NOSCRIPT Send it.", "-LOADING Now.") as port:
-            driver = make_driver(f"redis://127.0.0.1:{port}")
-            command = scripts.run(scripts.REMOVE_IF, [b"k"], b"1")
-            with pytest.raises(StoreUnavailableError) as caught:
-                driver.servers.batch([(b"k", command)] * 2, True)
-            assert caught.value.maybe_applied
+        """One was, and the server is gone before the other can be sent with its text."""
+        command = scripts.run(scripts.REMOVE_IF, [b"k"], b"1")
+        for first, done in ((":1", True), ("-NOSCRIPT Send it.", False)):
+            with Refusing(first, "-NOSCRIPT Send it.", once=True) as port:
+                driver = make_driver(f"redis://127.0.0.1:{port}")
+                with pytest.raises(StoreUnavailableError, match="can't be reached") as caught:
+                    driver.servers.batch([(b"k", command)] * 2, True)
+                assert caught.value.maybe_applied is done
 
     def test_other_errors_stay_what_they_are(self, make_driver: MakeDriver) -> None:
         with Refusing("-NOPERM No permission.") as port:
@@ -174,9 +176,10 @@ class TestUnavailable:
 
 
 class Refusing:
-    """A server that answers every command but CLIENT with the lines, in turn."""
+    """A server that answers every command but CLIENT with the lines, in turn; for ever, or once."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, once: bool = False) -> None:
+        self.answers = len(lines) if once else None
         self.lines = cycle(line.encode() + b"\r\n" for line in lines)
         self.listener = socket.create_server(("127.0.0.1", 0))
 
@@ -196,5 +199,11 @@ class Refusing:
                 return
             with line:
                 while data := line.recv(65536):
-                    for command in (b"\r\n" + data).split(b"\r\n*")[1:]:
-                        line.sendall(b"+OK\r\n" if b"CLIENT" in command else next(self.lines))
+                    commands = (b"\r\n" + data).split(b"\r\n*")[1:]
+                    answers = [b"+OK\r\n" if b"CLIENT" in c else next(self.lines) for c in commands]
+                    if self.answers == sum(b"CLIENT" not in c for c in commands):
+                        self.listener.close()
+                        # Held back, so that the end of the line arrives together with it.
+                        line.sendall(b"".join(answers), socket.MSG_MORE)
+                        return
+                    line.sendall(b"".join(answers))
