@@ -63,11 +63,11 @@ class Proxy:
     def failing(self, fault: Fault) -> Iterator[None]:
         """Have the fault for as long as the block lasts, from the next thing sent on."""
         self.requests.clear()
-        self.fault, self._recording = fault, True
+        self.fault = fault
         try:
             yield
         finally:
-            self.fault, self._recording = None, False
+            self.fault = None
 
     def strike(self, fault: Fault, after: int = 0) -> None:
         """Have the fault for the next thing sent, after so many others, and for that line alone.
@@ -119,7 +119,7 @@ class Proxy:
         with suppress(OSError):  # The other direction may have closed the line.
             while data := line.client.recv(65536):
                 line.fault = line.fault or self._meets()
-                if self._recording:
+                if line.fault is not None or self._recording:
                     self.requests.append(data)
                 if line.fault is Fault.BEFORE:
                     break
