@@ -11,11 +11,12 @@ import pytest
 from django_persist import Store, atomic
 from django_persist.contract import DriverContract
 from django_persist.drivers.base import Driver
-from tests.contract.broken import DRIVERS
+from django_persist.drivers.memory import MemoryDriver
+from tests.broken import FOUND_BY_THE_CONTRACT
 
 
 class TestBrokenDriver(DriverContract):
-    @pytest.fixture(params=DRIVERS, ids=lambda cls: cls.__name__)
+    @pytest.fixture(params=[MemoryDriver, *FOUND_BY_THE_CONTRACT], ids=lambda cls: cls.__name__)
     def driver(self, request: pytest.FixtureRequest) -> Driver:
         driver: Driver = request.param(name=str(uuid4()))
         return driver

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from tests.contract.broken import BROKEN
+from tests.broken import FOUND_BY_THE_CONTRACT as BROKEN
 
 
 def test_each_broken_driver_fails_on_the_test_that_names_its_fault(tmp_path: Path) -> None:

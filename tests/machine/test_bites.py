@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from django_persist.drivers.memory import MemoryDriver
-from tests.machine.broken import BROKEN
+from tests.broken import FOUND_BY_THE_MACHINE
 from tests.machine.conftest import OpenPlace
 from tests.machine.machine import StoreMachine
 from tests.machine.test_machine import STEPS
 
 
-@pytest.mark.parametrize("driver", BROKEN)
+@pytest.mark.parametrize("driver", FOUND_BY_THE_MACHINE)
 def test_a_broken_driver_is_found(driver: type[MemoryDriver], open_place: OpenPlace) -> None:
     place = open_place({"BACKEND": f"{driver.__module__}.{driver.__name__}"})
 
