@@ -57,7 +57,7 @@ def journal(
 
 def assert_a_killed_writer_loses_nothing(store: Store) -> None:
     with writing() as writers:
-        writers.read(20)
+        writers.read(10)
         writers.kill()
     started = time.monotonic()
     for told in writers.told:
@@ -65,7 +65,7 @@ def assert_a_killed_writer_loses_nothing(store: Store) -> None:
             store.touch(told.key, None)  # No lock has stayed behind.
     assert time.monotonic() - started < 5
     writers.assert_kept(store)
-    assert sum(told.done is True for told in writers.told) >= 3 * 20
+    assert sum(told.done is True for told in writers.told) >= 3 * 10
 
 
 def test_a_killed_writer_loses_nothing_on_sqlite(

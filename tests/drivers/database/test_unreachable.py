@@ -93,19 +93,32 @@ def test_a_connection_without_autocommit_is_told(line: Line) -> None:
     assert [(key, value) for key, value, _ in line.rows()] == [("counter", 1)]
 
 
+def answers(store: Store) -> bool:
+    try:
+        store.count()
+    except StoreUnavailableError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("line", ["postgresql"], indirect=True)
 def test_a_pool_of_connections_goes_on(line: Line) -> None:
-    pool = {"min_size": 1, "max_size": 2, "timeout": 1}
+    pool = {"min_size": 1, "max_size": 2, "timeout": 0.5}
     options = {**another(line.alias)["OPTIONS"], "pool": pool}
     settings = another(line.alias, OPTIONS=options, CONN_HEALTH_CHECKS=True)
     with alias("pool", settings) as name:
         store = Store(DatabaseDriver(name))
+        deadline = time.monotonic() + 30
         try:
+            while not answers(store):
+                assert time.monotonic() < deadline
             assert store.incr("counter") == 1
             line.proxy.cut()
             with pytest.raises(StoreUnavailableError) as told:
                 store.incr("counter")
             assert told.value.maybe_applied is True
+            while not answers(store):
+                assert time.monotonic() < deadline
             assert store.incr("counter") == 2
             connections[name].close()
             line.proxy.cut()
@@ -113,6 +126,8 @@ def test_a_pool_of_connections_goes_on(line: Line) -> None:
                 for _ in range(2):
                     with pytest.raises(StoreUnavailableError):
                         store.incr("counter")
+            while not answers(store):  # The pool itself waits before it connects anew.
+                assert time.monotonic() < deadline
             assert store.incr("counter") == 3
         finally:
             connections[name].close()
