@@ -1,13 +1,10 @@
-"""Databases that refuse for their own state: read-only, full, crowded, locked, corrupt."""
+"""Databases that refuse for their own state: read-only, full, crowded, locked."""
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connections, transaction
@@ -16,7 +13,6 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.models import Entry
-from tests.aliases import alias, migrate, sqlite
 from tests.drivers.database.conftest import Own
 from tests.drivers.database.test_contention import elsewhere, using
 
@@ -79,34 +75,6 @@ def test_a_server_that_is_set_to_read_only_refuses(own: Own) -> None:
     assert store.incr("key") == 2
 
 
-@pytest.fixture
-def file(tmp_path: Path, django_db_setup: None, django_db_blocker: Any) -> Iterator[Path]:
-    """A SQLite file with the alias "file", and some entries in it."""
-    database = sqlite()
-    with django_db_blocker.unblock(), alias("file", database) as name:
-        migrate(name)
-        Store(DatabaseDriver(name)).set_many({f"key:{n}": "x" * 1000 for n in range(100)})
-        connections[name].close()
-        yield Path(database["NAME"])
-
-
-def test_a_file_opened_for_reading_alone_refuses(file: Path) -> None:
-    database = {**sqlite(uri=True), "NAME": f"file:{file}?mode=ro"}
-    with alias("reading", database) as name:
-        store = Store(DatabaseDriver(name))
-        with refused():
-            store.set("key:1", 2)
-        with refused():
-            store.remove("key:1")
-        assert store.count() == 100
-
-
-def test_a_file_that_is_not_there_can_t_be_reached(file: Path) -> None:
-    database = {**sqlite(), "NAME": file.parent / "nowhere" / "file"}
-    with alias("nowhere", database) as name, refused():
-        Store(DatabaseDriver(name)).get("key")
-
-
 @pytest.mark.parametrize("database", ["sqlite"])
 def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]) -> None:
     store = open_store(database)
@@ -127,54 +95,6 @@ def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]
         assert store.count() == 1
     finally:
         run("default", "PRAGMA max_page_count = 1073741823")
-
-
-@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
-def test_a_disk_that_takes_no_more_is_told(file: Path, journal: str) -> None:
-    """A limit of the process stands for it: the system refuses to write, in the midst of a file."""
-    run("file", f"PRAGMA journal_mode = {journal}")
-    store = Store(DatabaseDriver("file"))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 100_000, limits[1]))
-    try:
-        with pytest.raises(StoreUnavailableError) as told:
-            store.set("large", "x" * 1_000_000)
-        # What a transaction writes may come to the disk at its COMMIT only: that is Django's.
-        with pytest.raises(OperationalError), transaction.atomic("file"):
-            store.set("key:1", 2)
-            store.set("large", "x" * 1_000_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert isinstance(told.value, OperationalError)
-    assert told.value.maybe_applied is True  # as far as one can know after such an error
-    assert store.get("key:1") == "x" * 1000
-    assert store.count() == 100
-    store.set("large", "x" * 1_000_000)
-    with connections["file"].cursor() as cursor:
-        cursor.execute("PRAGMA integrity_check")
-        assert cursor.fetchall() == [("ok",)]
-
-
-def test_a_corrupt_file_is_told(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[4096:] = b"\xff" * len(content[4096:])
-    file.write_bytes(content)
-    store = Store(DatabaseDriver("file"))
-    for call in (
-        lambda: store.get("key:1"),
-        lambda: store.set("key:1", 2),
-        lambda: list(store.keys()),
-    ):
-        with refused():
-            call()
-
-
-def test_a_file_that_is_no_database_is_told(file: Path) -> None:
-    file.write_bytes(b"no database " * 1000)
-    store = Store(DatabaseDriver("file"))
-    for call in (lambda: store.get("key:1"), lambda: store.set("key:1", 2)):
-        with refused():
-            call()
 
 
 def test_too_many_connections_are_told(own: Own) -> None:
