@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import StoreUnavailableError
 from tests.proxy import Proxy
 from tests.redis_servers import ValkeyServer, start
 
@@ -42,6 +44,7 @@ COMMANDS = (
 )
 """What the driver sends for entries."""
 
+T = TypeVar("T")
 MakeDriver = Callable[..., RedisDriver]
 
 
@@ -95,6 +98,17 @@ def driver(server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
 
 def each(*calls: Callable[[], object]) -> tuple[Callable[[], object], ...]:
     return calls
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Make a call that should work, though a busy machine may be slower than its timeout."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return call()
+        except StoreUnavailableError as error:
+            assert isinstance(error.__cause__, redis.TimeoutError)
+            assert time.monotonic() < end
 
 
 def server_now(server: ValkeyServer) -> datetime:

@@ -20,7 +20,7 @@ from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, READS, WRITES, Call, prepare
-from tests.drivers.redis.conftest import COMMANDS, RETRYING, MakeDriver, ran
+from tests.drivers.redis.conftest import COMMANDS, RETRYING, MakeDriver, patiently, ran
 from tests.proxy import Fault, Proxy
 from tests.redis_servers import ValkeyServer, wait_for
 
@@ -38,12 +38,19 @@ def options() -> dict[str, Any]:
 @pytest.fixture
 def driver(proxy: Proxy, make_driver: MakeDriver, options: Any) -> RedisDriver:
     """A driver behind the proxy, with a connection, on a server that has entries."""
-    driver = make_driver(
-        f"redis://127.0.0.1:{proxy.port}/0", OPTIONS={**options, "SOCKET_TIMEOUT": TIMEOUT}
-    )
+    driver = make_driver(f"redis://127.0.0.1:{proxy.port}/0", OPTIONS=options)
     prepare(driver)
     driver.set("beside", b'"beside"', None)
     return driver
+
+
+@pytest.fixture
+def hasty(driver: RedisDriver, proxy: Proxy, make_driver: MakeDriver, options: Any) -> RedisDriver:
+    """Another, which doesn't wait for long."""
+    options = {**options, "SOCKET_TIMEOUT": TIMEOUT}
+    hasty = make_driver(f"redis://127.0.0.1:{proxy.port}/0", OPTIONS=options)
+    patiently(lambda: hasty.get("beside"))
+    return hasty
 
 
 @contextmanager
@@ -66,22 +73,32 @@ def sent(proxy: Proxy) -> int:
 def still_answers(driver: RedisDriver) -> None:
     """No reply of another call is read."""
     for _ in range(3):
-        assert driver.get("beside") == b'"beside"'
-        assert driver.get_many(["beside", "absent"]) == {"beside": b'"beside"'}
+        assert patiently(lambda: driver.get("beside")) == b'"beside"'
+        many = patiently(lambda: driver.get_many(["beside", "absent"]))
+        assert many == {"beside": b'"beside"'}
 
 
 @EVERY_CALL
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
-        *((fault, RETRYING) for fault in Fault if fault is not Fault.REFUSED),
+        (Fault.BEFORE, RETRYING),
+        (Fault.BETWEEN, RETRYING),
+        (Fault.WITHIN, RETRYING),
+        (Fault.STALLED, RETRYING),
         (Fault.BETWEEN, PLAIN),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Fault) else "",
 )
 def test_a_line_that_fails_under_a_call(
-    server: ValkeyServer, proxy: Proxy, driver: RedisDriver, call: Call, fault: Fault
+    server: ValkeyServer,
+    proxy: Proxy,
+    driver: RedisDriver,
+    hasty: RedisDriver,
+    call: Call,
+    fault: Fault,
 ) -> None:
+    failing = hasty if fault is Fault.STALLED else driver
     call.run(driver)  # The server has the script from here on.
     prepare(driver)
     before = ran(server)
@@ -91,16 +108,17 @@ def test_a_line_that_fails_under_a_call(
     before = ran(server)
     proxy.strike(fault)
     with unavailable() as error:
-        call.run(driver)
+        call.run(failing)
     assert error.maybe_applied is call.writes
-    assert 0 < sent(proxy) <= call.commands
-    again = {name: count - before[name] for name, count in ran(server).items()}
+    # On a busy machine the call may have given up before the proxy has even read it.
+    wait_for(lambda: sent(proxy), "What was sent")
+    assert sent(proxy) <= call.commands
     if fault is Fault.BEFORE:
-        assert not any(again.values())
+        assert ran(server) == before
     else:
-        assert all(again[name] <= once[name] for name in COMMANDS)
-        assert any(again.values())
-    still_answers(driver)
+        wait_for(lambda: ran(server) != before, "The command")
+        assert all(ran(server)[name] - before[name] <= once[name] for name in COMMANDS)
+    still_answers(failing)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +129,7 @@ def test_a_line_that_fails_under_a_call(
     ],
 )
 def test_a_server_that_does_not_let_anyone_in(
-    server: ValkeyServer, proxy: Proxy, driver: RedisDriver, fault: Fault, calls: list[str]
+    server: ValkeyServer, proxy: Proxy, hasty: RedisDriver, fault: Fault, calls: list[str]
 ) -> None:
     before = ran(server)
     with proxy.failing(fault):
@@ -119,11 +137,11 @@ def test_a_server_that_does_not_let_anyone_in(
             proxy.cut()
             started = time.monotonic()
             with unavailable() as error:
-                call.run(driver)
+                call.run(hasty)
             assert not error.maybe_applied
-            assert time.monotonic() - started < 5 * TIMEOUT
+            assert time.monotonic() - started < 10 * TIMEOUT
     assert ran(server) == before
-    still_answers(driver)
+    still_answers(hasty)
 
 
 def test_a_line_that_was_cut_while_it_was_idle(proxy: Proxy, driver: RedisDriver) -> None:
@@ -169,7 +187,7 @@ class TestSeveralRoundTrips:
         assert not error.maybe_applied
         assert driver.count("many") == len(MANY)
 
-    @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.STALLED])
+    @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.WITHIN])
     @pytest.mark.parametrize("name", ["set_many", "incr, lifetime", "remove_if"])
     def test_a_script_that_is_sent_with_its_text(
         self, server: ValkeyServer, proxy: Proxy, driver: RedisDriver, name: str, fault: Fault

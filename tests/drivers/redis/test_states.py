@@ -26,7 +26,7 @@ from tests.drivers.redis.calls import (
     refuses,
     unchanged,
 )
-from tests.drivers.redis.conftest import RETRYING, MakeDriver
+from tests.drivers.redis.conftest import RETRYING, MakeDriver, patiently
 from tests.redis_servers import ValkeyServer, wait_for
 
 OwnServer = Callable[..., ValkeyServer]
@@ -197,9 +197,9 @@ class TestStopped:
         self, own_server: OwnServer, make_driver: MakeDriver
     ) -> None:
         server = own_server()
+        prepare(make_driver(server.url))
         driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.3})
-        prepare(driver)
-        driver.set("counter", b"0", None)
+        patiently(lambda: driver.set("counter", b"0", None))
         assert server.process is not None
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
@@ -214,9 +214,9 @@ class TestStopped:
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
         wait_for(server.client.ping, "The server")
-        assert driver.get("k") == b"1"
-        assert driver.get("counter") in (b"0", b"1")
-        assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+        assert patiently(lambda: driver.get("k")) == b"1"
+        assert patiently(lambda: driver.get("counter")) in (b"0", b"1")
+        assert patiently(lambda: driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")
 
     def test_the_other_threads_of_a_pool(
         self, own_server: OwnServer, make_driver: MakeDriver
@@ -224,7 +224,8 @@ class TestStopped:
         server = own_server()
         driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.3})
         keys = [f"k{i}" for i in range(8)]
-        driver.set_many([Write(key, key.encode(), None) for key in keys])
+        writes = [Write(key, key.encode(), None) for key in keys]
+        patiently(lambda: driver.set_many(writes))
         paused = server.client
         told: list[bool] = []
 
@@ -243,6 +244,6 @@ class TestStopped:
         for thread in threads:
             thread.join()
         assert told
-        total = int(driver.get("counter") or 0)
+        total = int(patiently(lambda: driver.get("counter")) or 0)
         counted = 8 * 30 - len(told)
         assert counted <= total <= counted + sum(told)

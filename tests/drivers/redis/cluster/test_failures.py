@@ -23,7 +23,7 @@ from django_persist.exceptions import (
 )
 from tests.drivers.redis.calls import CALLS, prepare
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, key_on, name
-from tests.drivers.redis.conftest import ran
+from tests.drivers.redis.conftest import patiently, ran
 from tests.proxy import Fault, Proxy
 from tests.redis_servers import (
     ValkeyCluster,
@@ -83,7 +83,8 @@ class TestFailures:
         stuck, healthy, other = cluster.primaries
         driver = make_driver(cluster.urls, SOCKET_TIMEOUT=0.3)
         keys = {server: key_on(driver, cluster, server) for server in cluster.primaries}
-        driver.set_many([Write(key, b"1", None) for key in keys.values()])
+        patiently(lambda: driver.set_many([Write(key, b"1", None) for key in keys.values()]))
+        both = [keys[healthy], keys[other]]
         assert stuck.process is not None
         os.kill(stuck.process.pid, signal.SIGSTOP)
         try:
@@ -99,14 +100,13 @@ class TestFailures:
                     call()
                 assert time.monotonic() - started < 1.5
                 assert caught.value.maybe_applied is writes
-                both = [keys[healthy], keys[other]]
-                assert driver.get_many(both) == dict.fromkeys(both, b"1")
-                driver.set_many([Write(key, b"1", None) for key in both])
+                assert patiently(lambda: driver.get_many(both)) == dict.fromkeys(both, b"1")
+                patiently(lambda: driver.set_many([Write(key, b"1", None) for key in both]))
         finally:
             os.kill(stuck.process.pid, signal.SIGCONT)
         wait_for(stuck.client.ping, "The node")
-        assert driver.get(keys[stuck]) in (b"1", b"2")
-        assert driver.count("") == 3
+        assert patiently(lambda: driver.get(keys[stuck])) in (b"1", b"2")
+        assert patiently(lambda: driver.count("")) == 3
 
     def test_a_reply_that_is_lost(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
         """Nothing is sent twice, whatever the alias says."""
