@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple
@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from django_persist import Store
 from django_persist.exceptions import PersistError
 from tests.machine.expires import (
+    NEVER,
     AnyExpires,
     Expires,
     FromNow,
@@ -75,6 +76,10 @@ counted: Final = weighted(
 )
 
 
+Path: TypeAlias = tuple[str | int, ...]
+"""The namespaces in which a call is made."""
+
+
 class CheckedMachine(RuleBasedStateMachine):
     """A store beside its neighbours, its model, and how the two are compared after each step."""
 
@@ -82,12 +87,7 @@ class CheckedMachine(RuleBasedStateMachine):
         super().__init__()
         self.place = place
         self.model = Model(exact=place.exact)
-        self.stores: dict[tuple[str | int, ...], tuple[Store, View]] = {}
-        for path, namespace in NAMESPACES.items():
-            store = place.store
-            for part in path:
-                store = store.namespace(part)
-            self.stores[path] = store, View(self.model, PREFIX, namespace, DEFAULT_EXPIRES)
+        self.stores: dict[Path, tuple[Store, View]] = {}
         place.begin()
         for key, (value, lifetime) in NEIGHBOURS.items():
             begun = micros()
@@ -97,13 +97,19 @@ class CheckedMachine(RuleBasedStateMachine):
 
     @initialize(
         target=known,
+        default=st.sampled_from([DEFAULT_EXPIRES, NEVER]),
         keys=some_texts,
         samples=st.lists(fit_samples, min_size=3, max_size=3),
         expires=expires,
     )
     def begin_with_entries(
-        self, keys: list[str], samples: list[Sample], expires: AnyExpires
+        self, default: Expires, keys: list[str], samples: list[Sample], expires: AnyExpires
     ) -> Any:
+        for path, namespace in NAMESPACES.items():
+            store = self.place.store if default is DEFAULT_EXPIRES else self.place.lasting
+            for part in path:
+                store = store.namespace(part)
+            self.stores[path] = store, View(self.model, PREFIX, namespace, default)
         for key, sample in zip(keys, samples, strict=False):
             self.put(plain_name(key), sample, self.at(expires))
         return multiple(*keys)
@@ -117,7 +123,7 @@ class CheckedMachine(RuleBasedStateMachine):
 
     def check(
         self,
-        path: tuple[str | int, ...],
+        path: Path,
         call: Callable[[Store], Any],
         wanted: Callable[[View], Any],
     ) -> None:
@@ -140,7 +146,7 @@ class CheckedMachine(RuleBasedStateMachine):
             raise AssertionError(f"not {want!r}, but an error") from error
         assert same(got, want), f"not {want!r}, but {got!r}"
 
-    def form(self, path: tuple[str | int, ...], name: Name, form: Any) -> Any:
+    def form(self, path: Path, name: Name, form: Any) -> Any:
         return self.stores[path][1].form_of(name) if form is OWN else form
 
     @invariant()

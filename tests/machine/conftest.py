@@ -45,11 +45,12 @@ def open_place(
                 stack.callback(stores["default"].driver.close)
                 return stores["default"]
 
-            beneath = store()
+            own = {"PREFIX": PREFIX, "MAX_VALUE_BYTES": LIMIT}
             place = Place(
-                store(PREFIX=PREFIX, DEFAULT_EXPIRES=DEFAULT_EXPIRES.arg, MAX_VALUE_BYTES=LIMIT),
-                beneath,
-                None
+                beneath=store(),
+                lasting=store(**own),
+                store=store(**own, DEFAULT_EXPIRES=DEFAULT_EXPIRES.arg),
+                clock=None
                 if driver["BACKEND"] == REDIS
                 else stack.enter_context(time_machine.travel(START, tick=False)),
             )

@@ -55,7 +55,7 @@ AnyExpires = Expires | FromNow
 
 _DEFAULT: Final = Expires(DEFAULT)
 _KEEP: Final = Expires(KEEP)
-_NEVER: Final = Expires(None)
+NEVER: Final = Expires(None)
 _FAR: Final = [
     Expires(365_000 * 86_400, 365_000 * DAY),
     Expires(timedelta(days=365_000), 365_000 * DAY),
@@ -87,13 +87,13 @@ class Times:
     @cached_property
     def own(self) -> st.SearchStrategy[Expires]:
         """What a Key can have for its own."""
-        return st.just(_DEFAULT) | st.just(_NEVER) | self.lifetimes
+        return st.just(_DEFAULT) | st.just(NEVER) | self.lifetimes
 
     @cached_property
     def expires(self) -> st.SearchStrategy[AnyExpires]:
         return weighted(
             (3, st.just(_DEFAULT)),
-            (1, st.just(_NEVER) | st.sampled_from(_FAR)),
+            (1, st.just(NEVER) | st.sampled_from(_FAR)),
             (8, self.lifetimes),
             (2, self.moments),
             (1, _unfit),

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from tests.clock import elapse
-from tests.machine.expires import APART_BY_50_SECONDS, DAY, TO_THE_MICROSECOND, Expires, Times
+from tests.machine.expires import (
+    APART_BY_50_SECONDS,
+    DAY,
+    NEVER,
+    TO_THE_MICROSECOND,
+    Expires,
+    Times,
+)
 
 if TYPE_CHECKING:
     from time_machine import Traveller
@@ -20,19 +27,18 @@ PREFIX: Final = "a_*[b]%:"
 
 DEFAULT_EXPIRES: Final = Expires(timedelta(days=2, seconds=50), 2 * DAY + 50_000_000)
 
-_NEVER: Final = Expires(None)
 _LONG: Final = Expires(timedelta(days=300_000), 300_000 * DAY)
 
 NEIGHBOURS: Final[dict[str, tuple[Any, Expires]]] = {
-    "a_*[b]%": ("a key that is nearly the prefix", _NEVER),
+    "a_*[b]%": ("a key that is nearly the prefix", NEVER),
     "a_*[b]%;": (1, _LONG),
-    "a_*[b]%;a": ({"n": [1]}, _NEVER),
+    "a_*[b]%;a": ({"n": [1]}, NEVER),
     "A_*[B]%:a": ("another case", _LONG),
-    "ab*[b]%:a": ("as SQL takes _", _NEVER),
-    "a_xb%:a": ("as SCAN takes it", _NEVER),
+    "ab*[b]%:a": ("as SQL takes _", NEVER),
+    "a_xb%:a": ("as SCAN takes it", NEVER),
     "a_*[b]xx:a": ("as SQL takes %", _LONG),
-    "a": (2, _NEVER),
-    "n:a": (3, _NEVER),
+    "a": (2, NEVER),
+    "n:a": (3, NEVER),
     ":": (4, _LONG),
 }
 """Entries of others in the same place, which no call of the store may touch."""
@@ -44,9 +50,12 @@ START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Place:
-    """A store, and another one beneath it that sees all that is kept in the same place."""
+    """A store, and another one beneath it that sees all that is kept there."""
 
     store: Store
+    lasting: Store
+    """The same, but with no DEFAULT_EXPIRES."""
+
     beneath: Store
     clock: Traveller | None
     """Our own, which stands still between two moves; None where a server's goes on."""

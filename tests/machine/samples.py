@@ -223,7 +223,7 @@ fit_samples: Final = weighted(
     (5, plain.map(json_sample)),
     (3, st.integers(-5, 5).map(json_sample)),
     (5, st.sampled_from(TYPED)),
-    (2, st.sampled_from([json_sample(value) for value in [*COUNTED, _nested(200)]])),
+    (3, st.sampled_from([json_sample(value) for value in [*COUNTED, _nested(200)]])),
 )
 samples: Final = weighted((14, fit_samples), (1, st.sampled_from(UNFIT_VALUES)))
 
