@@ -133,6 +133,7 @@ def test_a_node_that_is_added_and_removed_under_load(
         assert make_driver(server.url).count("{b}filling") == 100
         for slot, home in zip(slots, homes, strict=True):
             cluster.move(slot, home)
+        running.wait()  # Nobody has anything under way there.
         cluster.remove(server)
         running.wait()
     assert listing.count("{a}filling") == 100
