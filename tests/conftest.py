@@ -15,6 +15,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
 from tests import servers
+from tests.redis_servers import ValkeyCluster, start_cluster
 
 OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]
@@ -81,6 +82,14 @@ def django_db_setup(
     with django_db_blocker.unblock():
         connections.close_all()
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ValkeyCluster]:
+    """A Redis Cluster of three nodes, for each worker."""
+    cluster = start_cluster(3)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -14,16 +14,8 @@ from django_persist import Store, stores
 from tests.conftest import BACKENDS, REDIS
 from tests.machine.place import DEFAULT_EXPIRES, PREFIX, START, Place
 from tests.machine.samples import LIMIT
-from tests.redis_servers import ValkeyCluster, start_cluster
 
 OpenPlace: TypeAlias = Callable[[dict[str, Any]], Place]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[ValkeyCluster]:
-    cluster = start_cluster(3)
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture
@@ -69,7 +61,7 @@ def place(request: pytest.FixtureRequest, settings: Any, open_place: OpenPlace) 
         **settings.CACHES,
         "cluster": {
             **settings.CACHES["valkey"],
-            "LOCATION": request.getfixturevalue("cluster").urls,
+            "LOCATION": request.getfixturevalue("shared_cluster").urls,
             "OPTIONS": {
                 "CONNECTION_FACTORY": "django_persist.cluster.ClusterConnectionFactory",
             },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,23 +10,12 @@ import pytest
 from redis.crc import key_slot
 
 from django_persist.drivers.redis import RedisDriver
-from tests.redis_servers import (
-    ValkeyCluster,
-    ValkeyServer,
-    start_cluster,
-)
+from tests.redis_servers import ValkeyCluster, ValkeyServer
 
 FACTORY = "django_persist.cluster.ClusterConnectionFactory"
 MINUTE = timedelta(minutes=1)
 
 MakeDriver = Callable[..., RedisDriver]
-
-
-@pytest.fixture(scope="session")
-def shared_cluster() -> Iterator[ValkeyCluster]:
-    cluster = start_cluster(3)
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture
