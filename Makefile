@@ -21,9 +21,8 @@ test: $(VENV)/.test $(MARIADB)
 check: $(VENV)/.test $(VENV)/.check $(MARIADB)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
 
-bench: $(VENV)/.test
-	@if [ -e benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); \
-	else echo "No benchmarks yet, but a load test of the site: benchmarks/load_site.py."; fi
+bench: $(VENV)/.test $(MARIADB)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

@@ -1,0 +1,72 @@
+"""Ours against what people use instead, on real servers: prints ratios, their time by ours.
+
+make bench ARGS="--stores sqlite redis --operations get set --json FILE"
+
+Each ratio is the median of those of many short rounds, in each of which all take their turn; in
+brackets is between what eight of ten lie. Above 1 ours is faster. PostgreSQL and Valkey are
+started; MariaDB and Redis are used where PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .cases import OPERATIONS
+from .report import SMALL, Case, as_json, remarks
+from .servers import STORES, absent, running
+
+SIZES = (SMALL, 4_000, 100_000)
+THREADS = (1, 8)
+
+
+def main() -> int:
+    options = _options()
+    stores = list(options.stores)
+    for store, reason in absent().items():
+        if store in stores:
+            stores.remove(store)
+            print(f"{store} is left out: {reason}.")
+    cases: list[Case] = []
+    with running(stores):
+        # They need the models, which need the settings.
+        from .compare import compare
+        from .profiles import profile
+
+        for store in stores:
+            if options.profile:
+                profile(store, options)
+            else:
+                cases += compare(store, options)
+    print("", *remarks(cases), sep="\n")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(cases), indent=1) + "\n")
+    return int(options.check and any(r.is_short for each in cases for r in each.results))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--stores", nargs="+", choices=STORES, default=STORES, metavar="STORE")
+    add("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS, metavar="OPERATION")
+    add("--sizes", nargs="+", type=int, default=SIZES[:1], metavar="BYTES", help="of the values")
+    add("--threads", nargs="+", type=int, default=THREADS[:1], metavar="NUMBER")
+    add("--all", action="store_true", help=f"sizes {SIZES} and threads {THREADS}")
+    add("--seconds", type=float, default=1.5, help="for each line of a table (1.5)")
+    add("--json", type=Path, metavar="FILE", help="write all figures there")
+    add("--check", action="store_true", help="exit with 1 where a least ratio is not reached")
+    add("--profile", action="store_true", help="print where our own time goes instead")
+    options = parser.parse_args()
+    if options.all:
+        options.sizes, options.threads = SIZES, THREADS
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The floor below Django: the statements, sent by the database's own library."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from threading import local
+from typing import Any
+
+from django.db import connections
+
+from django_persist.drivers.sql import Statements
+
+from .by_hand import ByHand
+
+
+class Bare(ByHand):
+    """Statements on a connection for each thread, in the library's own autocommit."""
+
+    def __init__(self, using: str) -> None:
+        super().__init__(using)
+        self.settings = connections[using].settings_dict
+        self.local = local()
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """Return a new connection."""
+
+    def cursor(self) -> AbstractContextManager[Any]:
+        try:
+            connection = self.local.connection
+        except AttributeError:
+            connection = self.local.connection = self.connect()
+        return closing(connection.cursor())
+
+    def leave(self) -> None:
+        if hasattr(self.local, "connection"):
+            self.local.connection.close()
+            del self.local.connection
+
+
+class SQLite(Bare):
+    name = "sqlite3"
+
+    def statements(self) -> Statements:
+        sql = super().statements()
+        for name, statement in vars(sql).items():
+            setattr(sql, name, _named(statement))
+        return sql
+
+    def rows(self, number: int) -> str:
+        return _named(super().rows(number))
+
+    def connect(self) -> Any:
+        options = self.settings["OPTIONS"]
+        connection = sqlite3.connect(
+            self.settings["NAME"], isolation_level=None, timeout=options["timeout"]
+        )
+        connection.executescript(options["init_command"])
+        return connection
+
+
+def _named(statement: str) -> str:
+    """Return a statement with its parameters as sqlite3 writes them; rows are not one of them."""
+    return re.sub(r"%\((?!rows\))(\w+)\)s", r":\1", statement)
+
+
+class PostgreSQL(Bare):
+    name = "psycopg"
+
+    def connect(self) -> Any:
+        import psycopg
+
+        return psycopg.connect(
+            host=self.settings["HOST"],
+            port=self.settings["PORT"],
+            user=self.settings["USER"],
+            dbname=self.settings["NAME"],
+            autocommit=True,
+        )
+
+
+class MySQL(Bare):
+    name = "mysqlclient"
+
+    def connect(self) -> Any:
+        import MySQLdb
+        from MySQLdb.constants import CLIENT
+
+        return MySQLdb.connect(
+            host=self.settings["HOST"],
+            port=self.settings["PORT"] or 3306,
+            user=self.settings["USER"],
+            password=self.settings["PASSWORD"],
+            database=self.settings["NAME"],
+            charset="utf8mb4",
+            client_flag=CLIENT.FOUND_ROWS,
+            autocommit=True,
+        )
+
+
+def bare(using: str) -> Bare:
+    kinds: dict[str, Callable[[str], Bare]] = {
+        "sqlite": SQLite,
+        "postgresql": PostgreSQL,
+        "mysql": MySQL,
+    }
+    return kinds[connections[using].vendor](using)

@@ -1,0 +1,169 @@
+"""What is measured: operations on values of a size, each a batch of calls with its own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .contenders import Contender
+
+MANY = 200
+"""How many keys a call of get_many and set_many has."""
+
+Batch = Callable[[], None]
+
+
+def value(size: int, edition: int) -> dict[str, Any]:
+    """Return what a site could well keep, `size` bytes or so as JSON. Editions differ."""
+    line = {"sku": "TX-2203", "name": "Größe M, blau", "quantity": 2, "price": 19.9, "gift": False}
+    made: dict[str, Any] = {"user": 4711, "edition": edition, "paid": False, "cart": [], "note": ""}
+    room = size - len(msgspec.json.encode(made))
+    length = len(msgspec.json.encode(line)) + 1
+    made["cart"] = [line | {"sku": f"TX-{number:04}"} for number in range(room // length)]
+    made["note"] = "x" * (room % length)
+    return made
+
+
+def change(old: dict[str, Any]) -> dict[str, Any]:
+    """Return what `update` makes of a value."""
+    old["edition"] += 1
+    return old
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one thread works on: its keys, and a value."""
+
+    prefix: str
+    values: list[str]
+    counters: list[str]
+    absent: list[str]
+    value: Any
+
+    @classmethod
+    def of(cls, thread: int, keys: int, value: Any) -> Load:
+        def named(kind: str) -> list[str]:
+            return [f"{kind}:{thread}:{number}" for number in range(keys)]
+
+        return cls(f"cart:{thread}:", named("cart"), named("visits"), named("none"), value)
+
+    def fill(self, contender: Contender) -> None:
+        contender.set_many(dict.fromkeys(self.values, self.value))
+        contender.set_many(dict.fromkeys(self.counters, 1))
+        contender.remove_many(self.absent)
+
+    def empty(self, contender: Contender) -> None:
+        contender.remove_many(self.values)
+        contender.remove_many(self.counters)
+        contender.remove_many(self.absent)
+
+
+class Operation(NamedTuple):
+    """How a contender is made ready for a number of calls, which come back as a batch."""
+
+    prepare: Callable[[Contender, Load, int], Batch]
+    sized: bool = True
+    """Whether the size of the values counts."""
+    consuming: bool = False
+    """Whether each call of a batch needs a key of its own."""
+
+
+def _batch(call: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], calls: int) -> Batch:
+    made = list(islice(cycle(arguments), calls))
+
+    def batch() -> None:
+        for each in made:
+            call(*each)
+
+    return batch
+
+
+def _with(keys: list[str], *more: Any) -> list[tuple[Any, ...]]:
+    return [(key, *more) for key in keys]
+
+
+def _get(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.get, _with(load.values), calls)
+
+
+def _miss(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.get, _with(load.absent), calls)
+
+
+def _set(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.set, _with(load.values, load.value), calls)
+
+
+def _create(contender: Contender, load: Load, calls: int) -> Batch:
+    contender.remove_many(load.absent[:calls])
+    return _batch(contender.create, _with(load.absent, load.value), calls)
+
+
+def _duplicate(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.create, _with(load.values, load.value), calls)
+
+
+def _incr(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.incr, _with(load.counters), calls)
+
+
+def _pop(contender: Contender, load: Load, calls: int) -> Batch:
+    keys = load.values[:calls]
+    contender.set_many(dict.fromkeys(keys, load.value))
+    return _batch(contender.pop, _with(keys), calls)
+
+
+def _update(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.update, _with(load.values, change), calls)
+
+
+def _get_many(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.get_many, [(load.values[:MANY],)], calls)
+
+
+def _set_many(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(contender.set_many, [(dict.fromkeys(load.values[:MANY], load.value),)], calls)
+
+
+def _listed(contender: Contender, load: Load, calls: int) -> Batch:
+    return _batch(lambda prefix: list(contender.keys(prefix)), [(load.prefix,)], calls)
+
+
+OPERATIONS = {
+    "get": Operation(_get),
+    "miss": Operation(_miss, sized=False),
+    "set": Operation(_set),
+    "create": Operation(_create, consuming=True),
+    "duplicate": Operation(_duplicate),
+    "incr": Operation(_incr, sized=False),
+    "pop": Operation(_pop, consuming=True),
+    "update": Operation(_update),
+    "get_many": Operation(_get_many),
+    "set_many": Operation(_set_many),
+    "keys": Operation(_listed, sized=False),
+}
+
+
+def check(contender: Contender, load: Load) -> None:
+    """Raise AssertionError unless the contender does what is measured of it."""
+    [first, second, *_], counter, absent = load.values, load.counters[0], load.absent[0]
+    load.fill(contender)
+    assert contender.get(first) == load.value
+    assert contender.get(absent) is None
+    assert contender.create(absent, load.value)
+    assert not contender.create(absent, None)
+    assert contender.pop(absent) == load.value
+    assert contender.get(absent) is None
+    assert contender.incr(counter) == contender.get(counter) == 2
+    contender.set(first, {"edition": 1})
+    assert contender.update(first, change) == contender.get(first) == {"edition": 2}
+    assert contender.get_many([first, absent]) == {first: {"edition": 2}}
+    contender.set_many({first: 1, second: 2})
+    assert contender.get_many([second, first]) == {first: 1, second: 2}
+    assert not contender.lists or sorted(contender.keys(load.prefix)) == sorted(load.values)
+    load.empty(contender)
+    assert not contender.get_many([first, second, counter, absent])

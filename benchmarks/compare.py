@@ -1,0 +1,46 @@
+"""Runs the operations of a store on all contenders, and prints its table."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from django.db import connections
+
+from .cases import OPERATIONS, Load, check, value
+from .contenders import Contender
+from .field import contenders
+from .report import SMALL, Case, case, header, line
+from .timing import FEW_KEYS, Crew, measure
+
+
+def compare(store: str, options: Namespace) -> Iterator[Case]:
+    """Yield the cases of a store; print each as a line of its table."""
+    field = contenders(store)
+    names = [contender.name for contender in field[1:]]
+    for contender in field:
+        check(contender, Load.of(0, FEW_KEYS, value(SMALL, 0)))
+    print(f"\n{header(store, names)}", flush=True)
+    for threads in options.threads:
+        with closing(Crew(threads, lambda: _leave(field))) as crew:
+            for each in _cases(store, field, crew, options):
+                print(line(each, names), flush=True)
+                yield each
+
+
+def _cases(
+    store: str, field: Sequence[Contender], crew: Crew, options: Namespace
+) -> Iterator[Case]:
+    for name in options.operations:
+        operation = OPERATIONS[name]
+        able = [contender for contender in field if contender.lists or name != "keys"]
+        for size in options.sizes if operation.sized else options.sizes[:1]:
+            timings = measure(able, operation, size, crew, options.seconds)
+            yield case(store, name, size if operation.sized else None, crew.threads, timings)
+
+
+def _leave(field: Sequence[Contender]) -> None:
+    connections.close_all()
+    for contender in field:
+        contender.leave()

@@ -1,0 +1,162 @@
+"""Figures out of timings: medians with their spread, as tables to read and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from statistics import median, quantiles
+from typing import Any
+
+from .targets import least
+from .timing import Timing
+
+PACKAGES = ("Django", "msgspec", "psycopg", "mysqlclient", "redis", "django-redis", "hiredis")
+SMALL = 100
+"""The size of value, in bytes, for which the least ratios are set."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median, and the tenths above and below which the highest and the lowest figures lie."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Spread:
+        tenths = quantiles(figures, n=10, method="inclusive")
+        return cls(median(figures), tenths[0], tenths[-1])
+
+    def __str__(self) -> str:
+        digits = 0 if self.median >= 20 else 2
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one contender took, and its time divided by ours, taken in each round."""
+
+    name: str
+    calls: int
+    rounds: int
+    microseconds: Spread | None
+    cpu_microseconds: Spread | None
+    ratio: Spread | None
+    cpu_ratio: Spread | None
+    least: float | None
+    remark: str | None
+    failure: str | None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it fails to take as many times as long as ours as it is to."""
+        return bool(self.ratio and self.least and self.ratio.median < self.least)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured together, and what came of it: ours first."""
+
+    store: str
+    operation: str
+    size: int | None
+    threads: int
+    results: list[Result]
+
+    @property
+    def name(self) -> str:
+        size = "" if self.size is None else f" {self.size} B"
+        return f"{self.operation}{size}" + (f", {self.threads} threads" * (self.threads > 1))
+
+
+def case(
+    store: str, operation: str, size: int | None, threads: int, timings: Sequence[Timing]
+) -> Case:
+    """Return what came of a case, of which the first timing is ours."""
+    ours = timings[0]
+    if ours.failure:
+        raise RuntimeError(f"{store}, {operation}: {ours.failure}")
+    is_held = threads == 1 and size in (None, SMALL)
+    results = []
+    for timing in timings:
+        name, failed = timing.contender.name, timing.failure is not None
+        results.append(
+            Result(
+                name=name,
+                calls=timing.calls,
+                rounds=len(timing.wall),
+                microseconds=None if failed else Spread.of(timing.wall),
+                cpu_microseconds=None if failed else Spread.of(timing.cpu),
+                ratio=None if failed else _ratio(timing.wall, ours.wall),
+                cpu_ratio=None if failed else _ratio(timing.cpu, ours.cpu),
+                least=least(store, name, operation) if is_held else None,
+                remark=timing.contender.remarks.get(operation),
+                failure=timing.failure,
+            )
+        )
+    return Case(store, operation, size, threads, results)
+
+
+def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
+    return Spread.of([one / other for one, other in zip(theirs, ours, strict=True)])
+
+
+def header(store: str, names: Sequence[str]) -> str:
+    """Return the head of a store's table."""
+    columns = [store, "ours, µs", *(f"{name} / ours" for name in names)]
+    return _line(columns) + "\n" + _line(["---", *(["---:"] * (len(columns) - 1))])
+
+
+def line(case: Case, names: Sequence[str]) -> str:
+    """Return a case as a line of its store's table; `!` marks what is short of its least ratio."""
+    by_name = {result.name: result for result in case.results}
+    cells = []
+    for name in names:
+        result = by_name.get(name)
+        if result is None:
+            cells.append("")
+        elif result.failure:
+            cells.append("failed")
+        else:
+            cells.append(f"{'! ' * result.is_short}{result.ratio}")
+    return _line([case.name, str(case.results[0].microseconds), *cells])
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f"| {first:24} | " + " | ".join(f"{cell:>22}" for cell in others) + " |"
+
+
+def remarks(cases: Sequence[Case]) -> Iterator[str]:
+    """Yield what does less than ours, what failed, and what is short of its least ratio."""
+    yield from dict.fromkeys(
+        f"{result.name}, {each.operation}: {result.remark}."
+        for each in cases
+        for result in each.results
+        if result.remark
+    )
+    for each in cases:
+        for result in each.results:
+            if result.failure:
+                yield f"{each.store}, {each.name}: {result.name} failed: {result.failure}"
+            if result.is_short:
+                yield (
+                    f"! {each.store}, {each.name}: {result.name} took {result.ratio} times as long "
+                    f"as ours; {result.least:.2f} is the least."
+                )
+
+
+def as_json(cases: Sequence[Case]) -> dict[str, Any]:
+    """Return all figures, with the machine and the versions that they are of."""
+    installed = {package: version(package) for package in PACKAGES}
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
+        "versions": {"Python": platform.python_version(), **installed},
+        "cases": [asdict(each) for each in cases],
+    }

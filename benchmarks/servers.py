@@ -1,0 +1,136 @@
+"""The servers that are compared on, and Django's settings for them: ours beside the peers'."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import django
+from django.conf import settings
+from django.db import connections, models
+from django.test.utils import setup_databases, teardown_databases
+
+from tests import servers
+
+LIFETIME = 300
+"""Seconds that every entry lives, ours and the peers': what CACHES has without a TIMEOUT."""
+
+DATABASES = ("sqlite", "postgresql", "mariadb")
+REDIS = ("valkey", "redis")
+STORES = (*DATABASES, *REDIS, "memory")
+
+CACHE_TABLE = "cache_"
+"""Stands before the alias of the database in the name of a DatabaseCache's table."""
+
+DRIVERS = "django_persist.drivers"
+CACHES = "django.core.cache.backends"
+MEMORY: dict[str, object] = {"BACKEND": f"{DRIVERS}.memory.MemoryDriver"}
+
+
+class CacheRouter:
+    """Keeps each DatabaseCache in the database that its table is named after."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
+        table = model._meta.db_table
+        return table.removeprefix(CACHE_TABLE) if table.startswith(CACHE_TABLE) else None
+
+    db_for_write = db_for_read
+
+
+def absent() -> dict[str, str]:
+    """Return the stores that can't be compared on here, each with the reason."""
+    named = {
+        "mariadb": (servers.mariadb(), "PERSIST_TEST_MARIADB"),
+        "redis": (servers.redis(), "PERSIST_TEST_REDIS"),
+    }
+    return {
+        store: f"{variable} names no server"
+        for store, (url, variable) in named.items()
+        if url is None
+    }
+
+
+@contextmanager
+def running(stores: Collection[str]) -> Iterator[None]:
+    """Start the servers, set Django up on them, and make the databases; at the end drop them."""
+    settings.configure(**_settings(stores))
+    django.setup()
+    aliases = {store: False for store in stores if store in DATABASES}
+    made = setup_databases(verbosity=0, interactive=False, aliases=aliases)
+    try:
+        yield
+    finally:
+        connections.close_all()
+        teardown_databases(made, verbosity=0)
+
+
+def redis_url(store: str) -> str:
+    url = servers.valkey() if store == "valkey" else servers.redis()
+    assert url
+    return url
+
+
+def _settings(stores: Collection[str]) -> dict[str, Any]:
+    made: dict[str, dict[str, Any]] = {
+        "DATABASES": {"default": {}},
+        "CACHES": {"default": {"BACKEND": f"{CACHES}.dummy.DummyCache"}},
+        "PERSIST": {},
+    }
+    driver: dict[str, object]
+    for store in stores:
+        if store in DATABASES:
+            made["DATABASES"][store] = _database(store)
+            made["CACHES"][store] = _cache(f"{CACHES}.db.DatabaseCache", CACHE_TABLE + store)
+            driver = {
+                "BACKEND": f"{DRIVERS}.database.DatabaseDriver",
+                "OPTIONS": {"using": store},
+            }
+        elif store in REDIS:
+            url = redis_url(store)
+            made["CACHES"][f"{store} by Django"] = _cache(f"{CACHES}.redis.RedisCache", url)
+            made["CACHES"][store] = _cache("django_redis.cache.RedisCache", url)
+            driver = {"BACKEND": f"{DRIVERS}.redis.RedisDriver", "OPTIONS": {"cache": store}}
+        else:
+            made["CACHES"][store] = _cache(f"{CACHES}.locmem.LocMemCache", store)
+            driver = MEMORY
+        made["PERSIST"][store] = {**driver, "DEFAULT_EXPIRES": LIFETIME}
+    made["PERSIST"]["default"] = {**MEMORY, "OPTIONS": {"name": "unused"}}
+    return {
+        **made,
+        "DATABASE_ROUTERS": [f"{__name__}.CacheRouter"],
+        "INSTALLED_APPS": ["django_persist", __package__],
+        "SECRET_KEY": "of the benchmarks",
+        "USE_TZ": True,
+    }
+
+
+def _database(store: str) -> dict[str, Any]:
+    if store == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": servers.shared_folder() / "unused.sqlite3",
+            "TEST": {"NAME": servers.shared_folder() / "benchmarks.sqlite3", "DEPENDENCIES": []},
+            # IMMEDIATE: else the peers' transactions, which read and then write, fail where another
+            # thread writes.
+            "OPTIONS": {
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+                "timeout": 30,
+                "transaction_mode": "IMMEDIATE",
+            },
+        }
+    url = servers.postgresql() if store == "postgresql" else servers.mariadb()
+    assert url
+    return {**servers.database(url), "TEST": {"NAME": servers.run(), "DEPENDENCIES": []}}
+
+
+def _cache(backend: str, location: str) -> dict[str, Any]:
+    cache: dict[str, Any] = {
+        "BACKEND": backend,
+        "LOCATION": location,
+        "TIMEOUT": LIFETIME,
+        "KEY_PREFIX": servers.run(),
+    }
+    if "redis" not in backend:
+        cache["OPTIONS"] = {"MAX_ENTRIES": 1_000_000_000}  # no culling
+    return cache

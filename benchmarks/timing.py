@@ -1,0 +1,144 @@
+"""How long calls take: batches of them, of all contenders in turn, round after round.
+
+So whatever else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import count
+from threading import Barrier
+
+from .cases import Batch, Load, Operation, value
+from .contenders import Contender
+
+BATCH_SECONDS = 0.004
+"""How long a batch should take: short, so that what else the machine does falls on all alike."""
+
+MOST_CALLS = 2000
+ROUNDS = range(5, 400)
+"""The least, however slow they are, and the most."""
+
+MANY_KEYS, FEW_KEYS, LARGE = 1000, 200, 50_000
+"""How many keys the threads have between them, or each at the least, by the size of the values."""
+
+
+@dataclass
+class Timing:
+    """What a contender took in each round, in microseconds a call: by the clock, and of CPU time.
+
+    With several threads it is the time of all divided by the calls of all. CPU time is that of this
+    process: what a server takes is in none.
+    """
+
+    contender: Contender
+    calls: int = 1
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    failure: str | None = None
+
+
+class Crew:
+    """Threads that run batches together; one alone is the calling thread.
+
+    At the end each calls `leave`, to close what it has opened.
+    """
+
+    def __init__(self, threads: int, leave: Callable[[], None]) -> None:
+        self.threads = threads
+        self._leave = leave
+        self._pool = ThreadPoolExecutor(threads)
+        self._ready = Barrier(threads + 1)
+
+    def run(self, batches: Sequence[Batch]) -> tuple[float, float]:
+        """Return the seconds that the batches took, and the CPU seconds of this process."""
+        gc.collect(0)
+        gc.disable()
+        try:
+            return self._alone(batches[0]) if self.threads == 1 else self._together(batches)
+        finally:
+            gc.enable()
+
+    def _alone(self, batch: Batch) -> tuple[float, float]:
+        cpu, wall = time.process_time(), time.perf_counter()
+        batch()
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    def _together(self, batches: Sequence[Batch]) -> tuple[float, float]:
+        running = [self._pool.submit(self._await_others, batch) for batch in batches]
+        self._ready.wait()
+        cpu, wall = time.process_time(), time.perf_counter()
+        wait(running)
+        took = time.perf_counter() - wall, time.process_time() - cpu
+        for each in running:
+            each.result()  # raises what it raised
+        return took
+
+    def _await_others(self, batch: Batch) -> None:
+        self._ready.wait()
+        batch()
+
+    def close(self) -> None:
+        self.run([self._leave] * self.threads)
+        self._pool.shutdown()
+
+
+def measure(
+    contenders: Sequence[Contender], operation: Operation, size: int, crew: Crew, seconds: float
+) -> list[Timing]:
+    """Measure one operation of all contenders for some seconds."""
+    keys = max(FEW_KEYS, (FEW_KEYS if size > LARGE else MANY_KEYS) // crew.threads)
+    editions = [
+        [Load.of(thread, keys, value(size, edition)) for thread in range(crew.threads)]
+        for edition in (0, 1)
+    ]
+    timings = [Timing(contender) for contender in contenders]
+    for timing in timings:
+        for load in editions[0]:
+            load.fill(timing.contender)
+        _calibrate(timing, operation, editions[0], crew)
+    deadline = time.perf_counter() + seconds
+    for number in count():
+        if number >= ROUNDS.stop or (number >= ROUNDS.start and time.perf_counter() > deadline):
+            break
+        # Each is first as often as last, and follows each other one.
+        shift = number // 2 % len(timings)
+        order = timings[shift:] + timings[:shift]
+        for timing in order if number % 2 else order[::-1]:
+            _round(timing, operation, editions[number % 2], crew)
+    for timing in timings:
+        for load in editions[0]:
+            load.empty(timing.contender)
+    return timings
+
+
+def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
+    """Find how many calls make a batch of about BATCH_SECONDS; that warms it up as well."""
+    most = len(loads[0].values) if operation.consuming else MOST_CALLS
+    _round(timing, operation, loads, crew)
+    while timing.failure is None and timing.calls < most:
+        took = timing.wall[-1] * timing.calls * crew.threads / 1e6
+        if took > BATCH_SECONDS / 2:
+            break
+        timing.calls = min(most, int(timing.calls * min(8, BATCH_SECONDS / took)))
+        _round(timing, operation, loads, crew)
+    timing.wall.clear()
+    timing.cpu.clear()
+
+
+def _round(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
+    if timing.failure is not None:
+        return
+    try:
+        batches = [operation.prepare(timing.contender, load, timing.calls) for load in loads]
+        wall, cpu = crew.run(batches)
+    except Exception as error:  # noqa: BLE001 (that a peer fails is a result)
+        timing.failure = f"{type(error).__name__}: {str(error)[:100]}"
+        return
+    calls = timing.calls * crew.threads
+    timing.wall.append(wall / calls * 1e6)
+    timing.cpu.append(cpu / calls * 1e6)
