@@ -18,6 +18,11 @@ def attempts(most: int, seconds: float) -> Iterator[int]:
     """
     deadline = time.monotonic() + seconds
     yield 0
+    yield from retries(most, deadline)
+
+
+def retries(most: int, deadline: float) -> Iterator[int]:
+    """Yield 1, 2, ... for the tries after a first one, as `attempts` does."""
     for attempt in range(1, most):
         if attempt > 1:
             time.sleep(random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ..backoff import attempts
+from ..backoff import retries
 from .database_errors import (
     DatabaseContentionError,
     DatabaseUnavailableError,
@@ -41,25 +42,31 @@ class Database:
         """
         connection = connections[self.using]
         inside = is_inside(connection)
-        for _ in attempts(TRIES, SECONDS):
+        deadline = time.monotonic() + SECONDS
+        again: Iterator[int] | None = None
+        while True:
             reached = may_stand = False
             try:
-                with (
-                    transaction.atomic(self.using, savepoint=False) if atomic else nullcontext(),
-                    connection.cursor() as cursor,
-                ):
+                if not atomic:
+                    with connection.cursor() as cursor:
+                        reached = True
+                        # A statement by itself commits itself.
+                        may_stand = writes and not inside
+                        return work(cursor)
+                with transaction.atomic(self.using, savepoint=False), connection.cursor() as cursor:
                     reached = True
-                    # A statement by itself commits itself; those of a transaction wait for its end.
-                    may_stand = writes and not atomic and not inside
                     result = work(cursor)
+                    # What waits for the end of a transaction begins to be done now.
                     may_stand = writes and not inside
                 return result
             except Error as error:
                 self._judge(error, inside=inside, reached=reached, may_stand=may_stand)
-                lost = error
-        raise DatabaseContentionError(
-            f"The call kept losing against other writers in the database {self.using!r}."
-        ) from lost
+                again = again or retries(TRIES, deadline)
+                if next(again, None) is None:
+                    raise DatabaseContentionError(
+                        "The call kept losing against other writers in the database "
+                        f"{self.using!r}."
+                    ) from error
 
     def _judge(self, error: Error, *, inside: bool, reached: bool, may_stand: bool) -> None:
         """Return where another try can win; raise what the caller is to know otherwise."""
