@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 from django.db import connections
 
-from django_persist.drivers.sql import CANONICAL, Statements, statements
+from django_persist.drivers.sql import CANONICAL, statements
 from django_persist.expiry import now
 
 from .contenders import Change, Contender
 from .servers import LIFETIME
 
+NAMED = re.compile(r"%\((\w+)\)s")
+Order = Callable[[Mapping[str, Any]], Sequence[Any]]
+
 to_text = msgspec.json.Encoder().encode
 from_text = msgspec.json.Decoder().decode
 
 MICROSECONDS = LIFETIME * 1_000_000
-LOW, HIGH = -(2**63), 2**63 - 2  # to which 1 can be added
+INCR = {"start": "1", "by": 1, "low": -(2**63), "high": 2**63 - 2, "canonical": CANONICAL}
 LAST_CHARACTER = "\U0010ffff"
 
 
 class ByHand(Contender):
+    """The statements with their parameters in a row, as Django's documentation has them."""
+
+    placeholder = "%s"
     remarks = {
         "pop": "no second try where another was faster",
         "update": "no second try where another was faster",
@@ -32,22 +40,29 @@ class ByHand(Contender):
 
     def __init__(self, using: str) -> None:
         self.using = using
-        self.sql = self.statements()
-
-    def statements(self) -> Statements:
-        return statements(connections[self.using])
-
-    def rows(self, number: int) -> str:
-        """Return the VALUES of `set_many`."""
-        return self.sql.rows(number)
+        with connections[using].cursor() as cursor:
+            self.sql = statements(cursor)
+        self._written: dict[str, tuple[str, Order]] = {}
 
     @abstractmethod
     def cursor(self) -> AbstractContextManager[Any]:
         """Return a new cursor."""
 
+    def execute(self, cursor: Any, statement: str, params: dict[str, Any]) -> None:
+        try:
+            text, order = self._written[statement]
+        except KeyError:
+            text, order = self._written[statement] = self._write(statement)
+        cursor.execute(text, order(params))
+
+    def _write(self, statement: str) -> tuple[str, Order]:
+        first, *others = NAMED.findall(statement)
+        text = NAMED.sub(self.placeholder, statement)
+        return text, itemgetter(first, *others) if others else lambda params: [params[first]]
+
     def get(self, key: str) -> Any:
         with self.cursor() as cursor:
-            cursor.execute(self.sql.get, {"key": key})
+            self.execute(cursor, self.sql.get, {"key": key})
             row = cursor.fetchone()
         if row is None or (row[1] is not None and row[1] <= now()):
             return None
@@ -56,78 +71,69 @@ class ByHand(Contender):
     def set(self, key: str, value: Any) -> None:
         params = {"key": key, "value": to_text(value).decode(), "expires": now() + MICROSECONDS}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.set, params)
+            self.execute(cursor, self.sql.set, params)
 
     def create(self, key: str, value: Any) -> bool:
         text, moment = to_text(value).decode(), now()
         params = {"key": key, "value": text, "expires": moment + MICROSECONDS, "now": moment}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.create, params)
+            self.execute(cursor, self.sql.create, params)
             return self.sql.created(cursor)
 
     def incr(self, key: str) -> int:
         moment = now()
-        params = {
-            "key": key,
-            "start": "1",
-            "by": 1,
-            "low": LOW,
-            "high": HIGH,
-            "canonical": CANONICAL,
-            "expires": moment + MICROSECONDS,
-            "now": moment,
-        }
+        params = {**INCR, "key": key, "expires": moment + MICROSECONDS, "now": moment}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.incr, params)
+            self.execute(cursor, self.sql.incr, params)
             total = self.sql.counted(cursor, 1)
         assert total is not None
         return total
 
     def pop(self, key: str) -> Any:
         with self.cursor() as cursor:
-            cursor.execute(self.sql.get, {"key": key})
+            self.execute(cursor, self.sql.get, {"key": key})
             [text, _] = cursor.fetchone()
         value = from_text(text)
         with self.cursor() as cursor:
-            cursor.execute(self.sql.remove_if, {"key": key, "seen": text, "now": now()})
+            params = {"key": key, "seen": text, "now": now()}
+            self.execute(cursor, self.sql.remove_if, params)
             return value if cursor.rowcount else None
 
     def update(self, key: str, change: Change) -> Any:
         with self.cursor() as cursor:
-            cursor.execute(self.sql.get, {"key": key})
+            self.execute(cursor, self.sql.get, {"key": key})
             [seen, _] = cursor.fetchone()
         value = change(from_text(seen))
         params = {"key": key, "value": to_text(value).decode(), "seen": seen, "now": now()}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.replace_keep, params)
+            self.execute(cursor, self.sql.replace_keep, params)
             return value if cursor.rowcount else None
 
     def get_many(self, keys: list[str]) -> Mapping[str, Any]:
         params = {"keys": self.sql.keys_parameter(sorted(keys)), "now": now()}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.get_many, params)
+            self.execute(cursor, self.sql.get_many, params)
             return {key: from_text(text) for key, text in cursor.fetchall()}
 
     def set_many(self, mapping: dict[str, Any]) -> None:
-        moment = now()
-        params: dict[str, Any] = {"now": moment}
-        for i, (key, value) in enumerate(sorted(mapping.items())):
-            params[f"k{i}"] = key
-            params[f"v{i}"] = to_text(value).decode()
-            params[f"e{i}"] = moment + MICROSECONDS
+        ends = now() + MICROSECONDS
+        params: list[Any] = []
+        for key, value in sorted(mapping.items()):
+            params += key, to_text(value).decode(), ends
+        statement = self.sql.set_many(len(mapping)).replace("%s", self.placeholder)
         with self.cursor() as cursor:
-            cursor.execute(self.sql.set_many.replace("%(rows)s", self.rows(len(mapping))), params)
+            cursor.execute(statement, params)
 
     def remove_many(self, keys: list[str]) -> None:
         params = {"keys": self.sql.keys_parameter(sorted(keys)), "now": now()}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.remove_many, params)
+            self.execute(cursor, self.sql.remove_many, params)
 
     def keys(self, prefix: str) -> Iterable[str]:
         last = prefix + LAST_CHARACTER
         params = {"first": prefix, "end": last, "now": now(), "limit": 1_000_000}
         with self.cursor() as cursor:
-            cursor.execute(self.sql.keys, params)
+            self.execute(cursor, self.sql.keys, params)
             return [key for (key,) in cursor.fetchall()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Callable
@@ -11,8 +10,6 @@ from threading import local
 from typing import Any
 
 from django.db import connections
-
-from django_persist.drivers.sql import Statements
 
 from .by_hand import ByHand
 
@@ -44,15 +41,7 @@ class Bare(ByHand):
 
 class SQLite(Bare):
     name = "sqlite3"
-
-    def statements(self) -> Statements:
-        sql = super().statements()
-        for name, statement in vars(sql).items():
-            setattr(sql, name, _named(statement))
-        return sql
-
-    def rows(self, number: int) -> str:
-        return _named(super().rows(number))
+    placeholder = "?"
 
     def connect(self) -> Any:
         options = self.settings["OPTIONS"]
@@ -61,11 +50,6 @@ class SQLite(Bare):
         )
         connection.executescript(options["init_command"])
         return connection
-
-
-def _named(statement: str) -> str:
-    """Return a statement with its parameters as sqlite3 writes them; rows are not one of them."""
-    return re.sub(r"%\((?!rows\))(\w+)\)s", r":\1", statement)
 
 
 class PostgreSQL(Bare):

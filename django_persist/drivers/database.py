@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from itertools import chain
+from operator import itemgetter
+from typing import Any, TypeAlias, TypeVar
 
 from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -18,8 +20,8 @@ from .database_checks import check_server, check_settings, location
 from .database_run import Database, is_inside
 from .sql import CANONICAL, Statements, statements
 
-C = TypeVar("C")
 R = TypeVar("R")
+Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 VENDORS = ("sqlite", "postgresql", "mysql")
 CHUNK_KEYS = 1000
@@ -76,11 +78,14 @@ class DatabaseDriver(Driver):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        return self._write(self.sql.create, _written(key, expires), self.sql.created, value=value)
+        return self._write(self.sql.create, _written(key, value, expires), self.sql.created)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        statement = self.sql.set_keep if keep else self.sql.set
-        self._write(statement, _written(key, expires), _nothing, value=value)
+        params = _written(key, value, expires)
+        if not keep:
+            # Each parameter takes its time, and the plain statement has no use for this one.
+            del params["now"]
+        self._write(self.sql.set_keep if keep else self.sql.set, params, _nothing)
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
@@ -102,12 +107,16 @@ class DatabaseDriver(Driver):
         return self._write(self.sql.remove, {"key": key, "now": now()}, _changed)
 
     def touch(self, key: str, expires: Expiry) -> bool:
-        return self._write(self.sql.touch, _written(key, expires), _changed)
+        moment = now()
+        params = {"key": key, "expires": ends(expires, moment), "now": moment}
+        return self._write(self.sql.touch, params, _changed)
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        sql = self.sql
+        sql, moment = self.sql, now()
         params = {
-            **_written(key, expires),
+            "key": key,
+            "expires": ends(expires, moment),
+            "now": moment,
             "start": str(by),
             "by": by,
             "low": COUNTER.start - min(by, 0),
@@ -121,9 +130,9 @@ class DatabaseDriver(Driver):
     def replace(
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
-        params = {**_written(key, expires), "seen": seen}
         statement = self.sql.replace_keep if keep else self.sql.replace
-        return self._write(statement, params, _changed, value=value)
+        params = {**_written(key, value, expires), "seen": seen}
+        return self._write(statement, params, _changed)
 
     def remove_if(self, key: str, seen: Text) -> bool:
         params = {"key": key, "seen": seen, "now": now()}
@@ -140,13 +149,15 @@ class DatabaseDriver(Driver):
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         sql, moment = self.sql, now()
-        statement = sql.set_many_keep if keep else sql.set_many
         calls = []
-        for chunk in _chunks(sorted(writes), lambda write: len(write.value), self._chunk_bytes()):
-            params: dict[str, Any] = {"now": moment}
-            for i, (key, value, expires) in enumerate(chunk):
-                params |= {f"k{i}": key, f"v{i}": value.decode(), f"e{i}": ends(expires, moment)}
-            calls.append((statement.replace("%(rows)s", sql.rows(len(chunk))), params))
+        for chunk in _chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
+            params: list[Any] = []
+            for key, value, expires in chunk:
+                params += key, value.decode(), ends(expires, moment)
+            if keep:
+                params.append(moment)
+            sql.check_packet(params)
+            calls.append((sql.set_many(len(chunk), keep=keep), params))
         self._write_all(calls)
 
     def remove_many(self, keys: Sequence[str]) -> int:
@@ -161,12 +172,12 @@ class DatabaseDriver(Driver):
     # The whole store, a page at a time.
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for (key,) in self._pages(self.sql.keys, self.sql.keys_next, prefix, PAGE_KEYS):
-            yield key
+        pages = self._pages(self.sql.keys, self.sql.keys_next, prefix, PAGE_KEYS)
+        return chain.from_iterable([key for (key,) in page] for page in pages)
 
     def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         pages = self._pages(self.sql.items, self.sql.items_next, prefix, PAGE_ITEMS)
-        for key, value, expires_at in pages:
+        for key, value, expires_at in chain.from_iterable(pages):
             yield key, _stored(value, expires_at)
 
     def count(self, prefix: str) -> int:
@@ -189,37 +200,36 @@ class DatabaseDriver(Driver):
     def _row(self, statement: str, key: str) -> Any:
         def work(cursor: CursorWrapper) -> Any:
             cursor.execute(statement, {"key": key})
-            return cursor.fetchone()
+            # Django makes an iterator with less ado than a fetchone().
+            rows = list(cursor)
+            return rows[0] if rows else None
 
         return self._database.run(work, writes=False)
 
-    def _rows(self, statement: str, params: dict[str, Any]) -> list[Any]:
+    def _rows(self, statement: str, params: Mapping[str, Any]) -> list[Any]:
         def work(cursor: CursorWrapper) -> list[Any]:
             cursor.execute(statement, params)
-            return list(cursor.fetchall())
+            return list(cursor)
 
         return self._database.run(work, writes=False)
 
-    def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[Any]:
+    def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[list[Any]]:
         params = {"first": prefix, "end": _end(prefix), "limit": limit, "now": now()}
         rows = self._rows(first, params)
-        yield from rows
+        yield rows
         while len(rows) == limit:
             params |= {"first": rows[-1][0], "now": now()}
             rows = self._rows(following, params)
-            yield from rows
+            yield rows
 
     def _write(
         self,
         statement: str,
         params: dict[str, Any],
         outcome: Callable[[CursorWrapper], R],
-        *,
-        value: bytes | None = None,
     ) -> R:
-        if value is not None:
-            params["value"] = value.decode()
-        self.sql.check_packet(params)
+        if self.sql.packet is not None:
+            self.sql.check_packet(params.values())
 
         def work(cursor: CursorWrapper) -> R:
             cursor.execute(statement, params)
@@ -227,10 +237,8 @@ class DatabaseDriver(Driver):
 
         return self._database.run(work, writes=True)
 
-    def _write_all(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> int:
+    def _write_all(self, calls: Sequence[tuple[str, Params]]) -> int:
         """Run writes in one transaction; return how many rows they changed."""
-        for _, params in calls:
-            self.sql.check_packet(params)
 
         def work(cursor: CursorWrapper) -> int:
             changed = 0
@@ -246,10 +254,15 @@ class DatabaseDriver(Driver):
         return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)
 
 
-def _written(key: str, expires: Expiry) -> dict[str, Any]:
+def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:
     """Return the parameters of a write that happens now."""
     moment = now()
-    return {"key": key, "expires": ends(expires, moment), "now": moment}
+    return {
+        "key": key,
+        "value": value.decode(),
+        "expires": ends(expires, moment),
+        "now": moment,
+    }
 
 
 def _expired(expires_at: int | None) -> bool:
@@ -268,20 +281,21 @@ def _nothing(cursor: CursorWrapper) -> None:
     return None
 
 
-def _chunks(
-    things: Sequence[C], size: Callable[[C], int] = lambda _: 0, most: int = CHUNK_BYTES
-) -> Iterator[list[C]]:
-    """Cut a sequence into lists of at most CHUNK_KEYS, and of `most` bytes unless of one thing."""
-    chunk: list[C] = []
-    total = 0
-    for thing in things:
-        if chunk and (len(chunk) == CHUNK_KEYS or total + size(thing) > most):
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(thing)
-        total += size(thing)
-    if chunk:
-        yield chunk
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut a sequence of keys into some of CHUNK_KEYS at most."""
+    return (keys[start : start + CHUNK_KEYS] for start in range(0, len(keys), CHUNK_KEYS))
+
+
+def _chunks_of_bytes(writes: Sequence[Write], most: int) -> Iterator[Sequence[Write]]:
+    """Cut a sequence into some of CHUNK_KEYS, and of `most` bytes unless of one write."""
+    start, total = 0, 0
+    for end, write in enumerate(writes):
+        total += len(write.value)
+        if end > start and (end - start == CHUNK_KEYS or total > most):
+            yield writes[start:end]
+            start, total = end, len(write.value)
+    if start < len(writes):
+        yield writes[start:]
 
 
 def _end(prefix: str) -> str:

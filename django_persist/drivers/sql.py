@@ -7,10 +7,10 @@ or NULL, `seen` what a read returned, `low` and `high` the integers to which `by
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from ..exceptions import ValueTooLargeError
@@ -66,8 +66,9 @@ class Statements:
     )
     set = _insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite
     set_keep = _insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite_keep
-    set_many = _insert + "%(rows)s" + _overwrite
-    set_many_keep = _insert + "%(rows)s" + _overwrite_keep
+    # The parameters of each row by their place: SQLite searches names from the first one on.
+    set_rows = _insert + "%(rows)s" + _overwrite
+    set_rows_keep = _insert + "%(rows)s" + _overwrite_keep.replace("%(now)s", "%s")
 
     # A cast that comes back as the same text was of a canonical integer of 64 bits: SQLite's takes
     # whatever number the text begins with, and saturates.
@@ -118,16 +119,20 @@ class Statements:
     packet: int | None = None
     """The most bytes that the server takes in one statement, where it has such a limit."""
 
-    def check_packet(self, params: Mapping[str, Any]) -> None:
+    def check_packet(self, params: Iterable[Any]) -> None:
         """Raise ValueTooLargeError for parameters that the server can't take in one statement."""
 
-    def rows(self, number: int) -> str:
-        """Return the VALUES of `set_many` for that many rows: parameters k0, v0, e0, k1, ..."""
-        return ", ".join(f"(%(k{i})s, %(v{i})s, %(e{i})s)" for i in range(number))
+    def set_many(self, number: int, *, keep: bool = False) -> str:
+        """Return the statement that stores so many rows.
+
+        It takes key, value and expiry of each, and with `keep` the moment now, by their place.
+        """
+        statement = self.set_rows_keep if keep else self.set_rows
+        return statement.replace("%(rows)s", ", ".join(["(%s, %s, %s)"] * number))
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         """Return keys as the one parameter of `get_many` and `remove_many`."""
-        return json.dumps(keys)
+        return msgspec.json.encode(keys).decode()
 
     def created(self, cursor: CursorWrapper) -> bool:
         """Return whether the `create` that ran has stored."""
@@ -135,7 +140,7 @@ class Statements:
 
     def counted(self, cursor: CursorWrapper, by: int) -> int | None:
         """Return the sum that the `incr` that ran has stored, or None if it refused."""
-        rows = cursor.fetchall()
+        rows = list(cursor)
         return int(rows[0][0]) if rows else None
 
     def purge_batch(
@@ -219,8 +224,8 @@ class MySQL(Statements):
     )
     set = Statements._insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite
     set_keep = Statements._insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite_keep
-    set_many = Statements._insert + "%(rows)s" + _overwrite
-    set_many_keep = Statements._insert + "%(rows)s" + _overwrite_keep
+    set_rows = Statements._insert + "%(rows)s" + _overwrite
+    set_rows_keep = Statements._insert + "%(rows)s" + _overwrite_keep.replace("%(now)s", "%s")
     # Refused, it says 1 and changes nothing. The outer cast keeps a negative sum from being stored
     # as an unsigned number.
     incr = (
@@ -257,9 +262,9 @@ class MySQL(Statements):
         cursor.execute("SELECT @@max_allowed_packet")
         [self.packet] = cursor.fetchone()
 
-    def check_packet(self, params: Mapping[str, Any]) -> None:
+    def check_packet(self, params: Iterable[Any]) -> None:
         # Past the limit the server drops the connection. The client escapes quotes and backslashes.
-        texts = [text for text in params.values() if isinstance(text, str)]
+        texts = [text for text in params if isinstance(text, str)]
         size = sum(map(len, texts))
         if 8 * size < self.packet - STATEMENT_BYTES:
             return
