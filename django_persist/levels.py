@@ -29,6 +29,9 @@ from .jsontext import (
 Check: TypeAlias = Callable[[Any, bytes | None, int], bool]
 """Takes a value, its text where that is made, and how many levels it may have."""
 
+_SHALLOW: Final = 2 * MAX_DEPTH
+"""So short a text, in bytes, can't have more levels than are allowed: each has two brackets."""
+
 _STR: Final = frozenset({str})
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
@@ -37,11 +40,15 @@ _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
 def is_faithful(value: Any, text: bytes) -> bool:
     """Return whether the value, of which `text` was made, certainly reads back as what it is."""
     cls: Any = type(value)
-    if cls is dict and _is_shallow(text, MAX_DEPTH) and from_text(text) == value:
+    if (
+        cls in (dict, list)
+        and (len(text) <= _SHALLOW or _is_shallow(text, MAX_DEPTH))
+        and from_text(text) == value
+    ):
         # Most values are small and plain, and this is the quickest to tell it of them.
         return True
     if cls in _CONTAINERS or cls in _SCALARS:
-        return _reads_back([value], MAX_DEPTH)
+        return _reads_back([value], text, MAX_DEPTH)
     check = _check(cls)
     return check is not None and check(value, text, MAX_DEPTH)
 
@@ -51,11 +58,12 @@ def _is_shallow(text: bytes, levels: int) -> bool:
     return text.count(b"{") + text.count(b"[") <= levels
 
 
-def _reads_back(level: Collection[Any], levels: int) -> bool:
+def _reads_back(level: Collection[Any], text: bytes, levels: int) -> bool:
     """Judge all values of one level together, at C speed, and go on with what lies in them."""
     types = set(map(type, level))
     while types:
-        if float in types and not all(isfinite(value) for value in level if type(value) is float):
+        # NaN and infinities stand as null in the text.
+        if float in types and b"null" in text and not _are_finite(level):
             return False
         below: list[Any] = []
         cls: Any
@@ -75,6 +83,10 @@ def _reads_back(level: Collection[Any], levels: int) -> bool:
                 return False
         level, types, levels = below, set(map(type, below)), levels - 1
     return True
+
+
+def _are_finite(level: Collection[Any]) -> bool:
+    return all(isfinite(value) for value in level if type(value) is float)
 
 
 def _has_safe_keys(dicts: list[dict[Any, Any]]) -> bool:
@@ -114,7 +126,7 @@ def _is_equal(info: TypeInfo, value: Any, text: bytes | None, levels: int) -> bo
     text = text or to_text(value)
     # Of a type that may hold anything, or itself, the text tells how deep.
     bounded = info.levels <= levels or _is_shallow(text, levels)
-    if not bounded and not _reads_back([from_text(text)], levels):
+    if not bounded and not _reads_back([from_text(text)], text, levels):
         return False
     try:
         return bool(info.decode(text) == value)
