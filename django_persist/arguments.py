@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from . import codec
 from .drivers.base import Driver, Text
 from .exceptions import EncodeError, InvalidKeyError, ValueTooLargeError
-from .expiry import Default, ExpiresArg, Expiry, Keep, parse
+from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Expiry, Keep, parse
 from .keys import MAX_LENGTH, Key, check, check_characters
 
 AnyKey: TypeAlias = str | Key[Any]
@@ -53,7 +53,7 @@ class Arguments:
         return f"<{type(self).__name__} over {type(self.driver).__name__}{where}>"
 
     def _full(self, key: AnyKey) -> str:
-        name = check(key_name(key))
+        name = check(key if type(key) is str else key_name(key))
         if self._namespace and len(name) + len(self._namespace) > MAX_LENGTH:
             check(self._namespace + name)
         return self._prefix + name
@@ -69,9 +69,9 @@ class Arguments:
         return {key: self._full(key) for key in keys}
 
     def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
-        if not isinstance(expires, Default | Keep):
+        if expires is not DEFAULT and expires is not KEEP:
             return parse(expires)
-        if isinstance(key, Key) and not isinstance(key.expires, Default):
+        if isinstance(key, Key) and key.expires is not DEFAULT:
             return key.expires
         return self._default
 
@@ -85,12 +85,13 @@ class Arguments:
 
     def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
         """Return the value, or MISSING for none, and for one of another type, which is logged."""
-        asked = type_asked(key, as_)
+        if as_ is None and isinstance(key, Key):
+            as_ = key.as_
         if text is None:
-            codec.check_type(asked)
+            codec.check_type(as_)
             return MISSING
         try:
-            return codec.decode(text, asked, key=key_name(key))
+            return codec.decode(text, as_, key=key)
         except codec.MismatchError as error:
             if strict:
                 raise
@@ -100,7 +101,7 @@ class Arguments:
     def _as_stored(self, key: AnyKey, text: bytes, as_: Any) -> Any:
         """Return what a later `get` would make of a text that is about to be written."""
         try:
-            return codec.decode(text, as_, key=key_name(key))
+            return codec.decode(text, as_, key=key)
         except codec.MismatchError as error:
             raise EncodeError(
                 f"The new value of {key_name(key)!r} is not of the type {codec.type_name(as_)}."

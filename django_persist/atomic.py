@@ -11,7 +11,7 @@ from .arguments import MISSING, AnyKey, Arguments, key_name, type_asked
 from .backoff import attempts
 from .drivers.base import COUNTER
 from .exceptions import ContentionError, CounterRangeError, DecodeError, MissingKeyError
-from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep
+from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Expiry, Keep
 from .keys import Key
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class AtomicCalls(Arguments):
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, latest=attempt > 0)
             if seen is not None:
-                old = codec.decode(seen, as_, key=key_name(key))
+                old = codec.decode(seen, as_, key=key)
             elif default is not MISSING:
                 old = self._as_stored(key, self._encode(_made(default)), as_)
             else:
@@ -191,7 +191,7 @@ class AtomicCalls(Arguments):
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, latest=attempt > 0)
             if seen is not None:
-                return codec.decode(seen, as_, key=key_name(key)), False
+                return codec.decode(seen, as_, key=key), False
             if text is None:
                 text = self._encode(_made(default))
                 result = self._as_stored(key, text, as_)
@@ -212,21 +212,24 @@ class AtomicCalls(Arguments):
         full, expiry = self._full(key), self._expiry(key, expires)
         if by not in COUNTER:
             raise _out_of_range(key)
+        total = self.driver.incr(full, by, expiry)
+        return total if total is not None else self._refused_incr(key, full, by, expiry)
+
+    def _refused_incr(self, key: AnyKey, full: str, by: int, expiry: Expiry) -> int:
         for _ in attempts(TRIES, SECONDS):
+            # The entry says why, unless another writer has changed it meanwhile.
+            text = self.driver.get(full, latest=True)
+            if text is not None:
+                value: int = codec.decode(text, int, key=key)
+                if str(value).encode() != (text if isinstance(text, bytes) else text.encode()):
+                    raise DecodeError(f"The value of {key_name(key)!r} is not a canonical integer.")
+                if value not in COUNTER or value + by not in COUNTER:
+                    raise _out_of_range(key)
+                if by == 0:
+                    return value
             total = self.driver.incr(full, by, expiry)
             if total is not None:
                 return total
-            # Refused: the entry says why, unless another writer has changed it meanwhile.
-            text = self.driver.get(full, latest=True)
-            if text is None:
-                continue
-            value: int = codec.decode(text, int, key=key_name(key))
-            if str(value).encode() != (text if isinstance(text, bytes) else text.encode()):
-                raise DecodeError(f"The value of {key_name(key)!r} is not a canonical integer.")
-            if value not in COUNTER or value + by not in COUNTER:
-                raise _out_of_range(key)
-            if by == 0:
-                return value
         raise _lost("incr", key)
 
 

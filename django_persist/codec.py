@@ -6,7 +6,8 @@ What would not is refused before anything is written. No message holds a value.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -15,7 +16,17 @@ from .fidelity import MAX_DEPTH, explain
 from .jsontext import from_text, place_of, to_text, type_info, type_name
 from .levels import is_faithful
 
-__all__ = ["MAX_DEPTH", "MismatchError", "check_type", "decode", "encode", "type_name"]
+__all__ = [
+    "MAX_DEPTH",
+    "MismatchError",
+    "check_type",
+    "decode",
+    "decode_all",
+    "encode",
+    "type_name",
+]
+
+K = TypeVar("K")
 
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 
@@ -43,12 +54,13 @@ def encode(value: Any) -> bytes:
     return text
 
 
-def decode(text: str | bytes, as_: Any = None, *, key: str) -> Any:
+def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     """Return the value of a stored text: plain JSON, or strictly validated as the type `as_`.
 
     Raises DecodeError where the text isn't JSON at all, MismatchError where it isn't of the type,
-    and TypeError where `as_` is no type that can be validated. `key` is for the messages.
+    and TypeError where `as_` is no type that can be validated. The messages show `key` as a str.
     """
+    # As `_reader` has it, without a call for each value.
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
         return read(text)
@@ -64,18 +76,30 @@ def decode(text: str | bytes, as_: Any = None, *, key: str) -> Any:
         raise _too_deep(key) from error
     # Raised out here, with nothing chained: msgspec's and pydantic's errors show the value.
     raise MismatchError(
-        f"The value of {key!r} is not of the type {type_name(as_)}{at}; "
+        f"The value of {str(key)!r} is not of the type {type_name(as_)}{at}; "
         "ask for the type that was stored, or store it anew."
     )
 
 
+def decode_all(texts: Mapping[K, str | bytes], as_: Any = None) -> dict[K, Any] | None:
+    """Return the values of many texts; None where one of them is one that `decode` raises for."""
+    read = _reader(as_)
+    try:
+        return dict(zip(texts, map(read, texts.values()), strict=True))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
 def check_type(as_: Any) -> None:
     """Raise TypeError, naming the type, where its values can't be validated."""
-    if as_ is not Any:
-        type_info(as_)
+    _reader(as_)
 
 
-def _check_text(text: str | bytes, key: str) -> None:
+def _reader(as_: Any) -> Callable[[str | bytes], Any]:
+    return from_text if as_ is None or as_ is Any else type_info(as_).decode
+
+
+def _check_text(text: str | bytes, key: object) -> None:
     try:
         from_text(text)
     # msgspec calls 1e400 a ValidationError even where no type was asked for.
@@ -85,11 +109,12 @@ def _check_text(text: str | bytes, key: str) -> None:
         raise _too_deep(key) from error
 
 
-def _corrupt(key: str) -> DecodeError:
+def _corrupt(key: object) -> DecodeError:
     return DecodeError(
-        f"The entry {key!r} is corrupt: what is stored is not JSON; set() or remove() mends it."
+        f"The entry {str(key)!r} is corrupt: what is stored is not JSON; "
+        "set() or remove() mends it."
     )
 
 
-def _too_deep(key: str) -> DecodeError:
-    return DecodeError(f"The value of {key!r} is nested too deep to be read from here.")
+def _too_deep(key: object) -> DecodeError:
+    return DecodeError(f"The value of {str(key)!r} is nested too deep to be read from here.")

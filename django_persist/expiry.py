@@ -48,6 +48,7 @@ LONGEST: Final = timedelta(days=365_000)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_NONE: Final = timedelta(0)
 
 
 def parse(expires: ExpiresArg) -> Expiry:
@@ -69,7 +70,7 @@ def parse(expires: ExpiresArg) -> Expiry:
             "expires must be a timedelta, seconds, an aware datetime or None, "
             f"not {type(expires).__name__}."
         )
-    if lifetime <= timedelta(0):
+    if lifetime <= _NONE:
         raise InvalidExpiryError(f"A lifetime must be positive, not {lifetime}.")
     if lifetime > LONGEST:
         raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")

@@ -165,6 +165,8 @@ def check(key: str) -> str:
     Raises TypeError if it is no str, and InvalidKeyError if some driver can't hold it: if it is
     empty, longer than MAX_LENGTH, or has a NUL (PostgreSQL) or a lone surrogate (not UTF-8).
     """
+    if type(key) is str and 0 < len(key) <= MAX_LENGTH and key.isascii() and "\0" not in key:
+        return key
     if not isinstance(key, str):
         raise TypeError(f"A key must be a str or a Key, not {type(key).__name__}.")
     if not key:

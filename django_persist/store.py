@@ -13,7 +13,7 @@ from .arguments import MISSING, AnyKey, key_name
 from .atomic import AtomicCalls
 from .drivers.base import Place, Write
 from .exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
-from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now
+from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now, parse
 from .keys import SEPARATOR, Key, Part, check, quote
 
 if TYPE_CHECKING:
@@ -172,11 +172,17 @@ class Store(AtomicCalls):
         """
         full = self._full_many(keys)
         texts = self.driver.get_many(list(dict.fromkeys(full.values())))
-        values = {
-            key: self._decode(key, texts.get(name), as_, strict=strict)
-            for key, name in full.items()
-        }
-        return {key: value for key, value in values.items() if value is not MISSING}
+        if set(map(type, full)) == {str}:
+            # All are of one type: nothing is to be looked up for each, unless one doesn't fit.
+            values = codec.decode_all(texts, as_)
+            if values is not None:
+                return {key: values[name] for key, name in full.items() if name in values}
+        found = {}
+        for key, name in full.items():
+            value = self._decode(key, texts.get(name), as_, strict=strict)
+            if value is not MISSING:
+                found[key] = value
+        return found
 
     def set_many(
         self,
@@ -188,6 +194,8 @@ class Store(AtomicCalls):
 
         On a Redis Cluster that holds for the keys of one slot. Expiry as for `set`.
         """
+        if mapping and expires is not DEFAULT and expires is not KEEP:
+            expires = parse(expires)
         writes = {
             (full := self._full(key)): Write(full, self._encode(value), self._expiry(key, expires))
             for key, value in mapping.items()
@@ -207,7 +215,8 @@ class Store(AtomicCalls):
         or go meanwhile may be. While a Redis resizes its tables a key may be listed twice (SCAN).
         """
         skip = len(self._prefix)
-        return (key[skip:] for key in self.driver.keys(self._full_prefix(prefix)))
+        keys = self.driver.keys(self._full_prefix(prefix))
+        return (key[skip:] for key in keys) if skip else keys
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Item[Any]]]:
         """Iterate over keys and Items, as `keys` does. Raises DecodeError at a corrupt entry."""
