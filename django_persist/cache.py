@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from math import inf
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from . import codec
@@ -20,15 +22,24 @@ entry that it can add."""
 SECOND = 1_000_000
 
 
-class Slot(NamedTuple):
-    """A stored value: JSON text, and the microsecond at which it ends."""
+class Slot(msgspec.Struct, frozen=True, gc=False):
+    """A stored value, and the microsecond at which it ends.
 
-    value: bytes
+    The value is JSON text, but that of a counter may be the integer itself.
+    """
+
+    value: bytes | int
     expires_at: int | None
+
+    @property
+    def text(self) -> bytes:
+        """The value's JSON text."""
+        value = self.value
+        return b"%d" % value if isinstance(value, int) else value
 
 
 class Memory:
-    """Entries behind a lock, each with its end. Whoever holds `lock` may call the methods.
+    """Entries, each with its end. Who calls what changes them holds `lock`; reading needs none.
 
     Keys that end within the same second lie in one set, and the seconds in a heap. So an entry that
     is renewed, or removed, leaves nothing behind, and giving back one that has expired costs the
@@ -38,58 +49,81 @@ class Memory:
     def __init__(self) -> None:
         self.lock = Lock()
         self.slots: dict[str, Slot] = {}
+        self.due = inf
+        """The microsecond from which on there may be something to sweep."""
         self._ending: dict[int, set[str]] = {}
         self._seconds: list[int] = []
 
-    def live(self, key: str, moment: int) -> Slot | None:
+    def find(self, key: str, moment: int) -> Slot | None:
         """Return the entry, unless it has ended by `moment`."""
         slot = self.slots.get(key)
-        if slot is None or (slot.expires_at is not None and slot.expires_at <= moment):
+        if slot is None:
             return None
-        return slot
+        expires_at = slot.expires_at
+        return slot if expires_at is None or expires_at > moment else None
+
+    def read(self, key: str, moment: int) -> Slot | None:
+        """Find an entry without holding `lock`, and sweep where something is due."""
+        if self.due <= moment:
+            with self.lock:
+                self.sweep(moment)
+        return self.find(key, moment)
 
     def put(self, key: str, slot: Slot) -> None:
         """Store an entry over whatever was there."""
-        self.drop(key)
+        old = self.slots.get(key)
         self.slots[key] = slot
-        if slot.expires_at is not None:
-            second = slot.expires_at // SECOND
-            if second not in self._ending:
-                self._ending[second] = set()
-                heappush(self._seconds, second)
-            self._ending[second].add(key)
+        ended = None if old is None or old.expires_at is None else old.expires_at // SECOND
+        ends = None if slot.expires_at is None else slot.expires_at // SECOND
+        if ends != ended:
+            if ended is not None:
+                self._leave(key, ended)
+            if ends is not None:
+                self._enter(key, ends)
 
     def drop(self, key: str) -> None:
         """Remove an entry, if there is one."""
         slot = self.slots.pop(key, None)
-        if slot is None or slot.expires_at is None:
-            return
-        second = slot.expires_at // SECOND
+        if slot is not None and slot.expires_at is not None:
+            self._leave(key, slot.expires_at // SECOND)
+
+    def _enter(self, key: str, second: int) -> None:
+        if second not in self._ending:
+            self._ending[second] = set()
+            heappush(self._seconds, second)
+            self._find_due()
+        self._ending[second].add(key)
+
+    def _leave(self, key: str, second: int) -> None:
         self._ending[second].discard(key)
         if not self._ending[second]:
             del self._ending[second]
             # It stays in the heap, but not once most of the heap is of its kind.
             if len(self._seconds) > 2 * len(self._ending) + SWEEP:
                 self._seconds = sorted(self._ending)
+                self._find_due()
+
+    def _find_due(self) -> None:
+        self.due = (self._seconds[0] + 1) * SECOND if self._seconds else inf
 
     def clear(self) -> None:
         """Remove all entries."""
         self.slots.clear()
         self._ending.clear()
         self._seconds.clear()
+        self._find_due()
 
     def expired(self, moment: int) -> Iterator[str]:
         """Yield the keys of the entries that have ended by `moment`."""
         this_second = moment // SECOND
         for second, keys in self._ending.items():
             if second <= this_second:
-                yield from (key for key in keys if self.live(key, moment) is None)
+                yield from (key for key in keys if self.find(key, moment) is None)
 
     def sweep(self, moment: int) -> None:
         """Give back some entries, SWEEP at most, that ended before the second of `moment`."""
-        this_second = moment // SECOND
         left = SWEEP
-        while self._seconds and self._seconds[0] < this_second:
+        while self.due <= moment:
             keys = self._ending.get(self._seconds[0])
             while keys and left:
                 del self.slots[keys.pop()]
@@ -97,6 +131,7 @@ class Memory:
             if keys:
                 return
             self._ending.pop(heappop(self._seconds), None)
+            self._find_due()
 
 
 _memories: dict[str, Memory] = {}
@@ -139,17 +174,15 @@ class MemoryCache(BaseCache):
         name = self.make_and_validate_key(key, version=version)
         slot = self._slot(value, timeout)
         with self.memory.lock:
-            if self.memory.live(name, now()) is not None:
+            if self.memory.find(name, now()) is not None:
                 return False
             self._put(name, slot)
             return True
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         name = self.make_and_validate_key(key, version=version)
-        with self.memory.lock:
-            self.memory.sweep(now())
-            slot = self.memory.live(name, now())
-        return default if slot is None else codec.decode(slot.value, key=name)
+        slot = self.memory.read(name, now())
+        return default if slot is None else codec.decode(slot.text, key=name)
 
     def set(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
@@ -162,33 +195,32 @@ class MemoryCache(BaseCache):
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name = self.make_and_validate_key(key, version=version)
         with self.memory.lock:
-            slot = self.memory.live(name, now())
+            slot = self.memory.find(name, now())
             if slot is None:
                 return False
-            self._put(name, slot._replace(expires_at=self._ends(timeout)))
+            self._put(name, Slot(slot.value, self._ends(timeout)))
             return True
 
     def delete(self, key: Any, version: int | None = None) -> bool:
         name = self.make_and_validate_key(key, version=version)
         with self.memory.lock:
-            live = self.memory.live(name, now()) is not None
+            is_live = self.memory.find(name, now()) is not None
             self.memory.drop(name)
-            return live
+            return is_live
 
     def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         name = self.make_and_validate_key(key, version=version)
         with self.memory.lock:
-            slot = self.memory.live(name, now())
+            slot = self.memory.find(name, now())
             if slot is None:
                 raise ValueError(f"Key '{key}' not found")
-            total = int(codec.decode(slot.value, int, key=name)) + delta
-            self._put(name, slot._replace(value=codec.encode(total)))
+            total = int(codec.decode(slot.text, int, key=name)) + delta
+            self._put(name, Slot(codec.encode(total), slot.expires_at))
             return total
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
         name = self.make_and_validate_key(key, version=version)
-        with self.memory.lock:
-            return self.memory.live(name, now()) is not None
+        return self.memory.find(name, now()) is not None
 
     def clear(self) -> None:
         with self.memory.lock:

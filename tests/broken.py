@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+from django_persist.cache import Slot
 from django_persist.drivers.base import Stored, Text, Write
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.expiry import Expiry, from_micros, now
@@ -51,7 +52,7 @@ def dawdle() -> None:
 class GetIgnoresExpiry(MemoryDriver):
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         slot = self.memory.slots.get(key)
-        return None if slot is None else slot.value
+        return None if slot is None else slot.text
 
 
 @found_by("test_what_has_expired_is_not_there")
@@ -59,7 +60,7 @@ class TouchRevivesTheExpired(MemoryDriver):
     def touch(self, key: str, expires: Expiry) -> bool:
         slot = self.memory.slots.get(key)
         if slot is not None:
-            self.set(key, slot.value, expires)
+            self.set(key, slot.text, expires)
         return slot is not None
 
 
@@ -81,7 +82,7 @@ class KeepInheritsADeadExpiry(MemoryDriver):
         old = self.memory.slots.get(key)
         super().set(key, value, expires)
         if keep and old is not None:
-            self.memory.put(key, self.memory.slots[key]._replace(expires_at=old.expires_at))
+            self.memory.put(key, Slot(value, old.expires_at))
 
 
 @found_by("test_set_without_expires_takes_an_earlier_expiry_away", machine=False)

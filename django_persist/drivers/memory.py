@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -43,55 +44,62 @@ class MemoryDriver(CacheDriver):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        moment = now()
+        memory, moment = self.memory, now()
         slot = Slot(value, ends(expires, moment))
-        with self.memory.lock:
-            self.memory.sweep(moment)
-            if self.memory.live(key, moment) is not None:
+        with memory.lock:
+            memory.sweep(moment)
+            if memory.find(key, moment) is not None:
                 return False
-            self.memory.put(key, slot)
+            memory.put(key, slot)
             return True
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        self.set_many([Write(key, value, expires)], keep=keep)
+        memory, moment = self.memory, now()
+        slot = Slot(value, ends(expires, moment))
+        with memory.lock:
+            memory.sweep(moment)
+            old = memory.find(key, moment) if keep else None
+            memory.put(key, slot if old is None else Slot(value, old.expires_at))
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
-        slot = self._live(key)
-        return None if slot is None else slot.value
+        slot = self.memory.read(key, now())
+        return None if slot is None else slot.text
 
     def get_item(self, key: str) -> Stored | None:
-        slot = self._live(key)
+        slot = self.memory.read(key, now())
         return None if slot is None else _stored(slot)
 
     def contains(self, key: str) -> bool:
-        return self._live(key) is not None
+        return self.memory.read(key, now()) is not None
 
     def remove(self, key: str) -> bool:
         return self.remove_many([key]) == 1
 
     def touch(self, key: str, expires: Expiry) -> bool:
-        moment = now()
+        memory, moment = self.memory, now()
         expires_at = ends(expires, moment)
-        with self.memory.lock:
-            slot = self.memory.live(key, moment)
+        with memory.lock:
+            slot = memory.find(key, moment)
             if slot is None:
                 return False
-            self.memory.put(key, Slot(slot.value, expires_at))
+            memory.put(key, Slot(slot.value, expires_at))
             return True
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        moment = now()
-        expires_at = ends(expires, moment)
-        with self.memory.lock:
-            slot = self.memory.live(key, moment)
+        memory, moment = self.memory, now()
+        if isinstance(expires, datetime):
+            ends(expires, moment)  # refuses one that has passed, whether or not it counts
+        with memory.lock:
+            slot = memory.find(key, moment)
             if slot is None:
-                total = by
-            else:
-                counter = _integer(slot.value)
-                if counter is None or counter + by not in COUNTER:
-                    return None
-                total, expires_at = counter + by, slot.expires_at
-            self.memory.put(key, Slot(b"%d" % total, expires_at))
+                memory.put(key, Slot(by, ends(expires, moment)))
+                return by
+            value = slot.value
+            counter = value if isinstance(value, int) else _integer(value)
+            if counter is None or (total := counter + by) not in COUNTER:
+                return None
+            # It ends when it did, so nothing else of it changes.
+            memory.slots[key] = Slot(total, slot.expires_at)
             return total
 
     # Compare and swap.
@@ -99,61 +107,64 @@ class MemoryDriver(CacheDriver):
     def replace(
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
-        moment = now()
+        memory, moment = self.memory, now()
         expires_at = ends(expires, moment)
-        with self.memory.lock:
-            slot = self.memory.live(key, moment)
-            if slot is None or slot.value != seen:
+        with memory.lock:
+            slot = memory.find(key, moment)
+            if slot is None or slot.text != seen:
                 return False
-            self.memory.put(key, Slot(value, slot.expires_at if keep else expires_at))
+            memory.put(key, Slot(value, slot.expires_at if keep else expires_at))
             return True
 
     def remove_if(self, key: str, seen: Text) -> bool:
-        with self.memory.lock:
-            slot = self.memory.live(key, now())
-            if slot is None or slot.value != seen:
+        memory = self.memory
+        with memory.lock:
+            slot = memory.find(key, now())
+            if slot is None or slot.text != seen:
                 return False
-            self.memory.drop(key)
+            memory.drop(key)
             return True
 
     # Many keys.
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
-        moment = now()
-        with self.memory.lock:
-            slots = ((key, self.memory.live(key, moment)) for key in keys)
-            return {key: slot.value for key, slot in slots if slot is not None}
+        memory, moment = self.memory, now()
+        with memory.lock:
+            slots = [(key, memory.find(key, moment)) for key in keys]
+        return {key: slot.text for key, slot in slots if slot is not None}
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
-        moment = now()
+        memory, moment = self.memory, now()
         slots = [(key, Slot(value, ends(expires, moment))) for key, value, expires in writes]
-        with self.memory.lock:
-            self.memory.sweep(moment)
+        with memory.lock:
+            memory.sweep(moment)
             for key, slot in slots:
-                old = self.memory.live(key, moment) if keep else None
-                self.memory.put(key, slot if old is None else Slot(slot.value, old.expires_at))
+                old = memory.find(key, moment) if keep else None
+                memory.put(key, slot if old is None else Slot(slot.value, old.expires_at))
 
     def remove_many(self, keys: Sequence[str]) -> int:
-        moment = now()
-        with self.memory.lock:
-            live = [key for key in keys if self.memory.live(key, moment) is not None]
+        memory, moment = self.memory, now()
+        with memory.lock:
+            live = [key for key in keys if memory.find(key, moment) is not None]
             for key in live:
-                self.memory.drop(key)
+                memory.drop(key)
             return len(live)
 
     # The whole store: the list of keys, eight bytes for each, is copied; nothing else is.
 
     def keys(self, prefix: str) -> Iterator[str]:
-        return (key for key, _ in self.items(prefix))
+        return (key for key, _ in self._listed(prefix))
 
     def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
-        with self.memory.lock:
-            keys = list(self.memory.slots)
+        return ((key, _stored(slot)) for key, slot in self._listed(prefix))
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, Slot]]:
+        memory = self.memory
+        with memory.lock:
+            keys = list(memory.slots)
         for key in keys:
-            if key.startswith(prefix):
-                slot = self._live(key)
-                if slot is not None:
-                    yield key, _stored(slot)
+            if key.startswith(prefix) and (slot := memory.read(key, now())) is not None:
+                yield key, slot
 
     def purge(self, batch_size: int) -> Iterator[int]:
         moment = now()
@@ -179,15 +190,10 @@ class MemoryDriver(CacheDriver):
             )
         ]
 
-    def _live(self, key: str) -> Slot | None:
-        moment = now()
-        with self.memory.lock:
-            self.memory.sweep(moment)
-            return self.memory.live(key, moment)
-
 
 def _stored(slot: Slot) -> Stored:
-    return Stored(slot.value, None if slot.expires_at is None else from_micros(slot.expires_at))
+    expires_at = slot.expires_at
+    return Stored(slot.text, None if expires_at is None else from_micros(expires_at))
 
 
 def _integer(text: bytes) -> int | None:
