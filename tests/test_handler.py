@@ -113,7 +113,9 @@ def test_a_store_that_is_forgotten_leaves_no_connection_open(settings: Any) -> N
     store = stores["default"]
     store.get("key")
     pool = store.driver.servers.node.pool  # type: ignore[attr-defined]
-    [connection] = pool._available_connections
+    connection = pool.get_connection()
+    pool.release(connection)
+    assert connection.is_connected
     settings.PERSIST = {"default": BACKENDS["memory"]}
     assert not connection.is_connected
     assert store.get("key") is None  # whoever still has it can go on

@@ -128,9 +128,8 @@ class RedisDriver(CacheDriver):
     def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
         found: dict[str, Text] = {}
         for indexes, values in self._grouped(b"MGET", keys, writes=False):
-            found.update(
-                (keys[i], v) for i, v in zip(indexes, values, strict=True) if v is not None
-            )
+            pairs = zip(indexes, values, strict=True)
+            found |= {keys[i]: value for i, value in pairs if value is not None}
         return found
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
