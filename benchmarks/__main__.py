@@ -34,7 +34,11 @@ def main() -> int:
         # They need the models, which need the settings.
         from .compare import compare
         from .profiles import profile
+        from .site import site
 
+        if options.site:
+            site()
+            return 0
         for store in stores:
             if options.profile:
                 profile(store, options)
@@ -62,6 +66,7 @@ def _options() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all figures there")
     add("--check", action="store_true", help="exit with 1 where a least ratio is not reached")
     add("--profile", action="store_true", help="print where our own time goes instead")
+    add("--site", action="store_true", help="print what a request and the import cost instead")
     options = parser.parse_args()
     if options.all:
         options.sizes, options.threads = SIZES, THREADS

@@ -99,6 +99,7 @@ def _settings(stores: Collection[str]) -> dict[str, Any]:
     return {
         **made,
         "DATABASE_ROUTERS": [f"{__name__}.CacheRouter"],
+        "ROOT_URLCONF": f"{__package__}.urls",
         "INSTALLED_APPS": ["django_persist", __package__],
         "SECRET_KEY": "of the benchmarks",
         "USE_TZ": True,
