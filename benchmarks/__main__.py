@@ -33,6 +33,7 @@ def main() -> int:
     with running(stores):
         # They need the models, which need the settings.
         from .compare import compare
+        from .growth import grow
         from .profiles import profile
         from .site import site
 
@@ -40,7 +41,9 @@ def main() -> int:
             site()
             return 0
         for store in stores:
-            if options.profile:
+            if options.growth:
+                grow(store, options.growth)
+            elif options.profile:
                 profile(store, options)
             else:
                 cases += compare(store, options)
@@ -66,6 +69,7 @@ def _options() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all figures there")
     add("--check", action="store_true", help="exit with 1 where a least ratio is not reached")
     add("--profile", action="store_true", help="print where our own time goes instead")
+    add("--growth", nargs="+", type=int, metavar="ENTRIES", help="show it at so many instead")
     add("--site", action="store_true", help="print what a request and the import cost instead")
     options = parser.parse_args()
     if options.all:
