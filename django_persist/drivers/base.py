@@ -144,8 +144,9 @@ class Driver(ABC):
         return sum(1 for _ in self.keys(prefix))
 
     def purge(self, batch_size: int) -> Iterator[int]:
-        """Delete what has expired, at most `batch_size` entries at a time; yield how many went.
+        """Delete what has expired, in batches; yield how many entries each deleted.
 
+        The first is of `batch_size` at most, later ones of as many as are soon deleted: `batches`.
         A driver whose server gives expired entries back by itself yields nothing.
         """
         return iter(())

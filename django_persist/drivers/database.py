@@ -13,10 +13,12 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
+from ..batches import batches
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
 from .base import COUNTER, Driver, Place, Stored, Text, Write
 from .database_checks import check_server, check_settings, location
+from .database_chunks import CHUNK_BYTES, chunks, chunks_of_bytes
 from .database_run import Database, is_inside
 from .sql import CANONICAL, Statements, statements
 
@@ -24,8 +26,6 @@ R = TypeVar("R")
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 VENDORS = ("sqlite", "postgresql", "mysql")
-CHUNK_KEYS = 1000
-CHUNK_BYTES = 256 * 1024
 PAGE_KEYS = 1000
 PAGE_ITEMS = 100
 LAST_KEY = "\U0010ffff" * 320
@@ -142,7 +142,7 @@ class DatabaseDriver(Driver):
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
         found: dict[str, Text] = {}
-        for chunk in _chunks(sorted(keys)):
+        for chunk in chunks(sorted(keys)):
             params = {"keys": self.sql.keys_parameter(chunk), "now": now()}
             found.update(self._rows(self.sql.get_many, params))
         return found
@@ -150,7 +150,7 @@ class DatabaseDriver(Driver):
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         sql, moment = self.sql, now()
         calls = []
-        for chunk in _chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
+        for chunk in chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
             params: list[Any] = []
             for key, value, expires in chunk:
                 params += key, value.decode(), ends(expires, moment)
@@ -165,7 +165,7 @@ class DatabaseDriver(Driver):
         return self._write_all(
             [
                 (sql.remove_many, {"keys": sql.keys_parameter(chunk), "now": moment})
-                for chunk in _chunks(sorted(keys))
+                for chunk in chunks(sorted(keys))
             ]
         )
 
@@ -189,11 +189,16 @@ class DatabaseDriver(Driver):
 
     def purge(self, batch_size: int) -> Iterator[int]:
         moment = now()
-        reached: tuple[int, str] | None = (COUNTER.start, "")
-        while reached is not None:
-            work = partial(self.sql.purge_batch, now=moment, limit=batch_size, reached=reached)
-            deleted, reached = self._database.run(work, writes=True, atomic=True)
-            yield deleted
+        reached = (COUNTER.start, "")
+
+        def delete(limit: int) -> tuple[int, bool]:
+            nonlocal reached
+            work = partial(self.sql.purge_batch, now=moment, limit=limit, reached=reached)
+            deleted, came_to = self._database.run(work, writes=True, atomic=True)
+            reached = came_to or reached
+            return deleted, came_to is not None
+
+        return batches(batch_size, delete)
 
     # How a statement is run.
 
@@ -279,23 +284,6 @@ def _changed(cursor: CursorWrapper) -> bool:
 
 def _nothing(cursor: CursorWrapper) -> None:
     return None
-
-
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a sequence of keys into some of CHUNK_KEYS at most."""
-    return (keys[start : start + CHUNK_KEYS] for start in range(0, len(keys), CHUNK_KEYS))
-
-
-def _chunks_of_bytes(writes: Sequence[Write], most: int) -> Iterator[Sequence[Write]]:
-    """Cut a sequence into some of CHUNK_KEYS, and of `most` bytes unless of one write."""
-    start, total = 0, 0
-    for end, write in enumerate(writes):
-        total += len(write.value)
-        if end > start and (end - start == CHUNK_KEYS or total > most):
-            yield writes[start:end]
-            start, total = end, len(write.value)
-    if start < len(writes):
-        yield writes[start:]
 
 
 def _end(prefix: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 
+from ..batches import batches
 from ..cache import MemoryCache, Slot
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
@@ -167,15 +168,16 @@ class MemoryDriver(CacheDriver):
                 yield key, slot
 
     def purge(self, batch_size: int) -> Iterator[int]:
-        moment = now()
-        deleted = batch_size
-        while deleted == batch_size:
-            with self.memory.lock:
-                doomed = list(islice(self.memory.expired(moment), batch_size))
+        memory, moment = self.memory, now()
+
+        def delete(limit: int) -> tuple[int, bool]:
+            with memory.lock:
+                doomed = list(islice(memory.expired(moment), limit))
                 for key in doomed:
-                    self.memory.drop(key)
-            deleted = len(doomed)
-            yield deleted
+                    memory.drop(key)
+            return len(doomed), len(doomed) == limit
+
+        return batches(batch_size, delete)
 
     def expired(self) -> int:
         with self.memory.lock:

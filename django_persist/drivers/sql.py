@@ -14,13 +14,16 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from ..exceptions import ValueTooLargeError
-from ..models import Entry
+from ..models import COLUMN_LENGTH, Entry
 
 CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
 """Integers as they are written by whoever counts; as a parameter, for MariaDB and MySQL."""
 
 STATEMENT_BYTES = 8192
 """More than a statement takes beside its value."""
+
+KEY_BYTES = 2 * (4 * COLUMN_LENGTH + 4)
+"""More than twice what a key takes in a statement."""
 
 
 class Purged(NamedTuple):
@@ -99,8 +102,8 @@ class Statements:
 
     expired = "SELECT COUNT(*) FROM {t} WHERE {e} <= %(now)s"
     purge = (
-        "DELETE FROM {t} WHERE {k} IN"
-        " (SELECT {k} FROM {t} WHERE {e} <= %(now)s ORDER BY {e} LIMIT %(limit)s)"
+        "DELETE FROM {t} WHERE rowid IN"
+        " (SELECT rowid FROM {t} WHERE {e} <= %(now)s ORDER BY {e} LIMIT %(limit)s)"
     )
 
     def __init__(self, cursor: CursorWrapper) -> None:
@@ -290,6 +293,8 @@ class MySQL(Statements):
     def purge_batch(
         self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
     ) -> Purged:
+        # The keys come back as parameters.
+        limit = min(limit, self.packet // KEY_BYTES)
         cursor.execute(
             self.purge_page,
             {"now": now, "limit": limit, "reached": reached[0], "reached_key": reached[1]},

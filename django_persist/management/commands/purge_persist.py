@@ -37,7 +37,7 @@ class Command(BaseCommand):
             type=_positive_int,
             default=CHUNK,
             metavar="N",
-            help="delete at most N entries at a time (default: %(default)s)",
+            help="begin with N at a time, go on with what 50 ms allow (default: %(default)s)",
         )
         parser.add_argument(
             "--max-seconds",

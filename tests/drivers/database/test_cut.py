@@ -86,7 +86,7 @@ COMMIT_OF_A_PURGE = {"postgresql": 1, "mariadb": 3}
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_persist.store.CHUNK", 2)
-    monkeypatch.setattr("django_persist.drivers.database.CHUNK_KEYS", 2)
+    monkeypatch.setattr("django_persist.drivers.database_chunks.CHUNK_KEYS", 2)
     monkeypatch.setattr("django_persist.drivers.database.PAGE_KEYS", 2)
     monkeypatch.setattr("django_persist.drivers.database.PAGE_ITEMS", 2)
 

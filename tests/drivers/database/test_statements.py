@@ -11,9 +11,12 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_persist import KEEP, Store, stores
-from django_persist.drivers.database import CHUNK_BYTES, CHUNK_KEYS, PAGE_KEYS
+from django_persist.drivers.database import PAGE_KEYS
+from django_persist.drivers.database_chunks import CHUNK_BYTES, CHUNK_KEYS
+from django_persist.drivers.sql import KEY_BYTES
 from django_persist.exceptions import DuplicateKeyError, ValueTooLargeError
 from django_persist.models import Entry
+from tests.conftest import leave_expired
 
 ONE_STATEMENT: dict[str, Callable[[Store], Any]] = {
     "create": lambda store: store.create("new", 1),
@@ -177,3 +180,14 @@ def test_a_listing_is_lazy(database_store: Store, call: str) -> None:
         assert len(queries) == 0
         next(listing)
         assert len(queries) == 1
+
+
+@pytest.mark.parametrize("database", ["mariadb"])
+def test_a_batch_of_a_purge_fits_into_a_packet(
+    database_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_expired(database_store, {f"k{i}": i for i in range(10)})
+    driver: Any = database_store.driver
+    monkeypatch.setattr(driver.sql, "packet", 3 * KEY_BYTES)
+    assert max(driver.purge(1000)) == 3
+    assert driver.expired() == 0
