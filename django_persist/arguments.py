@@ -11,7 +11,7 @@ from . import codec
 from .drivers.base import Driver, Text
 from .exceptions import EncodeError, InvalidKeyError, ValueTooLargeError
 from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Expiry, Keep, parse
-from .keys import MAX_LENGTH, Key, check, check_characters
+from .keys import MAX_LENGTH, Key, are_plain, check, check_characters
 
 AnyKey: TypeAlias = str | Key[Any]
 K = TypeVar("K", bound=AnyKey)
@@ -66,7 +66,11 @@ class Arguments:
     def _full_many(self, keys: Iterable[K]) -> dict[K, str]:
         if isinstance(keys, str | Key):
             raise TypeError("keys must be an iterable of keys, not one key.")
-        return {key: self._full(key) for key in keys}
+        given = list(keys)
+        if not self._namespace and are_plain(given):
+            prefix = self._prefix
+            return {key: prefix + key for key in given}  # type: ignore[operator]
+        return {key: self._full(key) for key in given}
 
     def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
         if expires is not DEFAULT and expires is not KEEP:
