@@ -40,22 +40,24 @@ class Statements:
     failing statement, and leaves the caller's transaction usable.
     """
 
+    # Said so that the index of the expiries can't serve it: where PostgreSQL has no statistics of
+    # the table yet, it reads all of that index to find some keys that the other one leads to.
+    _live = "({e} > %(now)s) IS NOT FALSE"
+
     # SQLite reads the value as a blob, so that one that isn't UTF-8 is read, and told as corrupt.
     get = "SELECT CAST({v} AS BLOB), {e} FROM {t} WHERE {k} = %(key)s"
     get_latest = get
     contains = "SELECT {e} FROM {t} WHERE {k} = %(key)s"
-    remove = "DELETE FROM {t} WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
+    remove = "DELETE FROM {t} WHERE {k} = %(key)s AND " + _live
     remove_if = remove + " AND CAST({v} AS BLOB) = %(seen)s"
-    touch = (
-        "UPDATE {t} SET {e} = %(expires)s WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s)"
-    )
+    touch = "UPDATE {t} SET {e} = %(expires)s WHERE {k} = %(key)s AND " + _live
     replace = (
         "UPDATE {t} SET {v} = %(value)s, {e} = %(expires)s"
-        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s) AND CAST({v} AS BLOB) = %(seen)s"
+        " WHERE {k} = %(key)s AND " + _live + " AND CAST({v} AS BLOB) = %(seen)s"
     )
     replace_keep = (
         "UPDATE {t} SET {v} = %(value)s"
-        " WHERE {k} = %(key)s AND ({e} IS NULL OR {e} > %(now)s) AND CAST({v} AS BLOB) = %(seen)s"
+        " WHERE {k} = %(key)s AND " + _live + " AND CAST({v} AS BLOB) = %(seen)s"
     )
 
     _insert = "INSERT INTO {t} ({k}, {v}, {e}) VALUES "
@@ -86,12 +88,12 @@ class Statements:
         " RETURNING {v}"
     )
 
-    _among = "{k} IN (SELECT value FROM json_each(%(keys)s)) AND ({e} IS NULL OR {e} > %(now)s)"
+    _among = "{k} IN (SELECT value FROM json_each(%(keys)s)) AND " + _live
     get_many = "SELECT {k}, CAST({v} AS BLOB) FROM {t} WHERE " + _among
     remove_many = "DELETE FROM {t} WHERE " + _among
 
     # Pages by key, each from where the last one ended: the primary key is their index.
-    _range = " FROM {t} WHERE {k} >= %(first)s AND {k} < %(end)s AND ({e} IS NULL OR {e} > %(now)s)"
+    _range = " FROM {t} WHERE {k} >= %(first)s AND {k} < %(end)s AND " + _live
     _page = _range + " ORDER BY {k} LIMIT %(limit)s"
     _next_page = _page.replace(">=", ">", 1)
     keys = "SELECT {k}" + _page
@@ -171,7 +173,7 @@ class PostgreSQL(Statements):
         " THEN {t}.{v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END"
         " RETURNING {v}"
     )
-    _among = "{k} = ANY(%(keys)s) AND ({e} IS NULL OR {e} > %(now)s)"
+    _among = "{k} = ANY(%(keys)s) AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
     # Rows are locked in the order of their keys, as set_many locks them: else the two deadlock.
     remove_many = (
@@ -240,7 +242,7 @@ class MySQL(Statements):
         " ELSE IF(LAST_INSERT_ID(1) = 1, {v}, {v}) END,"
         " {e} = IF({e} <= %(now)s, VALUES({e}), {e})"
     )
-    _among = "{k} IN %(keys)s AND ({e} IS NULL OR {e} > %(now)s)"
+    _among = "{k} IN %(keys)s AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
     remove_many = "DELETE FROM {t} WHERE " + _among
     items = PostgreSQL.items
