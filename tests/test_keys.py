@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from django_persist import Key, Store
 from django_persist.exceptions import InvalidExpiryError, InvalidKeyError
+from django_persist.keys import are_plain, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,3 +239,11 @@ def test_a_key_without_its_parts_is_no_key(
 def test_an_integer_too_long_for_a_key_is_refused() -> None:
     with pytest.raises(InvalidKeyError, match="at most 255 characters"):
         Key("n:{n}")(n=10**5000)
+
+
+@given(st.lists(st.text(max_size=4) | st.sampled_from(["k" * 255, "k" * 256, mark_safe("k"), 4])))
+def test_keys_that_are_plain_together_are_keys_as_they_are(keys: list[Any]) -> None:
+    if are_plain(keys):
+        assert [check(key) for key in keys] == keys
+        assert {type(key) for key in keys} == {str}
+    assert are_plain(["key", "k" * 255])
