@@ -18,7 +18,7 @@ from django_persist.cache import Slot
 from django_persist.drivers.memory import MemoryDriver
 from tests.conftest import BACKENDS, DATABASES, REDIS, OpenStore
 from tests.extent import LONG
-from tests.processes import context
+from tests.processes import Place, context, enter, place
 from tests.redis_servers import start
 
 FEW: Final = 10_000
@@ -61,13 +61,11 @@ def check_listings(store: Store, prefix: str, number: int, marks: bytearray) -> 
     assert store.count(prefix) == number
 
 
-def peaks(names: dict[str, Any], caches: Any, persist: Any) -> list[int]:
+def peaks(where: Place, caches: Any) -> list[int]:
     """Return the peak memory of a process, in bytes, that has listed few, and then many."""
-    for alias, name in names.items():
-        connections[alias].settings_dict["NAME"] = name
-    for setting, value in (("CACHES", caches), ("PERSIST", persist)):
-        setattr(django_settings, setting, value)
-        setting_changed.send(sender=None, setting=setting, value=value, enter=True)
+    django_settings.CACHES = caches
+    setting_changed.send(sender=None, setting="CACHES", value=caches, enter=True)
+    enter(where)
     marks, found = bytearray(MANY), []
     for prefix, number in (("few:", FEW), ("many:", MANY)):
         check_listings(stores["default"], prefix, number, marks)
@@ -77,9 +75,8 @@ def peaks(names: dict[str, Any], caches: Any, persist: Any) -> list[int]:
 
 def growth_in_a_process_of_its_own() -> int:
     """Return how much more memory it takes to list many than to list few."""
-    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     with context.Pool(1) as pool:
-        few, many = pool.apply(peaks, (names, django_settings.CACHES, django_settings.PERSIST))
+        few, many = pool.apply(peaks, (place(), django_settings.CACHES))
     return int(many - few)
 
 

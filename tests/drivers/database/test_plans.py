@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ FILL = {
 
 
 @pytest.fixture
-def driver(database_store: Store) -> DatabaseDriver:
+def driver(database_store: Store) -> Iterator[DatabaseDriver]:
     """A driver of many entries that expire, of which the database has no statistics yet."""
     driver = database_store.driver
     assert isinstance(driver, DatabaseDriver)
@@ -40,7 +41,10 @@ def driver(database_store: Store) -> DatabaseDriver:
         if vendor == "postgresql":
             cursor.execute("TRUNCATE django_persist_entry")  # and what autovacuum knows of it
         cursor.execute(FILL[vendor])
-    return driver
+        yield driver
+        cursor.execute("DELETE FROM django_persist_entry")
+        if vendor == "sqlite":
+            cursor.execute("VACUUM")  # other tests fill the file up
 
 
 def test_keys_are_found_by_their_index_alone(driver: DatabaseDriver) -> None:
