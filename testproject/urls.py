@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path, register_converter
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path, register_converter
 
 from testproject.site import api, page
 
@@ -21,11 +22,12 @@ class KeyConverter:
 
 register_converter(KeyConverter, "key")
 
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", page.index, name="index"),
     path("cart", page.change_cart, name="cart"),
     path("links", page.make_link, name="links"),
     path("links/<slug:token>", page.open_link, name="link"),
     path("knock", page.knock, name="knock"),
+    path("admin/", admin.site.urls),
     path("store/<key:key>", api.Entry.as_view(), name="entry"),
 ]

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 
+from testproject import settings as testproject
 from tests import servers
 
 SECRET_KEY = "of the tests"
 USE_TZ = True
 ALLOWED_HOSTS = ["*"]
-INSTALLED_APPS = [
-    "django.contrib.contenttypes",
-    "django.contrib.auth",
-    "django.contrib.sessions",
-    "django_persist",
-    "testproject.site",
-]
-MIDDLEWARE = [
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django_persist.middleware.PersistMiddleware",
-]
+ROOT_URLCONF = testproject.ROOT_URLCONF
+INSTALLED_APPS = testproject.INSTALLED_APPS
+MIDDLEWARE = testproject.MIDDLEWARE
+TEMPLATES = testproject.TEMPLATES
+STATIC_URL = testproject.STATIC_URL
 
 _folder = servers.shared_folder()
 DATABASES: dict[str, dict[str, object]] = {
