@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
+from itertools import repeat
 from typing import Any, Final, TypeAlias, TypeVar
 
 from . import codec
@@ -47,14 +48,18 @@ class Arguments:
         self._limit = min(max_value_bytes or MAX_VALUE_BYTES, MAX_VALUE_BYTES)
         self._prefix = prefix
         self._namespace = ""
+        self._room = MAX_LENGTH
 
     def __repr__(self) -> str:
         where = f" under {self._prefix!r}" if self._prefix else ""
         return f"<{type(self).__name__} over {type(self.driver).__name__}{where}>"
 
     def _full(self, key: AnyKey) -> str:
-        name = check(key if type(key) is str else key_name(key))
-        if self._namespace and len(name) + len(self._namespace) > MAX_LENGTH:
+        # Most keys are plain, and this is on every call: `check` would say the same of them.
+        if type(key) is str and 0 < len(key) <= self._room and key.isascii() and "\0" not in key:
+            return self._prefix + key
+        name = check(key_name(key))
+        if len(name) > self._room:
             check(self._namespace + name)
         return self._prefix + name
 
@@ -67,25 +72,44 @@ class Arguments:
         if isinstance(keys, str | Key):
             raise TypeError("keys must be an iterable of keys, not one key.")
         given = list(keys)
-        if not self._namespace and are_plain(given):
+        if are_plain(given, self._room):
             prefix = self._prefix
             return {key: prefix + key for key in given}  # type: ignore[operator]
         return {key: self._full(key) for key in given}
 
     def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
+        if expires is DEFAULT and type(key) is str:
+            return self._default
         if expires is not DEFAULT and expires is not KEEP:
             return parse(expires)
         if isinstance(key, Key) and key.expires is not DEFAULT:
             return key.expires
         return self._default
 
+    def _expiries(
+        self, keys: Collection[AnyKey], expires: ExpiresArg | Default | Keep
+    ) -> Iterable[Expiry]:
+        if expires is not DEFAULT and expires is not KEEP:
+            return repeat(parse(expires), len(keys))
+        if set(map(type, keys)) <= {str}:
+            return repeat(self._default, len(keys))
+        return [self._expiry(key, expires) for key in keys]
+
     def _encode(self, value: Any) -> bytes:
         text = codec.encode(value)
-        if len(text) > self._limit:
-            raise ValueTooLargeError(
-                f"The value takes {len(text)} bytes as JSON; the store takes {self._limit}."
-            )
+        self._check_size(len(text))
         return text
+
+    def _encode_many(self, values: Iterable[Any]) -> list[bytes]:
+        texts = codec.encode_all(list(values))
+        self._check_size(max(map(len, texts), default=0))
+        return texts
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise ValueTooLargeError(
+                f"The value takes {size} bytes as JSON; the store takes {self._limit}."
+            )
 
     def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
         """Return the value, or MISSING for none, and for one of another type, which is logged."""

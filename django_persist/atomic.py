@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from . import codec
 from .arguments import MISSING, AnyKey, Arguments, key_name, type_asked
 from .backoff import attempts
-from .drivers.base import COUNTER
+from .drivers.base import COUNTER, LEAST, MOST
 from .exceptions import ContentionError, CounterRangeError, DecodeError, MissingKeyError
 from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Expiry, Keep
 from .keys import Key
@@ -207,10 +207,10 @@ class AtomicCalls(Arguments):
         Raises DecodeError where the value is no integer, and CounterRangeError where the sum would
         leave the range; the value is then as it was.
         """
-        if isinstance(by, bool) or not isinstance(by, int):
+        if type(by) is not int and (isinstance(by, bool) or not isinstance(by, int)):
             raise TypeError(f"by must be an int, not {type(by).__name__}.")
         full, expiry = self._full(key), self._expiry(key, expires)
-        if by not in COUNTER:
+        if not LEAST <= by <= MOST:
             raise _out_of_range(key)
         total = self.driver.incr(full, by, expiry)
         return total if total is not None else self._refused_incr(key, full, by, expiry)

@@ -22,10 +22,11 @@ entry that it can add."""
 SECOND = 1_000_000
 
 
-class Slot(msgspec.Struct, frozen=True, gc=False):
+class Slot(msgspec.Struct, gc=False):
     """A stored value, and the microsecond at which it ends.
 
-    The value is JSON text, but that of a counter may be the integer itself.
+    The value is JSON text, but that of a counter may be the integer itself. Only a counter changes
+    in place: what else is written is another slot, so that who reads one sees it whole.
     """
 
     value: bytes | int
@@ -67,7 +68,12 @@ class Memory:
         if self.due <= moment:
             with self.lock:
                 self.sweep(moment)
-        return self.find(key, moment)
+        # As `find` has it, without the call.
+        slot = self.slots.get(key)
+        if slot is None:
+            return None
+        expires_at = slot.expires_at
+        return slot if expires_at is None or expires_at > moment else None
 
     def put(self, key: str, slot: Slot) -> None:
         """Store an entry over whatever was there."""

@@ -6,15 +6,16 @@ What would not is refused before anything is written. No message holds a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from .exceptions import DecodeError, EncodeError
 from .fidelity import MAX_DEPTH, explain
-from .jsontext import from_text, place_of, to_text, type_info, type_name
-from .levels import is_faithful
+from .jsontext import from_lines, from_text, place_of, to_lines, to_text, type_info, type_name
+from .levels import PLAIN, are_faithful, is_faithful
 
 __all__ = [
     "MAX_DEPTH",
@@ -23,6 +24,7 @@ __all__ = [
     "decode",
     "decode_all",
     "encode",
+    "encode_all",
     "type_name",
 ]
 
@@ -54,13 +56,25 @@ def encode(value: Any) -> bytes:
     return text
 
 
+def encode_all(values: Sequence[Any]) -> list[bytes]:
+    """Return the texts of many values, and raise, as `encode` does for each."""
+    if set(map(type, values)) <= PLAIN:
+        # Together, at C speed, unless one of them has to be looked at by itself.
+        with suppress(Exception):
+            lines = to_lines(values)
+            texts = lines.split(b"\n")
+            texts.pop()
+            if are_faithful(values, lines, texts):
+                return texts
+    return [encode(value) for value in values]
+
+
 def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     """Return the value of a stored text: plain JSON, or strictly validated as the type `as_`.
 
     Raises DecodeError where the text isn't JSON at all, MismatchError where it isn't of the type,
     and TypeError where `as_` is no type that can be validated. The messages show `key` as a str.
     """
-    # As `_reader` has it, without a call for each value.
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
         return read(text)
@@ -81,22 +95,27 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     )
 
 
-def decode_all(texts: Mapping[K, str | bytes], as_: Any = None) -> dict[K, Any] | None:
-    """Return the values of many texts; None where one of them is one that `decode` raises for."""
-    read = _reader(as_)
+def decode_all(texts: Mapping[K, Any], as_: Any = None) -> dict[K, Any] | None:
+    """Return the values of many texts, all str or all bytes, at C speed.
+
+    None says that they are to be decoded one by one, as where `decode` raises for one of them.
+    """
+    read = from_lines if as_ is None or as_ is Any else type_info(as_).decode_lines
+    end: Any = b"\n" if bytes in set(map(type, texts.values())) else "\n"
+    lines = end.join(texts.values())
+    # What another wrote may have line breaks within, or be none at all.
+    if lines.count(end) != len(texts) - 1:
+        return None
     try:
-        return dict(zip(texts, map(read, texts.values()), strict=True))
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return dict(zip(texts, read(lines), strict=True))
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
         return None
 
 
 def check_type(as_: Any) -> None:
     """Raise TypeError, naming the type, where its values can't be validated."""
-    _reader(as_)
-
-
-def _reader(as_: Any) -> Callable[[str | bytes], Any]:
-    return from_text if as_ is None or as_ is Any else type_info(as_).decode
+    if as_ is not None and as_ is not Any:
+        type_info(as_)
 
 
 def _check_text(text: str | bytes, key: object) -> None:

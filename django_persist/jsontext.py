@@ -82,17 +82,25 @@ def _dec_hook(cls: Any, plain: Any) -> Any:
     return cls.model_validate_json(to_text(plain), strict=True)
 
 
-to_text: Final = msgspec.json.Encoder(enc_hook=_enc_hook).encode
+_encoder: Final = msgspec.json.Encoder(enc_hook=_enc_hook)
+_decoder: Final = msgspec.json.Decoder()
+
+to_text: Final = _encoder.encode
 """Encode as msgspec does: NaN becomes null, keys may fall together. Raises what msgspec raises."""
 
-from_text: Final = msgspec.json.Decoder().decode
+from_text: Final = _decoder.decode
 """Decode to plain JSON. Raises what msgspec raises."""
+
+# Of many values at once, for less than half of what a call for each takes. What msgspec writes has
+# no line break, so that each line is a text.
+to_lines: Final = _encoder.encode_lines
+from_lines: Final = _decoder.decode_lines
 
 
 class TypeInfo:
     """A type that msgspec can validate: its decoder, and its structure as msgspec sees it."""
 
-    __slots__ = ("decode", "is_comparable", "levels", "node")
+    __slots__ = ("decode", "decode_lines", "is_comparable", "levels", "node")
 
     def __init__(self, form: Any) -> None:
         self.node = inspect.type_info(form)
@@ -107,6 +115,7 @@ class TypeInfo:
                 raise TypeError(f"{type_name(node.cls)} can't be validated.")
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(form, dec_hook=_dec_hook)
         self.decode: Callable[[str | bytes], Any] = decoder.decode
+        self.decode_lines: Callable[[str | bytes], list[Any]] = decoder.decode_lines
 
 
 def _is_comparable(cls: Any) -> bool:

@@ -178,8 +178,8 @@ def check(key: str) -> str:
     return check_characters(key)
 
 
-def are_plain(keys: Collection[object]) -> bool:
-    """Return whether all keys are plain `str`s that `check` would return as they are.
+def are_plain(keys: Collection[object], room: int) -> bool:
+    """Return whether all keys are plain `str`s of `room` characters at most, as `check` has them.
 
     It is for many keys, at C speed; a no only says that they are to be checked one by one.
     """
@@ -187,7 +187,7 @@ def are_plain(keys: Collection[object]) -> bool:
         return False
     text = "".join(keys)  # type: ignore[arg-type]
     lengths = set(map(len, keys))  # type: ignore[arg-type]
-    return 0 not in lengths and max(lengths) <= MAX_LENGTH and text.isascii() and "\0" not in text
+    return 0 not in lengths and max(lengths) <= room and text.isascii() and "\0" not in text
 
 
 def check_characters(text: str) -> str:

@@ -5,7 +5,7 @@ A no only says that it isn't certain: `fidelity.explain` then decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -19,6 +19,7 @@ from .fidelity import MAX_DEPTH, field_names, has_whole_offset
 from .jsontext import (
     CACHED_TYPES,
     TypeInfo,
+    from_lines,
     from_text,
     is_lazy_text,
     is_model,
@@ -35,6 +36,7 @@ _SHALLOW: Final = 2 * MAX_DEPTH
 _STR: Final = frozenset({str})
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+PLAIN: Final = _SCALARS | {dict, list}
 
 
 def is_faithful(value: Any, text: bytes) -> bool:
@@ -51,6 +53,14 @@ def is_faithful(value: Any, text: bytes) -> bool:
         return _reads_back([value], text, MAX_DEPTH)
     check = _check(cls)
     return check is not None and check(value, text, MAX_DEPTH)
+
+
+def are_faithful(values: Sequence[Any], lines: bytes, texts: Sequence[bytes]) -> bool:
+    """Return whether values of PLAIN types, of which `lines` were made, certainly read back."""
+    return (
+        max(map(len, texts), default=0) <= _SHALLOW
+        or all(_is_shallow(text, MAX_DEPTH) for text in texts)
+    ) and bool(from_lines(lines) == values)
 
 
 def _is_shallow(text: bytes, levels: int) -> bool:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 from . import codec
 from .arguments import MISSING, AnyKey, key_name
 from .atomic import AtomicCalls
-from .drivers.base import Place, Write
+from .drivers.base import Place, as_writes
 from .exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
-from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now, parse
-from .keys import SEPARATOR, Key, Part, check, quote
+from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now
+from .keys import MAX_LENGTH, SEPARATOR, Key, Part, check, quote
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -64,6 +64,7 @@ class Store(AtomicCalls):
         store.__dict__.update(self.__dict__)
         store._namespace = check(self._namespace + quoted + SEPARATOR)
         store._prefix = self._prefix + quoted + SEPARATOR
+        store._room = MAX_LENGTH - len(store._namespace)
         return store
 
     def place(self) -> Place:
@@ -113,7 +114,11 @@ class Store(AtomicCalls):
         validated strictly. A value of another type stays in place and is logged as a warning; with
         `strict` it raises DecodeError, as an entry does whose stored text isn't JSON.
         """
-        value = self._decode(key, self.driver.get(self._full(key)), as_, strict=strict)
+        text = self.driver.get(self._full(key))
+        if as_ is None and type(key) is str:
+            # The most common of all calls, by the shortest way: no type is to be looked for.
+            return default if text is None else codec.decode(text, key=key)
+        value = self._decode(key, text, as_, strict=strict)
         return default if value is MISSING else value
 
     @overload
@@ -194,13 +199,12 @@ class Store(AtomicCalls):
 
         On a Redis Cluster that holds for the keys of one slot. Expiry as for `set`.
         """
-        if mapping and expires is not DEFAULT and expires is not KEEP:
-            expires = parse(expires)
-        writes = {
-            (full := self._full(key)): Write(full, self._encode(value), self._expiry(key, expires))
-            for key, value in mapping.items()
-        }
-        self.driver.set_many(list(writes.values()), keep=expires is KEEP)
+        names = self._full_many(mapping).values()
+        texts = self._encode_many(mapping.values())
+        writes = as_writes(names, texts, self._expiries(mapping, expires))
+        # Keys that are one once they are complete, as "a" and Key("a"): the last one stands.
+        last = dict(zip(names, writes, strict=True))
+        self.driver.set_many(list(last.values()), keep=expires is KEEP)
 
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""

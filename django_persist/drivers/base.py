@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
-from ..expiry import Expiry
+from ..expiry import Expiry, ends
 
 Text: TypeAlias = str | bytes
 """A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
@@ -23,6 +25,10 @@ Text: TypeAlias = str | bytes
 COUNTER: Final = range(-(2**63), 2**63)
 """What `incr` counts in: the signed integers of 64 bits, as Redis's INCRBY does."""
 
+LEAST: Final = COUNTER[0]
+MOST: Final = COUNTER[-1]
+"""Its bounds: to compare with both is quicker than to look into a range."""
+
 
 class Write(NamedTuple):
     """One entry to be written by `set_many`."""
@@ -30,6 +36,18 @@ class Write(NamedTuple):
     key: str
     value: bytes
     expires: Expiry
+
+
+def as_writes(
+    keys: Iterable[str], values: Iterable[bytes], expiries: Iterable[Expiry]
+) -> list[Write]:
+    """Return many Writes, without a call for each."""
+    return list(map(partial(tuple.__new__, Write), zip(keys, values, expiries, strict=True)))
+
+
+def ends_of(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
+    """Return when each expiry of some Writes ends, as `ends` does: most have the same one."""
+    return {expires: ends(expires, start) for expires in set(map(itemgetter(2), writes))}
 
 
 class Stored(NamedTuple):

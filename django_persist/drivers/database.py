@@ -16,7 +16,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from ..batches import batches
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import COUNTER, Driver, Place, Stored, Text, Write
+from .base import COUNTER, Driver, Place, Stored, Text, Write, ends_of
 from .database_checks import check_server, check_settings, location
 from .database_chunks import CHUNK_BYTES, chunks, chunks_of_bytes
 from .database_run import Database, is_inside
@@ -149,11 +149,12 @@ class DatabaseDriver(Driver):
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         sql, moment = self.sql, now()
+        moments = ends_of(writes, moment)
         calls = []
         for chunk in chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
             params: list[Any] = []
             for key, value, expires in chunk:
-                params += key, value.decode(), ends(expires, moment)
+                params += key, value.decode(), moments[expires]
             if keep:
                 params.append(moment)
             sql.check_packet(params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..batches import batches
 from ..cache import MemoryCache, Slot
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import COUNTER, Place, Stored, Text, Write
+from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, ends_of
 from .cache import CacheDriver
 
 
@@ -64,7 +64,11 @@ class MemoryDriver(CacheDriver):
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         slot = self.memory.read(key, now())
-        return None if slot is None else slot.text
+        if slot is None:
+            return None
+        # As `slot.text` has it, without the call: this is most of what a store does.
+        value = slot.value
+        return value if type(value) is bytes else slot.text
 
     def get_item(self, key: str) -> Stored | None:
         slot = self.memory.read(key, now())
@@ -88,19 +92,19 @@ class MemoryDriver(CacheDriver):
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         memory, moment = self.memory, now()
-        if isinstance(expires, datetime):
-            ends(expires, moment)  # refuses one that has passed, whether or not it counts
+        if expires is not None and type(expires) is not timedelta:
+            ends(expires, moment)  # refuses a moment that has passed, whether or not it counts
         with memory.lock:
-            slot = memory.find(key, moment)
-            if slot is None:
+            slot = memory.slots.get(key)
+            if slot is None or ((ended := slot.expires_at) is not None and ended <= moment):
                 memory.put(key, Slot(by, ends(expires, moment)))
                 return by
             value = slot.value
-            counter = value if isinstance(value, int) else _integer(value)
-            if counter is None or (total := counter + by) not in COUNTER:
+            counter = _integer(value) if isinstance(value, bytes) else value
+            if counter is None or not LEAST <= (total := counter + by) <= MOST:
                 return None
-            # It ends when it did, so nothing else of it changes.
-            memory.slots[key] = Slot(total, slot.expires_at)
+            # It ends when it did, so whoever reads it meanwhile gets one sum or the other.
+            slot.value = total
             return total
 
     # Compare and swap.
@@ -136,7 +140,8 @@ class MemoryDriver(CacheDriver):
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         memory, moment = self.memory, now()
-        slots = [(key, Slot(value, ends(expires, moment))) for key, value, expires in writes]
+        moments = ends_of(writes, moment)
+        slots = [(key, Slot(value, moments[expires])) for key, value, expires in writes]
         with memory.lock:
             memory.sweep(moment)
             for key, slot in slots:

@@ -137,11 +137,13 @@ class RedisDriver(CacheDriver):
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
             self._check_moments(writes, names, groups)
+        expiries = {expires: _expiry(expires) for expires in {write.expires for write in writes}}
         calls = []
         for indexes in groups:
             args: list[Argument] = [int(keep)]
             for i in indexes:
-                args += [*_expiry(writes[i].expires), writes[i].value]
+                _, value, expires = writes[i]
+                args += *expiries[expires], value
             group = [names[i] for i in indexes]
             calls.append((group[0], scripts.run(scripts.SET, group, *args)))
         for indexes, reply in zip(groups, self.servers.batch(calls, True), strict=True):
