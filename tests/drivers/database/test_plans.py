@@ -65,6 +65,23 @@ def test_keys_are_found_by_their_index_alone(driver: DatabaseDriver) -> None:
         assert "django_persist_expires_at" not in plan, statement
 
 
+def test_what_is_read_in_order_is_not_sorted(driver: DatabaseDriver) -> None:
+    sql = driver.sql
+    page = {"first": "page:00000100", "end": "page;", "now": 1, "limit": 1000}
+    purge = {"now": 2**60, "limit": 1000, "reached": 0, "reached_key": ""}
+    for statement, params in (
+        (sql.keys, page),
+        (sql.keys_next, page),
+        (sql.items, page),
+        (sql.items_next, page),
+        # MariaDB's reads a page, and deletes it by key.
+        (getattr(sql, "purge_page", sql.purge), purge),
+    ):
+        plan = explain(driver, statement, params)
+        for sorting in ("Sort", "TEMP B-TREE", "filesort"):
+            assert sorting not in plan, statement
+
+
 def explain(driver: DatabaseDriver, statement: str, params: dict[str, Any]) -> str:
     with connections[driver.using].cursor() as cursor:
         cursor.execute(f"{EXPLAIN[cursor.db.vendor]} {statement}", params)
