@@ -64,10 +64,15 @@ class Memory:
         return slot if expires_at is None or expires_at > moment else None
 
     def read(self, key: str, moment: int) -> Slot | None:
-        """Find an entry without holding `lock`, and sweep where something is due."""
-        if self.due <= moment:
-            with self.lock:
+        """Find an entry without holding `lock`, and sweep where something is due.
+
+        Nobody waits for `lock` to read: who holds it sweeps, or the next one does.
+        """
+        if self.due <= moment and self.lock.acquire(blocking=False):
+            try:
                 self.sweep(moment)
+            finally:
+                self.lock.release()
         # As `find` has it, without the call.
         slot = self.slots.get(key)
         if slot is None:
@@ -104,10 +109,13 @@ class Memory:
         self._ending[second].discard(key)
         if not self._ending[second]:
             del self._ending[second]
-            # It stays in the heap, but not once most of the heap is of its kind.
-            if len(self._seconds) > 2 * len(self._ending) + SWEEP:
-                self._seconds = sorted(self._ending)
+            if second == self._seconds[0]:
+                while self._seconds and self._seconds[0] not in self._ending:
+                    heappop(self._seconds)
                 self._find_due()
+            # Elsewhere it stays in the heap, but not once most of the heap is of its kind.
+            elif len(self._seconds) > 2 * len(self._ending) + SWEEP:
+                self._seconds = sorted(self._ending)
 
     def _find_due(self) -> None:
         self.due = (self._seconds[0] + 1) * SECOND if self._seconds else inf
@@ -120,11 +128,27 @@ class Memory:
         self._find_due()
 
     def expired(self, moment: int) -> Iterator[str]:
-        """Yield the keys of the entries that have ended by `moment`."""
+        """Yield the keys of the entries that have ended by `moment`, the earliest first."""
         this_second = moment // SECOND
-        for second, keys in self._ending.items():
-            if second <= this_second:
+        for second in self._due_by(this_second):
+            keys = self._ending.get(second, ())
+            if second < this_second:
+                yield from keys
+            else:
                 yield from (key for key in keys if self.find(key, moment) is None)
+
+    def _due_by(self, last: int) -> Iterator[int]:
+        """Yield the seconds of the heap up to `last` in their order, and look at no others."""
+        seconds, seen = self._seconds, -inf
+        near = [(second, 0) for second in seconds[:1]]
+        while near and near[0][0] <= last:
+            second, at = heappop(near)
+            if second != seen:
+                yield second
+            seen = second
+            for below in (2 * at + 1, 2 * at + 2):
+                if below < len(seconds):
+                    heappush(near, (seconds[below], below))
 
     def sweep(self, moment: int) -> None:
         """Give back some entries, SWEEP at most, that ended before the second of `moment`."""

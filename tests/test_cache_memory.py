@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,12 @@ def test_whatever_is_done_the_living_are_there_and_the_dead_go(
                 cache.set(key, number, seconds)
                 ends[key] = end
         alive = {key for key, end in ends.items() if end > time.time()}
+        living = {cache.make_key(key) for key in alive}
+        mortal = {key for key, slot in cache.memory.slots.items() if slot.expires_at}
+        moment = time.time_ns() // 1000
+        dead = cache.memory.slots.keys() - living
+        assert sorted(cache.memory.expired(moment)) == sorted(dead)
+        assert sorted(cache.memory.expired(moment + 10_000_000)) == sorted(mortal)
         assert cache.get_many("abcd").keys() == alive
         clock.shift(10)
         cache.get("other")
@@ -104,6 +111,20 @@ def test_one_call_gives_back_a_bounded_number(
     clock.shift(400)
     cache.get("other")
     assert 900 < len(cache.memory.slots) < 1000
+
+
+def test_a_read_does_not_wait_for_who_gives_back(
+    cache: MemoryCache, clock: time_machine.Traveller
+) -> None:
+    cache.set("dead", 1, timeout=1)
+    cache.set("alive", 1)
+    clock.shift(10)
+    with ThreadPoolExecutor() as pool, cache.memory.lock:
+        assert pool.submit(cache.get, "alive").result(timeout=10) == 1
+        assert pool.submit(cache.get, "dead").result(timeout=10) is None
+    assert len(cache.memory.slots) == 2
+    cache.get("alive")
+    assert len(cache.memory.slots) == 1
 
 
 @pytest.mark.parametrize("how", ["set", "touch", "delete and add"])
