@@ -34,7 +34,10 @@ def main() -> int:
         # They need the models, which need the settings.
         from .compare import compare
         from .growth import grow
+        from .plans import plans
         from .profiles import profile
+        from .purging import purge
+        from .remembering import give_back
         from .site import site
 
         if options.site:
@@ -43,6 +46,11 @@ def main() -> int:
         for store in stores:
             if options.growth:
                 grow(store, options.growth)
+            elif options.plans:
+                plans(store)
+            elif options.purge:
+                purge(store, options.purge)
+                give_back(store, options.purge)
             elif options.profile:
                 profile(store, options)
             else:
@@ -70,6 +78,8 @@ def _options() -> argparse.Namespace:
     add("--check", action="store_true", help="exit with 1 where a least ratio is not reached")
     add("--profile", action="store_true", help="print where our own time goes instead")
     add("--growth", nargs="+", type=int, metavar="ENTRIES", help="show it at so many instead")
+    add("--plans", action="store_true", help="print the databases' query plans instead")
+    add("--purge", type=int, metavar="ENTRIES", help="purge so many beside other calls instead")
     add("--site", action="store_true", help="print what a request and the import cost instead")
     options = parser.parse_args()
     if options.all:

@@ -1,48 +1,38 @@
-"""What becomes of the times as a store grows, and by which index it lists."""
+"""What becomes of the times as a store grows."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from django.db import connections
+from collections.abc import Callable, Iterator, Sequence
 
 from django_persist import Store, stores
-from django_persist.drivers.database import DatabaseDriver
-from django_persist.drivers.memory import MemoryDriver
 
 from .cases import value
-from .report import SMALL, Spread
-from .shrinking import give_back, purge
+from .report import SMALL, Spread, table
 
 PAGE = 1000
 LIFETIME = 86_400
 CALLS = 50
 ROUNDS = 40
-PLAN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (COSTS OFF)", "mysql": "EXPLAIN"}
+SECONDS = 2.0
+"""What a figure may take: of calls that look at every key there are then fewer."""
 
 
-def grow(alias: str, sizes: list[int]) -> None:
-    """Print how a store behaves at some numbers of entries, the least first."""
+def grow(alias: str, sizes: Sequence[int]) -> None:
+    """Print what calls take, in microseconds, at some numbers of entries, the least first."""
     store = stores[alias]
-    size = 0
+    lines: dict[str, list[str]] = {}
+    sizes = sorted(sizes)
     try:
-        for size, before in zip(sorted(sizes), (0, *sorted(sizes)), strict=False):
+        for before, size in zip((0, *sizes), sizes, strict=False):
             fill(store, before, size)
-            print(f"\n{alias}, {size:,} entries", flush=True)
             for name, call in _calls(store, size):
-                print(f"  {name}: {_microseconds(call)} µs", flush=True)
-        if isinstance(store.driver, DatabaseDriver):
-            _print_plans(store.driver)
-            store.clear()
-            purge(store, store.driver.using, size, lambda: fill(store, 0, size))
-        elif isinstance(store.driver, MemoryDriver):
-            store.clear()
-            give_back(store.driver, size)
+                lines.setdefault(name, []).append(str(_microseconds(call)))
     finally:
         store.clear()
+    rows = [[name, *figures] for name, figures in lines.items()]
+    print(f"\n{table([f'{alias}, µs', *(f'{size:,} entries' for size in sizes)], rows)}")
 
 
 def key(number: int) -> str:
@@ -58,45 +48,24 @@ def fill(store: Store, start: int, end: int) -> None:
 def _calls(store: Store, size: int) -> Iterator[tuple[str, Callable[[], object]]]:
     dice = random.Random(1)
     new = value(SMALL, -1)
+    hundred = key(size - 1)[:-2]
     yield "get", lambda: store.get(key(dice.randrange(size)))
     yield "set", lambda: store.set(key(dice.randrange(size)), new, expires=LIFETIME)
-    yield "keys, a hundred of one prefix", lambda: list(store.keys(key(size - 1)[:-2]))
-    yield "count of that prefix", lambda: store.count(key(size - 1)[:-2])
+    yield "keys, a hundred by prefix", lambda: list(store.keys(hundred))
+    yield "count of that prefix", lambda: store.count(hundred)
 
 
 def _microseconds(call: Callable[[], object]) -> Spread:
-    figures = []
-    for _ in range(ROUNDS):
+    figures: list[float] = []
+    deadline = time.perf_counter() + SECONDS
+    calls = CALLS
+    while len(figures) < 3 or (len(figures) < ROUNDS and time.perf_counter() < deadline):
         began = time.perf_counter()
-        for _ in range(CALLS):
+        for _ in range(calls):
             call()
-        figures.append((time.perf_counter() - began) / CALLS * 1e6)
+            if time.perf_counter() > deadline:
+                calls = 1
+                break
+        else:
+            figures.append((time.perf_counter() - began) / calls * 1e6)
     return Spread.of(figures)
-
-
-def _print_plans(driver: DatabaseDriver) -> None:
-    """Print how the database finds what is listed, cleared, and purged."""
-    sql = driver.sql
-    connection = connections[driver.using]
-    page = {"first": key(100), "end": key(200), "now": 1, "limit": PAGE}
-    doomed = {"keys": sql.keys_parameter([key(1), key(2)]), "now": 1}
-    # MariaDB's purge reads a page, then deletes it by key.
-    purging = getattr(sql, "purge_page", sql.purge)
-    expired = {"now": 1, "limit": PAGE, "reached": 0, "reached_key": ""}
-    statements: dict[str, tuple[str, Any]] = {
-        "get": (sql.get, {"key": key(1)}),
-        "keys": (sql.keys, page),
-        "keys, a later page": (sql.keys_next, page),
-        "count": (sql.count, page),
-        "clear, remove_many": (sql.remove_many, doomed),
-        "purge": (purging, expired),
-    }
-    print("\nPlans")
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("ANALYZE django_persist_entry")
-        for name, (statement, params) in statements.items():
-            cursor.execute(f"{PLAN[connection.vendor]} {statement}", params)
-            print(f"  {name}:")
-            for row in cursor.fetchall():
-                print("   ", *(part for part in row if part is not None))

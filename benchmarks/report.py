@@ -127,6 +127,12 @@ def line(case: Case, names: Sequence[str]) -> str:
     return _line([case.name, str(case.results[0].microseconds), *cells])
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of whatever it is."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
 def _line(cells: Sequence[str]) -> str:
     first, *others = cells
     return f"| {first:24} | " + " | ".join(f"{cell:>22}" for cell in others) + " |"

@@ -1,0 +1,77 @@
+"""How fast what has expired goes, and what others notice of it meanwhile."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from unittest import mock
+
+from django.db import connections
+
+from django_persist import batches, stores
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.expiry import now
+from django_persist.models import Entry
+
+from .growth import PAGE, key
+from .report import table
+from .traffic import KEYS, Traffic
+
+QUIET_SECONDS = 5.0
+TARGETS = (0.01, 0.025, 0.05, 0.1, 0.25)
+"""Seconds that a batch is to take: among them the ones of `batches`."""
+
+SECOND, DAY = 1_000_000, 86_400_000_000
+DELETE = f"DELETE FROM {Entry._meta.db_table} WHERE expires_at <= %(now)s"
+HEAD = ["{}, {:,} expired", "rows a second", "get, ms: median / 99 % / worst", "set, ms"]
+
+
+def purge(alias: str, number: int) -> None:
+    """Print the rate of a purge against one DELETE, and the latency of others' calls beside it."""
+    store = stores[alias]
+    driver = store.driver
+    if not isinstance(driver, DatabaseDriver):
+        return
+    store.set_many(dict.fromkeys(KEYS, 1), expires=None)
+    rows = [["quiet", *_beside(alias, 0, lambda: time.sleep(QUIET_SECONDS))]]
+    _expire(driver, number)
+    rows.append(["one DELETE", *_beside(alias, number, lambda: _delete(driver.using))])
+    for seconds in TARGETS:
+        _expire(driver, number)
+        with mock.patch.object(batches, "SECONDS", seconds):
+            figures = _beside(alias, number, store.purge)
+        is_ours = seconds == batches.SECONDS
+        name = "purge()" if is_ours else f"batches of {seconds * 1000:.0f} ms"
+        rows.append([name, *figures])
+    _expire(driver, number, in_order=False)
+    rows.append(["purge(), ended in no order", *_beside(alias, number, store.purge)])
+    store.clear()
+    print(f"\n{table([HEAD[0].format(alias, number), *HEAD[1:]], rows)}", flush=True)
+
+
+def _beside(alias: str, number: int, work: Callable[[], object]) -> list[str]:
+    with Traffic(alias, processes=True) as traffic:
+        began = time.perf_counter()
+        work()
+        ended = time.perf_counter()
+    rate = f"{number / (ended - began):,.0f}" if number else ""
+    return [rate, *(str(traffic.latency(name, began, ended)) for name in ("get", "set"))]
+
+
+def _expire(driver: DatabaseDriver, number: int, *, in_order: bool = True) -> None:
+    """Store entries that ended over the last day: in the order in which they lie there, or none."""
+    ends = list(range(now() - DAY, now() - SECOND, DAY // number))
+    if not in_order:
+        random.Random(1).shuffle(ends)
+    text = "x" * 100
+    for first in range(0, number, PAGE):
+        rows = range(first, min(first + PAGE, number))
+        params = [part for n in rows for part in (key(n), text, ends[n])]
+        with connections[driver.using].cursor() as cursor:
+            cursor.execute(driver.sql.set_many(len(rows)), params)
+
+
+def _delete(using: str) -> None:
+    with connections[using].cursor() as cursor:
+        cursor.execute(DELETE, {"now": now()})
