@@ -1,0 +1,124 @@
+"""The Python of README.md and of each page in docs/ runs, and gives what its comments say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.db import connections
+from django.db.utils import ConnectionHandler
+from django.test import RequestFactory
+
+from django_persist import stores
+from django_persist.handler import load
+from tests.conftest import BACKENDS, DATABASE, MEMORY
+from tests.docs.pages import PAGES, ROOT, Block, blocks, run
+
+STORES: dict[str, dict[str, Any]] = {
+    "default": BACKENDS["sqlite"],
+    "hot": {"BACKEND": MEMORY, "OPTIONS": {"name": "docs.hot"}},
+    "scratch": {"BACKEND": MEMORY, "OPTIONS": {"name": "docs.scratch"}},
+}
+REDIS = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:6379/9"}
+WITH_BLOCKS = [page for page in PAGES if any(blocks(page))]
+
+
+@pytest.fixture
+def module(
+    settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ModuleType]:
+    """What a page runs in: with the stores that the pages speak of, and a request."""
+    settings.PERSIST = STORES
+    # Where typing and pickle look for what is defined in it.
+    made = ModuleType("page_of_docs")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    request: Any = RequestFactory().get("/")
+    request.persist = stores["default"]
+    request.user = None
+    # As in the middle of a settings file, or of a view.
+    vars(made).update(
+        request=request,
+        INSTALLED_APPS=list(settings.INSTALLED_APPS),
+        MIDDLEWARE=list(settings.MIDDLEWARE),
+        CACHES={**settings.CACHES, "persist": REDIS},
+    )
+    yield made
+    for alias in stores:
+        stores[alias].clear()
+
+
+def take_settings(module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check the PERSIST of a page, and give it those stores: in memory, but for `default`."""
+    databases = getattr(module, "DATABASES", {})
+    with monkeypatch.context() as patched:
+        known = {alias: connections.settings[alias] for alias in connections}
+        patched.setattr(connections, "settings", {**ConnectionHandler(databases).settings, **known})
+        patched.setattr(caches, "settings", module.CACHES)
+        made, errors = load(module.PERSIST)
+        assert errors == []
+        for store in made.values():
+            store.driver.close()
+    settings.PERSIST = {
+        **{
+            alias: {**config, "BACKEND": MEMORY, "OPTIONS": {"name": f"docs.{alias}"}}
+            for alias, config in module.PERSIST.items()
+        },
+        **STORES,
+    }
+    module.request.persist = stores["default"]
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_runs(
+    page: Path, module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in blocks(page):
+        if "PERSIST" in run(block, module):
+            take_settings(module, settings, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 / 0",
+        "1 + 1     # 3",
+        "1 + 1     # 2.0",
+        "1 + 1     # 3, of course",
+        "found = {'a': [1]}     # {'a': [2]}",
+        "request.persist.get('nothing', 1)     # str | None",
+        "request.persist.create('key', 1)     # DuplicateKeyError",
+        "request.persist.get('nothing',\n    1)     # None: there is none",
+    ],
+)
+def test_block_that_is_wrong_is_found(code: str, module: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, ZeroDivisionError, pytest.fail.Exception)):
+        run(Block(tmp_path, 1, code), module)
+
+
+def test_block_that_is_right_is_run(module: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nrequest.persist.create('a', 1)\n"
+        "request.persist.get('a')     # 1, as was said\n"
+        "request.persist.create('a', 2)     # DuplicateKeyError\n```\n"
+        "- In a list:\n\n  ```python\n  found = request.persist.get('a')     # int | None\n  ```\n"
+        "<!-- python\nunseen = found\n-->\n"
+        "<!-- not run: it is wrong -->\n```python\n1 / 0\n```\n```text\n1 / 0\n```\n"
+    )
+    assigned = [run(block, module) for block in blocks(page)]
+    assert assigned == [set(), {"found"}, {"unseen"}]
+    assert module.unseen == 1
+
+
+def test_settings_that_are_unfit_are_found(
+    module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = {"BACKEND": DATABASE, "OPTIONS": {"using": "nowhere"}}
+    assert run(Block(tmp_path, 1, f"PERSIST = {{'default': {config}}}"), module) == {"PERSIST"}
+    with pytest.raises(AssertionError, match=r"DATABASES has no 'nowhere'"):
+        take_settings(module, settings, monkeypatch)
