@@ -1,0 +1,188 @@
+"""A driver in one file, for a tool without a server: docs/how-to/write-a-driver.md shows it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_SH, flock
+from pathlib import Path
+
+from django_persist.drivers.base import COUNTER, Driver, Place, Stored, Text, Write
+from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
+from django_persist.expiry import Expiry, ends, from_micros, now
+
+Entries = dict[str, tuple[str, int | None]]
+"""The text of each key's value, and the microsecond at which it ends, or None for never."""
+
+
+class FileDriver(Driver):
+    """Keep entries in the file at `path`: each call reads it whole, and each write replaces it.
+
+    A lock on a second file makes one writer wait for another, in threads and in processes. Expired
+    entries go with the next write, so there is nothing to purge.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).resolve()
+        if not self.path.parent.is_dir():
+            raise InvalidStoreError(
+                f"{str(self.path.parent)!r} is no folder.", hint="Make it, or mend `path`."
+            )
+
+    def place(self) -> Place:
+        return Place(("file", str(self.path)))
+
+    # The file.
+
+    @contextmanager
+    def _reading(self) -> Iterator[Entries]:
+        """Yield the live entries."""
+        with self._locked(LOCK_SH):
+            yield self._load()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Entries]:
+        """Yield the live entries, to be changed; they are stored unless an error is raised."""
+        with self._locked(LOCK_EX):
+            entries = self._load()
+            yield entries
+            self._store(entries)
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        try:
+            lock = self.path.with_suffix(".lock").open("ab")
+        except OSError as error:
+            raise self._unavailable(error) from error
+        with lock:
+            flock(lock, how)  # given back where the file is closed
+            yield
+
+    def _load(self) -> Entries:
+        try:
+            text = self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise self._unavailable(error) from error
+        moment = now()
+        return {
+            key: (value, expires_at)
+            for key, (value, expires_at) in json.loads(text).items()
+            if expires_at is None or expires_at > moment
+        }
+
+    def _store(self, entries: Entries) -> None:
+        new = self.path.with_suffix(".new")
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                json.dump(entries, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)  # whole or not at all
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: OSError) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{str(self.path)!r} can't be used: {error.strerror}.")
+
+    # One key.
+
+    def create(self, key: str, value: bytes, expires: Expiry) -> bool:
+        with self._writing() as entries:
+            new = value.decode(), ends(expires, now())
+            return entries.setdefault(key, new) is new
+
+    def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
+        self.set_many([Write(key, value, expires)], keep=keep)
+
+    def get(self, key: str, *, latest: bool = False) -> Text | None:
+        return self.get_many([key]).get(key)
+
+    def get_item(self, key: str) -> Stored | None:
+        with self._reading() as entries:
+            return _stored(*entries[key]) if key in entries else None
+
+    def contains(self, key: str) -> bool:
+        with self._reading() as entries:
+            return key in entries
+
+    def remove(self, key: str) -> bool:
+        return self.remove_many([key]) == 1
+
+    def touch(self, key: str, expires: Expiry) -> bool:
+        with self._writing() as entries:
+            expires_at = ends(expires, now())
+            if key in entries:
+                entries[key] = entries[key][0], expires_at
+            return key in entries
+
+    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+        with self._writing() as entries:
+            text, expires_at = entries.get(key, ("0", ends(expires, now())))
+            total = _integer(text, by)
+            if total is not None:
+                entries[key] = str(total), expires_at
+            return total
+
+    # Compare and swap.
+
+    def replace(
+        self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
+    ) -> bool:
+        with self._writing() as entries:
+            expires_at = ends(expires, now())
+            if key not in entries or entries[key][0] != seen:
+                return False
+            entries[key] = value.decode(), entries[key][1] if keep else expires_at
+            return True
+
+    def remove_if(self, key: str, seen: Text) -> bool:
+        with self._writing() as entries:
+            if key not in entries or entries[key][0] != seen:
+                return False
+            del entries[key]
+            return True
+
+    # Many keys.
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+        with self._reading() as entries:
+            return {key: entries[key][0] for key in keys if key in entries}
+
+    def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
+        with self._writing() as entries:
+            moment = now()
+            for key, value, expires in writes:
+                expires_at = ends(expires, moment)
+                if keep and key in entries:
+                    expires_at = entries[key][1]
+                entries[key] = value.decode(), expires_at
+
+    def remove_many(self, keys: Sequence[str]) -> int:
+        with self._writing() as entries:
+            return sum(entries.pop(key, None) is not None for key in keys)
+
+    # The whole store.
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return (key for key, _ in self.items(prefix))
+
+    def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        with self._reading() as entries:
+            found = [(key, _stored(*e)) for key, e in entries.items() if key.startswith(prefix)]
+        return iter(found)
+
+
+def _stored(text: str, expires_at: int | None) -> Stored:
+    return Stored(text, None if expires_at is None else from_micros(expires_at))
+
+
+def _integer(text: str, by: int) -> int | None:
+    """Return the sum, where the text is a canonical integer and the sum is of 64 bits."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()) or str(int(text)) != text:
+        return None
+    return total if int(text) in COUNTER and (total := int(text) + by) in COUNTER else None
