@@ -1,0 +1,168 @@
+"""Each public name, setting, check and command is in the documentation, and has a docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand, CommandParser
+
+import django_persist
+from django_persist import exceptions
+from django_persist.drivers.base import Driver
+from django_persist.handler import STORE_SETTINGS
+from tests.docs.pages import PAGES, ROOT
+
+PACKAGE = ROOT / "django_persist"
+REFERENCE = ROOT / "docs/reference"
+SOURCES = [page.read_text() for page in PACKAGE.rglob("*.py")]
+COMMANDS = [
+    page.stem for page in (PACKAGE / "management/commands").glob("*.py") if page.stem != "__init__"
+]
+DIRECTIVE = re.compile(
+    r"^\.\. (?:auto)?(\w+):: ([\w.]+)(?:\(\))?\n((?: +:[^\n]*\n)*)", re.MULTILINE
+)
+
+
+def documented() -> Iterator[str]:
+    """Yield the full name of each thing that a page has a directive for, members too."""
+    for page in PAGES:
+        module = ""
+        for kind, name, options in DIRECTIVE.findall(page.read_text()):
+            full = name if name.startswith("django_persist.") else f"{module}.{name}"
+            if kind == "currentmodule":
+                module = name
+                continue
+            yield full
+            if ":members:" in options:
+                yield from (f"{full}.{member}" for member in members(found(full)))
+
+
+def found(name: str) -> Any:
+    """Return what a full name stands for."""
+    parent, _, last = name.rpartition(".")
+    try:
+        return getattr(import_module(parent), last)
+    except ModuleNotFoundError:
+        return getattr(found(parent), last)
+    except AttributeError:
+        return import_module(name)
+
+
+def members(of: Any) -> list[str]:
+    """Return the public names that a class has of ours, or that a module defines."""
+    if inspect.ismodule(of):
+        return [
+            name
+            for name, value in vars(of).items()
+            if inspect.isclass(value) and value.__module__ == of.__name__
+        ]
+    ours = [cls for cls in of.__mro__ if cls.__module__.startswith("django_persist")]
+    return sorted({name for cls in ours for name in vars(cls) if not name.startswith("_")})
+
+
+def public() -> list[str]:
+    names = [f"django_persist.{name}" for name in django_persist.__all__]
+    names += [f"django_persist.Store.{name}" for name in members(django_persist.Store)]
+    names += [f"django_persist.exceptions.{name}" for name in members(exceptions)]
+    names += [f"django_persist.drivers.base.Driver.{name}" for name in members(Driver)]
+    names += [
+        "django_persist.Item.ttl",
+        "django_persist.cluster.ClusterConnectionFactory",
+        "django_persist.contract.DriverContract",
+        "django_persist.drivers.base.Place",
+        "django_persist.drivers.base.Stored",
+        "django_persist.drivers.base.Write",
+        "django_persist.drivers.database.DatabaseDriver",
+        "django_persist.drivers.memory.MemoryDriver",
+        "django_persist.drivers.redis.RedisDriver",
+        "django_persist.http.HttpRequest",
+        "django_persist.middleware.PersistMiddleware",
+    ]
+    return names
+
+
+def test_each_public_name_is_in_the_reference() -> None:
+    assert len(public()) > 60
+    assert set(public()) - set(documented()) == set()
+
+
+@pytest.mark.parametrize("name", public())
+def test_each_public_name_has_a_docstring(name: str) -> None:
+    # Without one autodoc leaves it out. Of plain values the reference says what they are.
+    thing = found(name)
+    if inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, property):
+        assert inspect.getdoc(thing)
+
+
+def test_names_for_tests_are_in_the_documentation() -> None:
+    if find_spec("django_persist.testing") is None:
+        return
+    testing = import_module("django_persist.testing")
+    names = getattr(testing, "__all__", None) or [
+        name
+        for name, value in vars(testing).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == testing.__name__
+    ]
+    pages = "".join(page.read_text() for page in PAGES)
+    assert [name for name in names if not re.search(rf"\b{name}\b", pages)] == []
+
+
+def test_each_setting_is_in_the_reference() -> None:
+    page = (REFERENCE / "settings.md").read_text()
+    settings = {name for source in SOURCES for name in re.findall(r'"(PERSIST\w*)"', source)}
+    assert "PERSIST" in settings
+    for name in [*STORE_SETTINGS, *settings]:
+        assert f"`{name}`" in page
+
+
+def test_each_check_is_in_the_reference() -> None:
+    used = {name for source in SOURCES for name in re.findall(r"django_persist\.[EW]\d+", source)}
+    terms = re.findall(
+        r"^`(django_persist\.[EW]\d+)`", (REFERENCE / "checks.md").read_text(), re.MULTILINE
+    )
+    assert len(used) > 15
+    assert sorted(used) == terms
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_in_the_reference_with_its_options(name: str) -> None:
+    page = (REFERENCE / "commands.md").read_text()
+    own = set(_options(load_command_class("django_persist", name).create_parser("", name)))
+    usual = set(_options(BaseCommand().create_parser("", "")))
+    assert re.search(rf"^## .*\b{name}\b", page, re.MULTILINE)
+    assert [option for option in own - usual if not re.search(rf"{option}\b", page)] == []
+
+
+def _options(parser: CommandParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from (option for option in action.option_strings if option.startswith("--"))
+        if isinstance(action.choices, dict):
+            for name, each in action.choices.items():
+                yield name
+                yield from _options(each)
+
+
+def test_each_page_is_on_the_front_page() -> None:
+    docs = ROOT / "docs"
+    front = (docs / "index.md").read_text()
+    linked = {a or b for a, b in re.findall(r"\{doc\}`(?:[^`<]+<([^>]+)>|([^`<]+))`", front)}
+    pages = {str(page.relative_to(docs).with_suffix("")) for page in PAGES if docs in page.parents}
+    assert linked == pages - {"index"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted({*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md")}),
+    ids=lambda page: page.name,
+)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
