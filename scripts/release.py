@@ -1,0 +1,105 @@
+"""Check, build and tag a release of the commit that is checked out: RELEASING.md says when.
+
+python scripts/release.py [--dry-run]
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from argparse import ArgumentParser
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="change nothing: no tag, no dist/")
+    dry_run = parser.parse_args().dry_run
+    version = _found(r'^__version__ = "(.+)"$', "django_persist/__init__.py")
+    tag = f"v{version}"
+    wrong = list(_wrong(version, tag))
+    for each in wrong:
+        print(f"- {each}")
+    if wrong:
+        sys.exit(f"{tag} can't be released.")
+    with TemporaryDirectory(prefix="persist-release-") as temporary:
+        files = _built(Path(temporary))
+        if dry_run:
+            print(f"{tag} can be released. Nothing was changed.")
+            return
+        shutil.rmtree(ROOT / "dist", ignore_errors=True)
+        (ROOT / "dist").mkdir()
+        for file in files:
+            shutil.copy(file, ROOT / "dist")
+    _git("tag", "--annotate", tag, "--message", f"Release {version}")
+    print(f"{tag} is tagged, and in dist/. To publish it:\n")
+    print(f"  git push origin main {tag}")
+    print("  twine upload dist/*")
+
+
+def _wrong(version: str, tag: str) -> list[str]:
+    """Return all that stands in the way, each with its mend."""
+    wrong = []
+    if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
+        wrong.append(f"The version {version} is no X.Y.Z: correct django_persist/__init__.py.")
+    if (branch := _git("rev-parse", "--abbrev-ref", "HEAD")) != "main":
+        wrong.append(f"The branch is {branch}: check out main.")
+    if _git("status", "--porcelain"):
+        wrong.append("The tree is not clean: commit, or put away, what `git status` lists.")
+    if _git("tag", "--list", tag):
+        wrong.append(f"The tag {tag} is there: raise the version.")
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    parts = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]
+    if not parts or not parts[0].startswith("[Unreleased]"):
+        wrong.append("CHANGELOG.md does not begin with [Unreleased].")
+    elif parts[0].partition("\n")[2].strip():
+        wrong.append(f"CHANGELOG.md has changes under [Unreleased]: put them under [{version}].")
+    latest = parts[1] if len(parts) > 1 else ""
+    heading, _, text = latest.partition("\n")
+    if not re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", heading):
+        wrong.append(f"CHANGELOG.md has no part '## [{version}] - YYYY-MM-DD' after [Unreleased].")
+    elif not text.strip():
+        wrong.append(f"CHANGELOG.md says nothing of {version}.")
+    return wrong
+
+
+def _built(folder: Path) -> list[Path]:
+    """Build the commit, not the folder that it is checked out in; check what was made."""
+    source, dist = folder / "source", folder / "dist"
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
+    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
+        tar.extractall(source, filter="data")
+    _python("-m", "build", "--outdir", dist, source)
+    files = sorted(dist.iterdir())
+    _python("-m", "twine", "check", "--strict", *files)
+    _python(source / "scripts/check_wheel.py", dist)
+    return files
+
+
+def _python(*arguments: object) -> None:
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
+
+
+def _found(pattern: str, path: str) -> str:
+    found = re.search(pattern, (ROOT / path).read_text(), re.MULTILINE)
+    if found is None:
+        sys.exit(f"{path} has no line {pattern}.")
+    return found[1]
+
+
+if __name__ == "__main__":
+    main()
