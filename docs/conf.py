@@ -25,5 +25,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "django-persist"
 
+# A name in single backquotes, as the docstrings have it.
+default_role = "code"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
