@@ -14,7 +14,7 @@ import msgspec
 
 from .exceptions import DecodeError, EncodeError
 from .fidelity import MAX_DEPTH, explain
-from .jsontext import from_lines, from_text, place_of, to_lines, to_text, type_info, type_name
+from .jsontext import from_text, place_of, to_lines, to_text, type_info, type_name
 from .levels import PLAIN, are_faithful, is_faithful
 
 __all__ = [
@@ -95,20 +95,13 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     )
 
 
-def decode_all(texts: Mapping[K, Any], as_: Any = None) -> dict[K, Any] | None:
-    """Return the values of many texts, all str or all bytes, at C speed.
-
-    None says that they are to be decoded one by one, as where `decode` raises for one of them.
-    """
-    read = from_lines if as_ is None or as_ is Any else type_info(as_).decode_lines
-    end: Any = b"\n" if bytes in set(map(type, texts.values())) else "\n"
-    lines = end.join(texts.values())
-    # What another wrote may have line breaks within, or be none at all.
-    if lines.count(end) != len(texts) - 1:
-        return None
+def decode_all(texts: Mapping[K, str | bytes], as_: Any = None) -> dict[K, Any] | None:
+    """Return the values of many texts; None where one of them is one that `decode` raises for."""
+    # Not as lines: what another wrote may be half a value, and the next text the other half.
+    read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
-        return dict(zip(texts, read(lines), strict=True))
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError):
+        return dict(zip(texts, map(read, texts.values()), strict=True))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

@@ -100,7 +100,7 @@ from_lines: Final = _decoder.decode_lines
 class TypeInfo:
     """A type that msgspec can validate: its decoder, and its structure as msgspec sees it."""
 
-    __slots__ = ("decode", "decode_lines", "is_comparable", "levels", "node")
+    __slots__ = ("decode", "is_comparable", "levels", "node")
 
     def __init__(self, form: Any) -> None:
         self.node = inspect.type_info(form)
@@ -115,7 +115,6 @@ class TypeInfo:
                 raise TypeError(f"{type_name(node.cls)} can't be validated.")
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(form, dec_hook=_dec_hook)
         self.decode: Callable[[str | bytes], Any] = decoder.decode
-        self.decode_lines: Callable[[str | bytes], list[Any]] = decoder.decode_lines
 
 
 def _is_comparable(cls: Any) -> bool:

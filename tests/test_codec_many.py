@@ -1,0 +1,74 @@
+"""Many values at once: the same texts, values and refusals as one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_persist import codec
+from django_persist.exceptions import DecodeError, EncodeError
+from tests.codec_values import anything, plain_json
+from tests.extent import examples
+
+bounded = settings(deadline=None, max_examples=examples(200))
+
+
+def encoded(value: Any) -> bytes | None:
+    try:
+        return codec.encode(value)
+    except EncodeError:
+        return None
+
+
+@bounded
+@given(st.lists(plain_json | anything, max_size=5))
+def test_many_values_are_encoded_or_refused_as_each_is(values: list[Any]) -> None:
+    one_by_one = [encoded(value) for value in values]
+    if None in one_by_one:
+        with pytest.raises(EncodeError):
+            codec.encode_all(values)
+    else:
+        assert codec.encode_all(values) == one_by_one
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": float("nan")}, [float("inf")], {1: 2}, [(1, 2), {True: 1}], float("nan")]
+)
+def test_a_value_among_plain_ones_is_judged(value: Any) -> None:
+    try:
+        text = codec.encode(value)
+    except EncodeError:
+        with pytest.raises(EncodeError):
+            codec.encode_all([{"a": 1}, value, []])
+    else:
+        assert codec.encode_all([{"a": 1}, value, []]) == [b'{"a":1}', text, b"[]"]
+
+
+def test_a_value_among_plain_ones_may_be_too_deep() -> None:
+    deep: Any = []
+    for _ in range(codec.MAX_DEPTH):
+        deep = [deep]
+    with pytest.raises(EncodeError, match="levels"):
+        codec.encode_all([1, deep])
+    assert codec.encode_all([1, deep[0]]) == [b"1", codec.encode(deep[0])]
+
+
+raw = st.sampled_from(["1", "1\n2", "", " ", "[1,", "2]", '"a"', "{", "null", "1 2", "\r\n3"])
+
+
+@bounded
+@given(st.lists(raw, min_size=1, max_size=5), st.booleans(), st.sampled_from([None, int]))
+def test_what_another_wrote_is_never_taken_for_a_neighbour(
+    texts: list[str], as_bytes: bool, as_: Any
+) -> None:
+    stored = {n: text.encode() if as_bytes else text for n, text in enumerate(texts)}
+    decoded = codec.decode_all(stored, as_)
+    if decoded is not None:
+        assert decoded == {n: codec.decode(text, as_, key=n) for n, text in stored.items()}
+    else:
+        with pytest.raises(DecodeError):
+            for n, text in stored.items():
+                codec.decode(text, as_, key=n)
