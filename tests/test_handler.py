@@ -156,7 +156,7 @@ def test_every_public_name_is_there() -> None:
     for name in django_persist.__all__:
         assert getattr(django_persist, name) is not None
     assert set(django_persist.__all__) == {
-        *("persist", "stores", "Store", "Item", "Key", "KEEP", "DEFAULT", "REMOVE"),
+        *("persist", "stores", "Store", "Item", "Key", "KEEP", "DEFAULT", "REMOVE", "Remove"),
     }
 
 
