@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, register_converter
 
 from testproject.site import api, page
+from testproject.site.recipes import wizard
 
 
 class KeyConverter:
@@ -28,6 +29,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("links", page.make_link, name="links"),
     path("links/<slug:token>", page.open_link, name="link"),
     path("knock", page.knock, name="knock"),
+    path("orders", page.order, name="orders"),
+    path("application/review", wizard.review, name="review"),
+    path("application/<slug:step>", wizard.wizard, name="wizard"),
+    path("switch", page.set_switch, name="switch"),
+    path("job", page.run_job, name="job"),
     path("admin/", admin.site.urls),
     path("store/<key:key>", api.Entry.as_view(), name="entry"),
 ]

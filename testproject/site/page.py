@@ -1,49 +1,44 @@
-"""One page that shows what the store is for, each part a few lines on `request.persist`."""
+"""One page that shows what the store is for: each section is a recipe at work."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import wraps
+from time import sleep
 from typing import Any, Concatenate, Final, ParamSpec
 
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from django_persist import DEFAULT, REMOVE, Key
-from django_persist.atomic import Remove
-from django_persist.exceptions import ContentionError, InvalidKeyError, StoreUnavailableError
+from django_persist import Key
+from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.http import HttpRequest
+from testproject.site.recipes.cart import Cart, cart_key, change, remember, visitor_of
+from testproject.site.recipes.feature_switch import FeatureSwitch
+from testproject.site.recipes.idempotency import IdempotencyKey
+from testproject.site.recipes.job_lock import LockTakenError, job_lock
+from testproject.site.recipes.one_time_token import INVALID, OneTimeToken
+from testproject.site.recipes.rate_limit import RateLimit
+from testproject.site.recipes.wizard import APPLICATION, token_of
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
+VISITS: Final = Key("site:visits", as_=int, expires=None)
+ORDERS: Final = Key("site:orders", as_=int, expires=None)
+NOTE: Final = OneTimeToken("note", as_=str, expires=timedelta(hours=1))
+NEW_COLOUR: Final = FeatureSwitch("new-colour")
+
 PRICES: Final = {"tea": 4, "cup": 9, "pot": 25}
-MOST_OF_ONE: Final = 99
-
-
-@dataclass
-class Cart:
-    lines: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return sum(PRICES.get(product, 0) * count for product, count in self.lines.items())
-
-
-VISITS: Final = Key("site:visits", as_=int)
-CART: Final = Key("site:cart:{visitor}", as_=Cart, expires=timedelta(days=7))
-LINK: Final = Key("site:link:{token}", as_=str, expires=timedelta(hours=1))
-KNOCKS: Final = Key("site:knocks:{address}", as_=int, expires=timedelta(seconds=10))
-
 LONGEST_NOTE: Final = 500
 KNOCKS_ALLOWED: Final = 3
-VISITOR: Final = "visitor"
+PERCENTS: Final = (0, 50, 100)
+JOB: Final = "report"
+JOB_SECONDS = 1.0
 
 
 def tells_of_its_store(view: View[P]) -> View[P]:
@@ -61,17 +56,12 @@ def tells_of_its_store(view: View[P]) -> View[P]:
     return wrapped
 
 
-# A visit counter: `incr` is atomic, so that no visit is lost.
-
-
 @require_safe
 @never_cache
 @tells_of_its_store
 def index(request: HttpRequest) -> HttpResponse:
+    request.session["visits"] = request.session.get("visits", 0) + 1
     return _page(request, visits=request.persist.incr(VISITS))
-
-
-# A cart behind a typed key: `update` is atomic, so that two tabs can't undo each other's changes.
 
 
 @require_POST
@@ -80,20 +70,11 @@ def change_cart(request: HttpRequest) -> HttpResponse:
     product, step = request.POST.get("product"), request.POST.get("step")
     if product not in PRICES or step not in ("1", "-1"):
         return HttpResponse("There is no such product or step.", status=400)
-
-    def change(cart: Cart) -> Cart | Remove:
-        count = min(cart.lines.pop(product, 0) + int(step), MOST_OF_ONE)
-        if count > 0:
-            cart.lines[product] = count
-        return cart if cart.lines else REMOVE
-
-    visitor = _visitor(request)
-    # The Key's seven days begin anew with every change.
-    request.persist.update(CART(visitor=visitor), change, Cart, expires=DEFAULT)
-    return _known(redirect("index"), visitor)
-
-
-# A one-time link: of all who open it at once, `pop` gives the note to one.
+    visitor = visitor_of(request)
+    change(cart_key(request, visitor), product, int(step))
+    response = redirect("index")
+    remember(response, visitor)
+    return response
 
 
 @require_POST
@@ -102,8 +83,7 @@ def make_link(request: HttpRequest) -> HttpResponse:
     note = request.POST.get("note", "").strip()
     if not 0 < len(note) <= LONGEST_NOTE:
         return HttpResponse(f"A note has 1 to {LONGEST_NOTE} characters.", status=400)
-    token = secrets.token_urlsafe()
-    request.persist.create(LINK(token=token), note)
+    token = NOTE.issue(request.persist, note)
     return _page(request, link=request.build_absolute_uri(reverse("link", args=[token])))
 
 
@@ -112,58 +92,81 @@ def make_link(request: HttpRequest) -> HttpResponse:
 @tells_of_its_store
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
     """Ask before the note is taken out: programs that preview links follow them too."""
-    try:
-        key = LINK(token=token)
-    except InvalidKeyError:
-        return _note(request, status=410)
+    shown: dict[str, Any] = {"invalid": INVALID}
     if request.method == "POST":
-        note = request.persist.pop(key)
-        return _note(request, note=note, status=200 if note is not None else 410)
-    there = key in request.persist
-    return _note(request, there=there, status=200 if there else 410)
+        shown["note"] = NOTE.redeem(request.persist, token)
+    else:
+        shown["there"] = NOTE.is_redeemable(request.persist, token)
+    found = shown.get("note") is not None or shown.get("there")
+    return render(request, "site/note.html", shown, status=200 if found else 410)
 
 
-# A rate limit: the first `incr` starts the window, the store ends it.
+def _refuse_knock(request: HttpRequest, seconds: int) -> HttpResponse:
+    return _page(request, wait=seconds)
+
+
+KNOCKS: Final = RateLimit(
+    name="knock", limit=KNOCKS_ALLOWED, window=timedelta(seconds=10), refuse=_refuse_knock
+)
 
 
 @require_POST
 @tells_of_its_store
+@KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
-    key = KNOCKS(address=request.META.get("REMOTE_ADDR", ""))
-    knocks = request.persist.incr(key)
-    if knocks <= KNOCKS_ALLOWED:
-        return _page(request, knocks=knocks)
-    window = request.persist.get_item(key)
-    seconds = 1 + int(window.ttl.total_seconds()) if window and window.ttl else 1
-    response = _page(request, wait=seconds, status=429)
-    response["Retry-After"] = str(seconds)
-    return response
+    return _page(request, knocks=request.persist.get(KNOCKS.key(request), 0))
+
+
+@require_POST
+@tells_of_its_store
+@IdempotencyKey()
+def order(request: HttpRequest) -> HttpResponse:
+    product = request.POST.get("product")
+    if product not in PRICES:
+        return JsonResponse({"title": "There is no such product."}, status=400)
+    number = request.persist.incr(ORDERS)
+    return JsonResponse({"order": number, "product": product}, status=201)
+
+
+@require_POST
+@tells_of_its_store
+def set_switch(request: HttpRequest) -> HttpResponse:
+    percent = request.POST.get("percent", "")
+    if percent not in map(str, PERCENTS):
+        return HttpResponse("There is no such percentage.", status=400)
+    request.persist.set(NEW_COLOUR.key, int(percent))
+    return redirect("index")
+
+
+@require_POST
+@tells_of_its_store
+def run_job(request: HttpRequest) -> HttpResponse:
+    try:
+        with job_lock(request.persist, JOB, lease=timedelta(seconds=30)) as lock:
+            sleep(JOB_SECONDS)  # Here is the work.
+    except LockTakenError:
+        return _page(request, job_taken=True, status=409)
+    return _page(request, job_number=lock.number)
 
 
 def _page(request: HttpRequest, *, status: int = 200, **shown: Any) -> HttpResponse:
-    visitor = _visitor(request)
-    cart = request.persist.get(CART(visitor=visitor), Cart())
+    visitor = visitor_of(request)
+    cart = request.persist.get(cart_key(request, visitor), Cart())
     context = {
         "visits": request.persist.get(VISITS, 0),
-        "cart": cart,
+        "visits_of_session": request.session.get("visits", 0),
         "products": [
             (product, price, cart.lines.get(product, 0)) for product, price in PRICES.items()
         ],
+        "total": sum(PRICES.get(product, 0) * count for product, count in cart.lines.items()),
         "knocks_allowed": KNOCKS_ALLOWED,
         "longest_note": LONGEST_NOTE,
+        "application": request.persist.get(APPLICATION(token=token_of(request))),
+        "new_colour": NEW_COLOUR.is_on(request, visitor),
+        "percent": request.persist.get(NEW_COLOUR.key, 0),
+        "percents": PERCENTS,
         **shown,
     }
-    return _known(render(request, "site/index.html", context, status=status), visitor)
-
-
-def _note(request: HttpRequest, *, status: int, **shown: Any) -> HttpResponse:
-    return render(request, "site/note.html", shown, status=status)
-
-
-def _visitor(request: HttpRequest) -> str:
-    return request.get_signed_cookie(VISITOR, default="") or secrets.token_urlsafe(16)
-
-
-def _known(response: HttpResponse, visitor: str) -> HttpResponse:
-    response.set_signed_cookie(VISITOR, visitor, httponly=True, samesite="Lax")
+    response = render(request, "site/index.html", context, status=status)
+    remember(response, visitor)
     return response
