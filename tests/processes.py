@@ -25,18 +25,18 @@ if not settings.configured:
 PROCESSES = 6
 
 
-def race(function: Callable[..., Any], *args: Any) -> list[Any]:
+def race(function: Callable[..., Any], *args: Any, processes: int = PROCESSES) -> list[Any]:
     """Call `function(i, *args)` in each process i at the same moment; return what came back.
 
     No race may go on for ever: after two minutes this raises TimeoutError.
     """
-    calls = [(place(), function, i, args) for i in range(PROCESSES)]
-    return _pool().starmap_async(_run, calls, chunksize=1).get(timeout=120)
+    calls = [(place(), function, i, args) for i in range(processes)]
+    return _pool(processes).starmap_async(_run, calls, chunksize=1).get(timeout=120)
 
 
 @cache
-def _pool() -> Pool:
-    pool = context.Pool(PROCESSES, initializer=_keep, initargs=(context.Barrier(PROCESSES),))
+def _pool(processes: int) -> Pool:
+    pool = context.Pool(processes, initializer=_keep, initargs=(context.Barrier(processes),))
     atexit.register(pool.terminate)
     return pool
 

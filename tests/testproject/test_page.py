@@ -11,7 +11,8 @@ import pytest
 from django.test import Client
 
 from django_persist import persist
-from testproject.site.page import CART, KNOCKS, KNOCKS_ALLOWED, LINK, VISITS, Cart
+from testproject.site.page import KNOCKS_ALLOWED, NOTE, VISITS
+from testproject.site.recipes.cart import CART, Cart
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +30,7 @@ def test_the_cart_keeps_what_is_put_in(client: Client) -> None:
     for product, step in (("tea", "1"), ("tea", "1"), ("pot", "1"), ("tea", "-1")):
         response = client.post("/cart", {"product": product, "step": step})
         assert (response.status_code, response["Location"]) == (302, "/")
-    [key] = persist.keys("site:cart:")
+    [key] = persist.keys("cart:visitor:")
     assert persist.get(key, as_=Cart) == Cart({"pot": 1, "tea": 1})
     item = persist.get_item(key)
     assert item is not None
@@ -42,11 +43,11 @@ def test_the_cart_keeps_what_is_put_in(client: Client) -> None:
 
 def test_an_empty_cart_is_not_kept(client: Client) -> None:
     client.post("/cart", {"product": "cup", "step": "1"})
-    assert persist.count("site:cart:") == 1
+    assert persist.count("cart:visitor:") == 1
     client.post("/cart", {"product": "cup", "step": "-1"})
-    assert persist.count("site:cart:") == 0
+    assert persist.count("cart:visitor:") == 0
     client.post("/cart", {"product": "cup", "step": "-1"})
-    assert persist.count("site:cart:") == 0
+    assert persist.count("cart:visitor:") == 0
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_bad_change_of_the_cart_is_refused(client: Client, form: dict[str, str
 
 
 def test_a_forged_visitor_gets_another_cart(client: Client) -> None:
-    persist.set(CART(visitor="someone"), Cart({"pot": 1}))
+    persist.set(CART(kind="visitor", owner="someone"), Cart({"pot": 1}))
     client.cookies["visitor"] = "someone"
     assert '<strong id="cart-total">0</strong>' in client.get("/").text
 
@@ -76,7 +77,7 @@ def test_a_link_opens_once(client: Client) -> None:
     assert "Meet me &lt;at&gt; 8" in response.text
     assert client.post(link).status_code == 410
     assert client.get(link).status_code == 410
-    assert persist.count("site:link:") == 0
+    assert persist.count("token:note:") == 0
 
 
 def test_a_link_ends_after_an_hour(client: Client, elapse: Any) -> None:
@@ -95,7 +96,7 @@ def test_a_bad_note_is_refused(client: Client, note: str) -> None:
 def test_a_link_that_never_was(client: Client) -> None:
     assert client.get("/links/nothing").status_code == 410
     assert client.post("/links/" + "a" * 300).status_code == 410
-    persist.set(LINK(token="other"), {"not": "a note"})
+    persist.set(NOTE.key("other").name, {"not": "a note"})
     assert client.post("/links/other").status_code == 410
     assert client.put("/links/other").status_code == 405
 
@@ -112,10 +113,10 @@ def test_the_rate_limit_limits_and_ends(client: Client, elapse: Any) -> None:
     # Knocking on does not make it longer.
     elapse(persist, 11)
     assert client.post("/knock").status_code == 200
-    assert persist.get(KNOCKS(address="127.0.0.1")) == 1
+    assert persist.get("rate:knock:127.0.0.1") == 1
 
 
 def test_pages_that_change_something_take_post_alone(client: Client) -> None:
-    for path in ("/cart", "/links", "/knock"):
+    for path in ("/cart", "/links", "/knock", "/orders", "/switch", "/job"):
         assert client.get(path).status_code == 405
     assert client.post("/").status_code == 405

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import wraps
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address
 from math import ceil
 from typing import Concatenate, Final, ParamSpec
 
@@ -37,8 +37,9 @@ def address(request: HttpRequest, own_proxies: int = 0) -> str:
         found = ip_address(hops[0].strip())
     except ValueError:
         return ""
-    whole = found.version == 4 or found.ipv4_mapped
-    return str(found if whole else ip_network((int(found), 64), strict=False))
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
 
 
 def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:

@@ -1,0 +1,141 @@
+"""A wizard's answers: they outlive the session, merge, and are sent once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from django_persist import Store, persist
+from testproject.site.recipes.wizard import (
+    APPLICATION,
+    COOKIE,
+    NUMBER,
+    Application,
+    review,
+    token_of,
+    wizard,
+)
+from tests.processes import race
+from tests.recipes.asking import EIGHT, asked
+from tests.recipes.conftest import Passes
+
+WHO = {"name": "Ada", "email": "ada@example.com"}
+DAY = 24 * 3600
+
+
+def application(client: Client) -> Application | None:
+    request = asked("GET")
+    request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
+    return persist.get(APPLICATION(token=token_of(request)))
+
+
+def test_it_goes_from_step_to_step_and_is_sent(store: Store, client: Client) -> None:
+    response = client.post("/application/who", WHO, follow=True)
+    assert response.redirect_chain[-1] == ("/application/plan", 302)
+    response = client.post("/application/plan", {"plan": "large"}, follow=True)
+    assert response.redirect_chain == [("/application/review", 302)]
+    assert "ada@example.com" in response.text
+    assert "Large" in response.text
+    assert application(client) == Application("Ada", "ada@example.com", "large")
+    assert '<strong id="application-number">1</strong>' in client.post("/application/review").text
+    assert application(client) is None
+    assert "it was sent already" in client.post("/application/review").text
+    assert store.get(NUMBER) == 1
+
+
+def test_it_outlives_the_session_and_the_browser(
+    store: Store, client: Client, passes: Passes
+) -> None:
+    client.post("/application/who", WHO)
+    assert int(client.cookies[COOKIE]["max-age"]) == 30 * DAY
+    client.cookies.pop(settings.SESSION_COOKIE_NAME, None)
+    passes(29 * DAY)
+    assert 'value="Ada"' in client.get("/application/who").text
+    client.post("/application/plan", {"plan": "small"})  # The thirty days begin anew.
+    passes(29 * DAY)
+    assert application(client) == Application("Ada", "ada@example.com", "small")
+    passes(2 * DAY)
+    assert application(client) is None
+    assert client.get("/application/review")["Location"] == "/application/who"
+
+
+def test_one_can_go_back_and_change_an_answer(store: Store, client: Client) -> None:
+    client.post("/application/who", WHO)
+    client.post("/application/plan", {"plan": "large"})
+    assert 'value="Ada"' in client.get("/application/who").text
+    client.post("/application/who", {**WHO, "name": "Grace"})
+    assert application(client) == Application("Grace", "ada@example.com", "large")
+
+
+def test_nothing_is_kept_or_sent_that_is_wrong_or_missing(store: Store, client: Client) -> None:
+    response = client.post("/application/who", {"name": "Ada", "email": "nowhere"})
+    assert response.status_code == 200
+    assert "valid email" in response.text
+    assert store.count() == 0
+    client.post("/application/plan", {"plan": "large"})
+    assert client.post("/application/review")["Location"] == "/application/who"
+    assert application(client) == Application(plan="large")
+    assert client.get("/application/nothing").status_code == 404
+
+
+def test_a_forged_cookie_names_nothing(store: Store, client: Client) -> None:
+    store.create(APPLICATION(token="others"), Application("Ada"))
+    client.cookies[COOKIE] = "others"
+    assert "Ada" not in client.get("/application/who").text
+    client.post("/application/plan", {"plan": "small"})
+    assert store.get(APPLICATION(token="others")) == Application("Ada")
+    assert store.count("application:") == 2
+
+
+def answer(i: int, cookie: str) -> int:
+    """Answer one step over and over, as one of two tabs; return how often it was undone."""
+    undone = 0
+    for n in range(25):
+        step, new = ("plan", ["small", "large"][n % 2]) if i % 2 else ("who", f"{i}.{n}")
+        data = {"plan": new} if i % 2 else {"name": new, "email": "ada@example.com"}
+        request = asked("POST", "/", data)
+        request.COOKIES[COOKIE] = cookie
+        assert wizard(request, step).status_code == 302
+        saved = persist.get(APPLICATION(token=token_of(request)))
+        assert saved is not None
+        undone += (saved.plan if i % 2 else saved.name) != new
+    return undone
+
+
+def begun(client: Client) -> str:
+    client.post("/application/who", WHO)
+    client.post("/application/plan", {"plan": "small"})
+    return client.cookies[COOKIE].value
+
+
+def test_two_tabs_do_not_undo_each_others_steps(shared_store: Store, client: Client) -> None:
+    assert race(answer, begun(client), processes=2) == [0, 0]
+
+
+def send(i: int, cookies: list[str]) -> list[int]:
+    sent = []
+    for n, cookie in enumerate(cookies):
+        request = asked("POST")
+        request.COOKIES[COOKIE] = cookie
+        if "application-number" in review(request).content.decode():
+            sent.append(n)
+    return sent
+
+
+def test_of_eight_that_send_an_application_one_sends_it(shared_store: Store) -> None:
+    cookies = [begun(Client()) for _ in range(20)]
+    sent = race(send, cookies, processes=EIGHT)
+    assert sorted(n for each in sent for n in each) == list(range(20))
+    assert shared_store.get(NUMBER) == 20
+
+
+@pytest.mark.parametrize("step", ["who", "plan"])
+def test_a_value_of_the_browser_is_escaped(store: Store, client: Client, step: str) -> Any:
+    client.post("/application/who", {**WHO, "name": '<script>"'})
+    client.post("/application/plan", {"plan": "small"})
+    for page in (client.get(f"/application/{step}"), client.get("/application/review")):
+        assert "<script>&quot;" not in page.text
+        assert '<script>"' not in page.text
