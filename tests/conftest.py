@@ -14,6 +14,7 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
+from tests import browser as browsers
 from tests import servers
 from tests.redis_servers import ValkeyCluster, start_cluster
 
@@ -47,6 +48,8 @@ MISSING = {
 }
 if why := servers.MariaDB.missing():
     MISSING["own mariadb"] = why
+if why := browsers.missing():
+    MISSING["browser"] = why
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -57,16 +60,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out the tests on servers that nobody named: the summary says so once."""
-    left_out = [
-        item
-        for item in items
-        if hasattr(item, "callspec")
-        and any(value in MISSING for value in item.callspec.params.values() if type(value) is str)
-    ]
+    """Leave out the tests on what is not there: the summary says so once."""
+    left_out = [item for item in items if any(name in MISSING for name in _asked(item))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _asked(item: Any) -> Iterator[str]:
+    """Yield the names of the servers, and of the fixtures, that a test runs on."""
+    yield from getattr(item, "fixturenames", ())
+    if hasattr(item, "callspec"):
+        yield from (value for value in item.callspec.params.values() if type(value) is str)
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +95,21 @@ def shared_cluster() -> Iterator[ValkeyCluster]:
     cluster = start_cluster(3)
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[browsers.Browser]:
+    """The one browser of a worker."""
+    browser = browsers.Browser()
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(shared_browser: browsers.Browser) -> browsers.Browser:
+    """A headless Chromium that remembers nothing: `live_server` is what it can visit."""
+    shared_browser.reset()
+    return shared_browser
 
 
 @pytest.fixture(params=BACKENDS)
