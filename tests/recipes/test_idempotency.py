@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
+from django.db import DatabaseError, connections, transaction
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import SimpleTemplateResponse
@@ -315,6 +315,19 @@ def test_a_rollback_takes_back_work_and_answer_together(database_store: Store) -
     with transaction.atomic(using):
         assert send().content == b'{"payment": 1}'
     assert send().content == b'{"payment": 1}'
+
+
+def test_an_error_of_the_database_is_told_as_it_is(database_store: Store) -> None:
+    using = database_store.driver.using  # type: ignore[attr-defined]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        with connections[using].cursor() as cursor:
+            cursor.execute("SELECT nothing")
+        return HttpResponse()
+
+    with pytest.raises(DatabaseError, match="nothing"), transaction.atomic(using):
+        send(IdempotencyKey()(view))
+    assert database_store.count() == 0
 
 
 def send_in_a_transaction(i: int) -> list[tuple[int, bytes]]:

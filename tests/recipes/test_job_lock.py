@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.db import transaction
@@ -74,8 +76,20 @@ def hold(line: Connection) -> None:
         line.recv()
 
 
-def test_a_killed_owner_has_it_until_the_lease_ends(shared_store: Store, passes: Passes) -> None:
-    with child(hold) as (process, line):
+def hold_and_die_at_once(line: Connection) -> None:
+    def dying(*args: Any, **kwargs: Any) -> int:
+        line.send(0)
+        return int(line.recv())
+
+    with mock.patch.object(Store, "incr", dying):
+        hold(line)
+
+
+@pytest.mark.parametrize("function", [hold, hold_and_die_at_once])
+def test_a_killed_owner_has_it_until_the_lease_ends(
+    shared_store: Store, passes: Passes, function: Callable[[Connection], None]
+) -> None:
+    with child(function) as (process, line):
         first = line.recv()
         killed(process)
     passes(50)
