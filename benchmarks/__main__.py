@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from .cases import OPERATIONS
@@ -20,6 +21,7 @@ from .servers import STORES, absent, running
 
 SIZES = (SMALL, 4_000, 100_000)
 THREADS = (1, 8)
+TUNED = ("sqlite", "postgresql", "mariadb", "redis")
 
 
 def main() -> int:
@@ -42,6 +44,10 @@ def main() -> int:
 
         if options.site:
             site()
+            return 0
+        if options.tuning:
+            for name in options.tuning:
+                import_module(f".tuning.{name}", __package__).tune(options.seconds)
             return 0
         for store in stores:
             if options.growth:
@@ -80,8 +86,13 @@ def _options() -> argparse.Namespace:
     add("--growth", nargs="+", type=int, metavar="ENTRIES", help="show it at so many instead")
     add("--plans", action="store_true", help="print the databases' query plans instead")
     add("--purge", type=int, metavar="ENTRIES", help="purge so many beside other calls instead")
+    add("--tuning", nargs="*", choices=TUNED, metavar="SERVER", help="try settings of it instead")
     add("--site", action="store_true", help="print what a request and the import cost instead")
     options = parser.parse_args()
+    if options.tuning == []:
+        options.tuning = TUNED
+    if options.tuning:
+        options.stores = []
     if options.all:
         options.sizes, options.threads = SIZES, THREADS
     return options

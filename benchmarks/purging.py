@@ -61,7 +61,8 @@ def _beside(alias: str, number: int, work: Callable[[], object]) -> list[str]:
 
 def _expire(driver: DatabaseDriver, number: int, *, in_order: bool = True) -> None:
     """Store entries that ended over the last day: in the order in which they lie there, or none."""
-    ends = list(range(now() - DAY, now() - SECOND, DAY // number))
+    first_end = now() - DAY - SECOND
+    ends = [first_end + n * DAY // number for n in range(number)]
     if not in_order:
         random.Random(1).shuffle(ends)
     text = "x" * 100

@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
 
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import RequestFactory, override_settings
 
-from .report import Spread
+from .report import Spread, table
 
 MIDDLEWARE = "django_persist.middleware.PersistMiddleware"
 REQUESTS = 20
@@ -32,22 +31,20 @@ before = set(sys.modules)
 began = time.perf_counter()
 import {module}
 took = time.perf_counter() - began
-print(took * 1000, *sorted(set(sys.modules) - before))
+print(took * 1000, len(set(sys.modules) - before))
 """
-LATER = ("redis", "pydantic", "django_persist.models", "django_persist.cache")
-"""What is to be loaded once it is needed."""
+MODULES = ("msgspec", "django_persist", "django_persist.middleware")
 
 
 def site() -> None:
     """Print what the middleware adds to a request, and how long the import takes."""
+    rows = []
     for kind, serving in (("sync", _sync), ("async", _async)):
         with serving([]) as bare, serving([MIDDLEWARE]) as with_ours:
-            without, added = _compare(bare, with_ours)
-        print(f"A request, {kind}: {without} µs; the middleware adds {added}.")
-    for module in ("msgspec", "django_persist", "django_persist.middleware"):
-        took, loaded = _import(module)
-        early = [name for name in LATER if name in loaded]
-        print(f"import {module}: {took:.1f} ms, {len(loaded)} modules; of those for later {early}.")
+            rows.append([kind, *map(str, _compare(bare, with_ours))])
+    print(f"\n{table(['a request, µs', 'without', 'the middleware adds'], rows)}")
+    rows = [[f"`{module}`", *map(str, _import(module))] for module in MODULES]
+    print(f"\n{table(['import of', 'ms', 'modules'], rows)}")
 
 
 def _compare(bare: Callable[[], None], ours: Callable[[], None]) -> tuple[Spread, Spread]:
@@ -93,12 +90,12 @@ def _async(middleware: list[str]) -> Iterator[Callable[[], None]]:
         yield lambda: runner.run(serve())
 
 
-def _import(module: str) -> tuple[float, list[str]]:
-    """Return the milliseconds that an import takes beside Django's own, and what it brings."""
+def _import(module: str) -> tuple[Spread, int]:
+    """Return the milliseconds that an import takes after Django's own, and how many it brings."""
     took = []
     for _ in range(IMPORTS):
         code = IMPORT.format(module=module)
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        first, *loaded = done.stdout.decode().split()
-        took.append(float(first))
-    return median(took), loaded
+        milliseconds, loaded = done.stdout.decode().split()
+        took.append(float(milliseconds))
+    return Spread.of(took), int(loaded)
