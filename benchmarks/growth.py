@@ -6,7 +6,12 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from django.core.cache import caches
+from django.db import connections
+
 from django_persist import Store, stores
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.drivers.memory import MemoryDriver
 
 from .cases import value
 from .report import SMALL, Spread, table
@@ -15,6 +20,18 @@ PAGE = 1000
 LIFETIME = 86_400
 CALLS = 50
 ROUNDS = 40
+LEAST_ROUNDS = 3
+TAKEN = {
+    "sqlite": ["SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"],
+    "postgresql": ["SELECT pg_total_relation_size('django_persist_entry')"],
+    "mysql": [
+        "ANALYZE TABLE django_persist_entry",
+        (
+            "SELECT data_length + index_length FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name = 'django_persist_entry'"
+        ),
+    ],
+}
 SECONDS = 2.0
 """What a figure may take: of calls that look at every key there are then fewer."""
 
@@ -24,15 +41,33 @@ def grow(alias: str, sizes: Sequence[int]) -> None:
     store = stores[alias]
     lines: dict[str, list[str]] = {}
     sizes = sorted(sizes)
+    empty = taken(alias)
     try:
         for before, size in zip((0, *sizes), sizes, strict=False):
             fill(store, before, size)
             for name, call in _calls(store, size):
                 lines.setdefault(name, []).append(str(_microseconds(call)))
+            if empty is not None:
+                each = ((taken(alias) or 0) - empty) / size
+                lines.setdefault("bytes an entry", []).append(f"{each:.0f}")
     finally:
         store.clear()
     rows = [[name, *figures] for name, figures in lines.items()]
     print(f"\n{table([f'{alias}, µs', *(f'{size:,} entries' for size in sizes)], rows)}")
+
+
+def taken(alias: str) -> int | None:
+    """Return the bytes that a store's server says it takes, with its indexes."""
+    driver = stores[alias].driver
+    if isinstance(driver, DatabaseDriver):
+        with connections[driver.using].cursor() as cursor:
+            for statement in TAKEN[cursor.db.vendor]:
+                cursor.execute(statement)
+                row = cursor.fetchone()
+            return int(row[0])
+    if isinstance(driver, MemoryDriver):
+        return None
+    return int(caches[alias].client.get_client().info("memory")["used_memory"])  # type: ignore[attr-defined]
 
 
 def key(number: int) -> str:
@@ -57,15 +92,13 @@ def _calls(store: Store, size: int) -> Iterator[tuple[str, Callable[[], object]]
 
 def _microseconds(call: Callable[[], object]) -> Spread:
     figures: list[float] = []
+    began = time.perf_counter()
+    call()
+    calls = min(CALLS, 1 + int(SECONDS / ROUNDS / (time.perf_counter() - began)))
     deadline = time.perf_counter() + SECONDS
-    calls = CALLS
-    while len(figures) < 3 or (len(figures) < ROUNDS and time.perf_counter() < deadline):
+    while len(figures) < LEAST_ROUNDS or (len(figures) < ROUNDS and time.perf_counter() < deadline):
         began = time.perf_counter()
         for _ in range(calls):
             call()
-            if time.perf_counter() > deadline:
-                calls = 1
-                break
-        else:
-            figures.append((time.perf_counter() - began) / calls * 1e6)
+        figures.append((time.perf_counter() - began) / calls * 1e6)
     return Spread.of(figures)
