@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
-from django_persist.batches import MOST, SECONDS, batches
+from django_persist.batches import EXCLUSIVE_SECONDS, MOST, PAUSE, SECONDS, batches
 
 
 def run(monkeypatch: pytest.MonkeyPatch, first: int, number: int, seconds_each: float) -> list[int]:
@@ -43,3 +44,31 @@ def test_they_come_to_take_the_time_that_they_may(
 
 def test_the_last_one_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, 10, 1, 0.0) == [10]
+
+
+def test_who_keeps_all_others_waiting_does_so_for_less_and_lets_them_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moment = 0.0
+    spans: list[tuple[float, float]] = []
+    each = EXCLUSIVE_SECONDS / 500
+
+    def sleep(seconds: float) -> None:
+        nonlocal moment
+        moment += seconds
+
+    def delete(size: int) -> tuple[int, bool]:
+        nonlocal moment
+        started = moment
+        moment += each * size
+        spans.append((started, moment))
+        return size, len(spans) < 10
+
+    monkeypatch.setattr(time, "monotonic", lambda: moment)
+    monkeypatch.setattr(time, "sleep", sleep)
+    sizes = list(batches(100, delete, exclusive=True))
+    assert sizes[:3] == [100, 200, 400]
+    assert sizes[-1] in (499, 500)
+    for (started, ended), (following, _) in pairwise(spans):
+        assert following - ended == pytest.approx((ended - started) * PAUSE)
+    assert moment == spans[-1][1]  # none after the last

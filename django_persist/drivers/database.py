@@ -199,7 +199,9 @@ class DatabaseDriver(Driver):
             reached = came_to or reached
             return deleted, came_to is not None
 
-        return batches(batch_size, delete)
+        # In the caller's transaction whoever waits does so until its end.
+        exclusive = self.sql.excludes_writers and not self.in_transaction()
+        return batches(batch_size, delete, exclusive=exclusive)
 
     # How a statement is run.
 

@@ -121,6 +121,9 @@ class Statements:
             if isinstance(template, str) and not name.startswith("_"):
                 setattr(self, name, template.format(**names))
 
+    excludes_writers = True
+    """Whether one writer at a time has the whole database."""
+
     packet: int | None = None
     """The most bytes that the server takes in one statement, where it has such a limit."""
 
@@ -157,6 +160,8 @@ class Statements:
 
 
 class PostgreSQL(Statements):
+    excludes_writers = False
+
     get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
     get_latest = get + " FOR UPDATE"
     remove_if = Statements.remove + " AND {v} = %(seen)s"
@@ -224,6 +229,7 @@ class MySQL(Statements):
     Assignments go from left to right, so the value comes before the expiry that it looks at.
     """
 
+    excludes_writers = False
     packet: int
 
     get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
