@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 
 from .drivers.base import Driver
 from .exceptions import InvalidStoreError
-from .handler import load, setting
+from .handler import load, session_alias, setting
 from .store import Store
 
 
@@ -17,8 +17,18 @@ from .store import Store
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Report all that would make `stores` raise, and what can be told without a connection."""
     made, errors = _load()
-    wrong = [Error(error.message, hint=error.hint or None, id=error.id) for error in errors]
-    return [*wrong, *_told(made, lambda driver: driver.check())]
+    return [*map(_wrong, errors), *_told(made, lambda driver: driver.check())]
+
+
+@register("django_persist")
+def check_sessions(**kwargs: Any) -> list[CheckMessage]:
+    """Report a PERSIST_SESSION_STORE that names no store."""
+    try:
+        session_alias()
+    except InvalidStoreError as error:
+        # What is wrong in PERSIST itself has been reported.
+        return [_wrong(error)] if error.id == "django_persist.E014" else []
+    return []
 
 
 @register("django_persist", deploy=True)
@@ -41,6 +51,10 @@ def _load() -> tuple[dict[str, Store], list[InvalidStoreError]]:
         return load(setting())
     except InvalidStoreError as error:
         return {}, [error]
+
+
+def _wrong(error: InvalidStoreError) -> CheckMessage:
+    return Error(error.message, hint=error.hint or None, id=error.id)
 
 
 def _told(

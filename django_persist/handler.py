@@ -99,6 +99,19 @@ def setting() -> Mapping[str, Any]:
     return found
 
 
+def session_alias() -> str:
+    """Return the alias of the store that PERSIST_SESSION_STORE names for sessions."""
+    alias = getattr(settings, "PERSIST_SESSION_STORE", DEFAULT_ALIAS)
+    known = setting()
+    if not isinstance(alias, str) or alias not in known:
+        raise InvalidStoreError(
+            f"PERSIST_SESSION_STORE is {alias!r}, which is no store of PERSIST.",
+            hint=_suggest(alias, known),
+            id="django_persist.E014",
+        )
+    return alias
+
+
 def load(configs: Mapping[str, Any]) -> tuple[dict[str, Store], list[InvalidStoreError]]:
     """Make all stores, without I/O; return them with what is wrong with the others."""
     made: dict[str, Store] = {}

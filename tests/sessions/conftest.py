@@ -1,0 +1,36 @@
+"""A site whose sessions are in the store of each server in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from django_persist import Store
+from tests.conftest import OpenStore
+
+ENGINE = "django_persist.sessions"
+
+
+@pytest.fixture
+def kept(store: Store) -> Store:
+    """Where the sessions are, on each server in turn."""
+    return store.namespace("sessions")
+
+
+@pytest.fixture
+def site(settings: Any) -> None:
+    """The views of this folder, with sessions."""
+    settings.SESSION_ENGINE = ENGINE
+    settings.ROOT_URLCONF = "tests.sessions.views"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def user(site: None, open_store: OpenStore) -> Iterator[User]:
+    """One who can log in as "ada" with "secret"; the stores are not in a transaction."""
+    made = User.objects.create_user("ada", password="secret")
+    yield made
+    made.delete()

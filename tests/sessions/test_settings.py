@@ -1,0 +1,72 @@
+"""PERSIST_SESSION_STORE: another store for sessions; what is no store is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from django_persist import stores
+from django_persist.sessions import SessionStore
+
+MEMORY = "django_persist.drivers.memory.MemoryDriver"
+
+
+@pytest.fixture(autouse=True)
+def persist(settings: Any) -> None:
+    settings.PERSIST = {
+        "default": {"BACKEND": MEMORY},
+        "visitors": {"BACKEND": MEMORY, "PREFIX": "site1/", "OPTIONS": {"name": "visitors"}},
+    }
+    for store in map(stores.__getitem__, settings.PERSIST):
+        store.clear()
+
+
+def told() -> list[checks.CheckMessage]:
+    return checks.run_checks(tags=["django_persist"])
+
+
+@pytest.mark.parametrize("alias", [None, "default", "visitors"])
+def test_sessions_go_where_it_says(settings: Any, alias: str | None) -> None:
+    if alias is not None:
+        settings.PERSIST_SESSION_STORE = alias
+    assert told() == []
+    session = SessionStore()
+    session["a"] = 1
+    session.save()
+    named = {name: stores[name].count("sessions:") for name in stores}
+    assert named == {"default": 0, "visitors": 0, alias or "default": 1}
+    assert SessionStore(session.session_key)["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("alias", "hint"),
+    [
+        ("visitor", "Did you mean 'visitors'?"),
+        ("", "Known are 'default', 'visitors'."),
+        (None, "Known are 'default', 'visitors'."),
+        (["default"], "Did you mean 'default'?"),
+    ],
+)
+def test_what_is_no_store_is_refused(settings: Any, alias: Any, hint: str) -> None:
+    settings.PERSIST_SESSION_STORE = alias
+    [error] = told()
+    assert error.id == "django_persist.E014"
+    assert error.hint == hint
+    message = f"PERSIST_SESSION_STORE is {alias!r}, which is no store of PERSIST."
+    assert error.msg == message
+    for call in (
+        lambda: SessionStore("x" * 32).load(),
+        lambda: SessionStore().save(),
+        SessionStore.clear_expired,
+    ):
+        with pytest.raises(ImproperlyConfigured) as raised:
+            call()
+        assert str(raised.value) == f"{message} {hint}"
+
+
+def test_what_is_wrong_in_persist_is_told_once(settings: Any) -> None:
+    settings.PERSIST = {}
+    assert [error.id for error in told()] == ["django_persist.E001"]
