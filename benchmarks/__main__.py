@@ -40,6 +40,7 @@ def main() -> int:
         from .profiles import profile
         from .purging import purge
         from .remembering import give_back
+        from .sessions import compare_sessions
         from .site import site
 
         if options.site:
@@ -48,6 +49,9 @@ def main() -> int:
         if options.tuning:
             for name in options.tuning:
                 import_module(f".tuning.{name}", __package__).tune(options.seconds)
+            return 0
+        if options.sessions:
+            compare_sessions(stores)
             return 0
         for store in stores:
             if options.growth:
@@ -88,6 +92,7 @@ def _options() -> argparse.Namespace:
     add("--purge", type=int, metavar="ENTRIES", help="purge so many beside other calls instead")
     add("--tuning", nargs="*", choices=TUNED, metavar="SERVER", help="try settings of it instead")
     add("--site", action="store_true", help="print what a request and the import cost instead")
+    add("--sessions", action="store_true", help="compare the engines of sessions instead")
     options = parser.parse_args()
     if options.tuning == []:
         options.tuning = TUNED

@@ -98,9 +98,9 @@ def _settings(stores: Collection[str]) -> dict[str, Any]:
     made["PERSIST"]["default"] = {**MEMORY, "OPTIONS": {"name": "unused"}}
     return {
         **made,
-        "DATABASE_ROUTERS": [f"{__name__}.CacheRouter"],
+        "DATABASE_ROUTERS": [f"{__name__}.CacheRouter", f"{__package__}.sessions.SessionRouter"],
         "ROOT_URLCONF": f"{__package__}.urls",
-        "INSTALLED_APPS": ["django_persist", __package__],
+        "INSTALLED_APPS": ["django.contrib.sessions", "django_persist", __package__],
         "SECRET_KEY": "of the benchmarks",
         "USE_TZ": True,
     }
