@@ -120,6 +120,7 @@ CACHES = {
     "persist": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
 }
 PERSIST = {"default": {**driver, "MAX_VALUE_BYTES": 1024 * 1024}}
+SESSION_ENGINE = "django_persist.sessions"
 
 LOGGING = {
     "version": 1,
