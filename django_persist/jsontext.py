@@ -36,6 +36,20 @@ def is_lazy_text(cls: type) -> bool:
     return issubclass(cls, Promise) and hasattr(cls, "casefold")
 
 
+_MOMENTS: Final = (datetime, date)
+
+
+def _moment_type(cls: type) -> type | None:
+    """Return datetime or date where `cls` is that, or a class that takes its place in a test.
+
+    freezegun puts such a class wherever a module has the real one, under `datetime` itself too, so
+    that msgspec's `inspect` takes the real one for a stranger.
+    """
+    return next(
+        (base for base in _MOMENTS if issubclass(cls, base) and issubclass(base, cls)), None
+    )
+
+
 def _bases() -> dict[type, Callable[[Any], Any]]:
     # Local names, which freezegun doesn't replace by its fake classes, as it does a module's.
     moment, day, clock, span, number = datetime, date, time, timedelta, Decimal
@@ -78,6 +92,8 @@ def _enc_hook(value: Any) -> Any:
 
 
 def _dec_hook(cls: Any, plain: Any) -> Any:
+    if (moment := _moment_type(cls)) is not None:
+        return msgspec.convert(plain, moment)
     # From JSON text pydantic's strict mode takes a date from a str, but no int from one.
     return cls.model_validate_json(to_text(plain), strict=True)
 
@@ -110,7 +126,7 @@ class TypeInfo:
             self.is_comparable &= _is_comparable(getattr(node, "cls", None))
             # Only `inspect` calls an Enum custom whose metaclass is its own, as Django's choices.
             if isinstance(node, inspect.CustomType) and not (
-                is_model(node.cls) or issubclass(node.cls, Enum)
+                is_model(node.cls) or issubclass(node.cls, Enum) or _moment_type(node.cls)
             ):
                 raise TypeError(f"{type_name(node.cls)} can't be validated.")
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(form, dec_hook=_dec_hook)
