@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Never, Protocol, TypeVar, overload
+
+from typing_extensions import TypeVar as TypeVarWithDefault
 
 from . import codec
 from .arguments import MISSING, AnyKey, Arguments, key_name, type_asked
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+N = TypeVarWithDefault("N", default=Never)
+N_co = TypeVarWithDefault("N_co", default=Never, covariant=True)
 
 TRIES: Final = 200
 SECONDS: Final = 30.0
@@ -31,6 +35,21 @@ class Remove(Enum):
 
     def __repr__(self) -> str:
         return self.value
+
+    @property
+    def update_returns(self) -> None:
+        """None, for type checkers: see Removal."""
+
+
+class Removal(Protocol[N_co]):
+    """What Remove is to a type checker: of a function that may return it, `update` returns None.
+
+    A function that never does leaves `N` at Never, and `T | Never` is `T`. Overloads would do the
+    same for functions with annotations; mypy makes Any of a lambda that fits more than one.
+    """
+
+    @property
+    def update_returns(self) -> N_co: ...
 
 
 REMOVE: Final = Remove.REMOVE
@@ -69,11 +88,12 @@ class AtomicCalls(Arguments):
                 return value
         raise _lost("pop", key)
 
+    # The first is for pyright, which looks at a lambda before it looks at `as_`.
     @overload
     def update(
         self,
         key: AnyKey,
-        fn: Callable[[T], T | Remove],
+        fn: Callable[[T], T],
         default: T | Callable[[], T] = ...,
         *,
         as_: TypeForm[T],
@@ -82,12 +102,22 @@ class AtomicCalls(Arguments):
     @overload
     def update(
         self,
+        key: AnyKey,
+        fn: Callable[[T], T | Removal[N]],
+        default: T | Callable[[], T] = ...,
+        *,
+        as_: TypeForm[T],
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> T | N: ...
+    @overload
+    def update(
+        self,
         key: Key[T],
-        fn: Callable[[T], T | Remove],
+        fn: Callable[[T], T | Removal[N]],
         default: T | Callable[[], T] = ...,
         *,
         expires: ExpiresArg | Default | Keep = KEEP,
-    ) -> T: ...
+    ) -> T | N: ...
     @overload
     def update(
         self,

@@ -77,8 +77,8 @@ class Stores:
                 store.driver.close()
 
 
-stores = Stores()
-persist = cast("Store", ConnectionProxy(stores, DEFAULT_ALIAS))  # type: ignore[arg-type]
+stores: Stores = Stores()
+persist: Store = cast("Store", ConnectionProxy(stores, DEFAULT_ALIAS))  # type: ignore[arg-type]
 
 
 def setting() -> Mapping[str, Any]:

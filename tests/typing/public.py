@@ -1,0 +1,173 @@
+"""What a type checker makes of the public API: mypy and pyright read this, nothing runs it.
+
+A line that is wrong says so for each of them: `type: ignore` is mypy's, and fails where mypy finds
+nothing to ignore; `pyright: ignore` is pyright's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+from uuid import UUID
+
+from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
+from django_persist.atomic import Remove
+from django_persist.http import HttpRequest
+
+
+@dataclass
+class Cart:
+    lines: list[str] = field(default_factory=list[str])
+
+
+CART = Key("cart:{user_id}", as_=Cart, expires=timedelta(days=7))
+NOTE = Key("note", as_=str | None)
+TAGS = Key("tags", as_=list[str])
+PLAIN = Key("plain")
+
+
+def add(cart: Cart) -> Cart:
+    return Cart([*cart.lines, "tea"])
+
+
+def empty(cart: Cart) -> Cart | Remove:
+    return cart if cart.lines else REMOVE
+
+
+def where_a_store_comes_from(request: HttpRequest) -> None:
+    assert_type(request.persist, Store)
+    assert_type(request.persist.get(CART(user_id=1)), Cart | None)
+    assert_type(request.path, str)
+    assert_type(persist, Store)
+    assert_type(stores["hot"], Store)
+    assert_type(list(stores), list[str])
+    assert_type(persist.namespace("carts"), Store)
+    persist.namespace(4)
+    persist.namespace(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def keys(uuid: UUID) -> None:
+    assert_type(CART, Key[Cart])
+    assert_type(CART(user_id=uuid), Key[Cart])
+    assert_type(NOTE, Key[str | None])
+    assert_type(TAGS, Key[list[str]])
+    assert_type(PLAIN, Key[Any])
+    CART(user_id=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Key("a", as_=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    Key("a", expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def reading(store: Store, key: str) -> None:
+    assert_type(store.get(key), Any)
+    assert_type(store.get(key, 0), Any)
+    assert_type(store.get(PLAIN), Any | None)
+    assert_type(store.get(key, as_=int), int | None)
+    assert_type(store.get(key, as_=int, strict=True), int | None)
+    assert_type(store.get(key, 0, as_=int), int)
+    assert_type(store.get(key, "none", as_=int), int | str)
+    assert_type(store.get(key, as_=int | str), int | str | None)
+    assert_type(store.get(key, as_=list[Cart]), list[Cart] | None)
+    assert_type(store.get(CART), Cart | None)
+    assert_type(store.get(CART, Cart()), Cart)
+    assert_type(store.get(CART, "none"), Cart | str)
+    assert_type(store.get(NOTE), str | None)
+    assert_type(store.get(CART, as_=int), int | None)
+    assert_type(key in store, bool)
+
+    assert_type(store.get_item(key), Item[Any] | None)
+    assert_type(store.get_item(key, as_=int), Item[int] | None)
+    assert_type(store.get_item(CART), Item[Cart] | None)
+    if item := store.get_item(CART):
+        assert_type(item.value, Cart)
+        assert_type(item.expires_at, datetime | None)
+        assert_type(item.ttl, timedelta | None)
+        item.value = Cart()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+    assert_type(store.pop(key), Any)
+    assert_type(store.pop(key, as_=int), int | None)
+    assert_type(store.pop(key, 0, as_=int), int)
+    assert_type(store.pop(CART), Cart | None)
+    assert_type(store.pop(CART, Cart()), Cart)
+    assert_type(store.pop(CART, as_=int), int | None)
+
+    store.get(5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.get(key, as_=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    store.pop(key, as_=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    wrong: int = store.get(CART, Cart())  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    missing: Cart = store.get(CART)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    assert_type((wrong, missing), tuple[int, Cart])
+
+
+def many(store: Store) -> None:
+    assert_type(store.get_many(["a"]), dict[str, Any])
+    assert_type(store.get_many(["a"], as_=int), dict[str, int])
+    assert_type(store.get_many([CART(user_id=1)]), dict[Key[Cart], Cart])
+    assert_type(store.get_many([CART(user_id=1)], as_=int), dict[Key[Any], int])
+    assert_type(store.get_many(["a", CART(user_id=1)]), dict[str | Key[Any], Any])
+    assert_type(store.get_many(["a", CART(user_id=1)], as_=int), dict[str | Key[Any], int])
+    store.set_many({"a": 1})
+    store.set_many({CART(user_id=1): Cart()}, expires=KEEP)
+    mixed: dict[str | Key[Any], Any] = {"a": 1, CART(user_id=1): Cart()}
+    store.set_many(mixed, expires=60)
+    assert_type(store.remove_many(["a", CART(user_id=1)]), int)
+    assert_type(store.keys(), Iterator[str])
+    assert_type(store.items("a:"), Iterator[tuple[str, Item[Any]]])
+    assert_type((store.count(), store.clear(), store.purge()), tuple[int, int, int])
+    store.get_many([1])  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set_many({1: 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def writing(store: Store) -> None:
+    store.create("a", 1)
+    store.create(CART(user_id=1), Cart(), expires=timedelta(days=1))
+    store.create("a", 1, expires=None)
+    store.set("a", 1, expires=KEEP)
+    store.set("a", 1, expires=DEFAULT)
+    assert_type(store.touch("a"), bool)
+    assert_type(store.remove(CART(user_id=1)), bool)
+    assert_type(store.incr("a", 2, expires=60), int)
+    store.create("a", 1, expires=KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.touch("a", KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.set("a", 1, expires="60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.incr("a", "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.incr("a", expires=KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def update(store: Store, key: str) -> None:
+    assert_type(store.update(key, lambda value: value), Any)
+    assert_type(store.update(key, lambda number: number + 1, 0, as_=int), int)
+    assert_type(store.update(key, lambda tags: [*tags, "new"], [], as_=list[str]), list[str])
+    assert_type(store.update(CART, add), Cart)
+    assert_type(store.update(CART, add, Cart), Cart)
+    assert_type(store.update(CART, add, Cart(), expires=KEEP), Cart)
+    assert_type(store.update(CART, lambda cart: cart), Cart)
+    assert_type(store.update(NOTE, lambda note: note or "", None), str | None)
+    assert_type(store.update(TAGS, lambda tags: [*tags, "new"], list), list[str])
+    assert_type(store.update(PLAIN, lambda value: value), Any)
+    assert_type(store.update(key, add, as_=Cart), Cart)
+    # Of a function that may return REMOVE it returns None.
+    assert_type(store.update(CART, empty), Cart | None)
+    assert_type(store.update(key, empty, Cart, as_=Cart), Cart | None)
+    assert_type(store.update(CART, lambda cart: REMOVE), Cart | None)
+    assert_type(store.update(CART, lambda cart: cart if cart.lines else REMOVE), Cart | None)
+
+    store.update(TAGS, add)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.update(key, add, as_=int)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.update(CART, add, 5)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.update(CART, lambda cart: cart.lines)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    # pyright widens what `as_` says by a default, so that only mypy finds this one.
+    store.update(key, lambda number: number, "none", as_=int)  # type: ignore[arg-type]
+
+
+def get_or_create(store: Store, key: str) -> None:
+    assert_type(store.get_or_create(key, 0), tuple[Any, bool])
+    assert_type(store.get_or_create(key, 0, as_=int), tuple[int, bool])
+    assert_type(store.get_or_create(key, lambda: 0, as_=int), tuple[int, bool])
+    assert_type(store.get_or_create(CART, Cart), tuple[Cart, bool])
+    assert_type(store.get_or_create(CART, Cart()), tuple[Cart, bool])
+    assert_type(store.get_or_create(NOTE, None), tuple[str | None, bool])
+    store.get_or_create(CART, 5)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.get_or_create(key, 0, expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.get_or_create(key, "none", as_=int)  # type: ignore[arg-type]
