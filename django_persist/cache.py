@@ -120,6 +120,14 @@ class Memory:
     def _find_due(self) -> None:
         self.due = (self._seconds[0] + 1) * SECOND if self._seconds else inf
 
+    def copy(self) -> Memory:
+        """Return another memory with the same entries."""
+        copied = Memory()
+        with self.lock:
+            for key, slot in self.slots.items():
+                copied.put(key, slot)
+        return copied
+
     def clear(self) -> None:
         """Remove all entries."""
         self.slots.clear()

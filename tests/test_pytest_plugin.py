@@ -1,0 +1,136 @@
+"""The fixture `persist`, in a project of its own."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SETTINGS = """
+    SECRET_KEY = "of a project"
+    INSTALLED_APPS = ["django_persist"]
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    PERSIST = {
+        "default": {
+            "BACKEND": "django_persist.drivers.database.DatabaseDriver",
+            "PREFIX": "p:",
+            "MAX_VALUE_BYTES": 20,
+        },
+        "hot": {"BACKEND": "no.such.Driver"},
+    }
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project with the plugin, whose database is closed to its tests."""
+    pytester.makeini(
+        "[pytest]\nDJANGO_SETTINGS_MODULE = project_settings\nfilterwarnings = error\n"
+    )
+    pytester.makepyfile(project_settings=dedent(SETTINGS))
+    pytester.makeconftest('pytest_plugins = ["django_persist.pytest_plugin"]')
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str, **outcomes: int) -> None:
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+    result.assert_outcomes(**outcomes)
+
+
+def test_each_test_has_empty_stores_in_memory(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+        import unittest
+        import django_persist
+        from django.conf import settings as django_settings
+        from django_persist import stores
+        from django_persist.exceptions import ValueTooLargeError
+
+
+        @pytest.mark.parametrize("time", [1, 2])
+        def test_alone(persist, time):
+            assert [stores[alias].count() for alias in stores] == [0, 0]
+            assert persist.incr("calls") == stores["hot"].incr("calls") == 1
+            assert django_persist.persist.get("calls") == 1
+
+
+        def test_settings_hold(persist):
+            assert persist.place().prefix == "p:"
+            with pytest.raises(ValueTooLargeError):
+                persist.set("a", "x" * 20)
+
+
+        class TestOfAClass:
+            @pytest.fixture(autouse=True)
+            def setup(self, persist):
+                persist.set("of the setup", 1)
+
+            def test_has_what_the_setup_stored(self, persist):
+                assert list(persist.keys()) == ["of the setup"]
+
+
+        @pytest.mark.usefixtures("persist")
+        class Case(unittest.TestCase):
+            def test_case(self):
+                assert django_persist.persist.incr("calls") == 1
+
+
+        def test_without_it_the_stores_are_those_of_the_project():
+            with pytest.raises(Exception, match="'no'"):
+                django_persist.persist.get("calls")
+
+
+        # It ends, whatever else a test changes.
+
+
+        def test_settings_that_come_first(settings, persist):
+            settings.USE_TZ = False
+            settings.PERSIST = {"default": {**settings.PERSIST["default"], "PREFIX": "other:"}}
+            assert persist.place().prefix == "p:"
+
+
+        def test_settings_that_come_after(persist, settings):
+            settings.USE_TZ = False
+            persist.incr("calls")
+
+
+        def test_then_all_is_as_it_was():
+            driver = django_settings.PERSIST["default"]["BACKEND"]
+            assert driver == "django_persist.drivers.database.DatabaseDriver"
+            assert django_settings.USE_TZ
+            assert list(django_settings.PERSIST) == ["default", "hot"]
+        """
+    )
+    run(project, passed=9)
+
+
+def test_it_can_be_for_all_tests_and_named_on_the_command_line(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import pytest
+
+
+        @pytest.fixture(autouse=True)
+        def _stores_in_memory(persist):
+            pass
+        """
+    )
+    project.makepyfile(
+        """
+        from django_persist import persist
+
+
+        def test_one():
+            assert persist.incr("calls") == 1
+
+
+        def test_two():
+            assert persist.incr("calls") == 1
+        """
+    )
+    run(project, "-p", "django_persist.pytest_plugin", passed=2)

@@ -1,0 +1,214 @@
+"""`override_persist`, as the tests of a project use it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import unittest
+import weakref
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+
+from django_persist import Store, persist, stores
+from django_persist.contract.threads import together
+from django_persist.drivers.memory import MemoryDriver
+from django_persist.exceptions import ValueTooLargeError
+from django_persist.middleware import PersistMiddleware
+from django_persist.testing import override_persist
+from tests.conftest import BACKENDS
+
+PERSIST = {
+    "default": BACKENDS["memory"],
+    "hot": {**BACKENDS["valkey"], "PREFIX": "h:", "DEFAULT_EXPIRES": 60, "MAX_VALUE_BYTES": 9},
+    # Nothing that is asked for in a test needs to be there.
+    "cold": {"BACKEND": "no.such.Driver", "OPTIONS": {"using": "nothing"}},
+}
+
+
+@pytest.fixture(autouse=True)
+def project(settings: Any) -> None:
+    settings.PERSIST = PERSIST
+
+
+def test_every_store_is_an_empty_one_in_memory(settings: Any) -> None:
+    settings.PERSIST = {"default": BACKENDS["memory"], "hot": PERSIST["hot"]}
+    persist.set("a", "the project's")
+    settings.PERSIST = PERSIST
+    with override_persist() as store:
+        assert store is stores["default"]
+        assert list(stores) == ["default", "hot", "cold"]
+        for alias in stores:
+            assert isinstance(stores[alias].driver, MemoryDriver)
+            assert list(stores[alias].items()) == []
+            stores[alias].set("a", alias)
+        assert [stores[alias].get("a") for alias in stores] == list(stores)
+        assert persist.get("a") == "default"
+    settings.PERSIST = {"default": BACKENDS["memory"]}
+    assert persist.pop("a") == "the project's"
+
+
+def test_the_settings_of_a_store_hold() -> None:
+    with override_persist():
+        hot = stores["hot"]
+        assert hot.place().prefix == "h:"
+        with pytest.raises(ValueTooLargeError):
+            hot.set("a", "ten letters")
+        hot.set("a", 1)
+        item = hot.get_item("a")
+        assert item is not None
+        assert item.ttl is not None
+        assert timedelta(seconds=50) < item.ttl <= timedelta(minutes=1)
+
+
+def test_only_the_stores_that_are_named(settings: Any) -> None:
+    settings.PERSIST = {name: PERSIST[name] for name in ("default", "hot")}
+    before = stores["default"].place()
+    with override_persist("hot") as store:
+        assert store.place() == before
+        assert isinstance(stores["hot"].driver, MemoryDriver)
+
+
+def test_an_alias_that_is_not_there_is_told(settings: Any) -> None:
+    settings.PERSIST = {"default": BACKENDS["memory"], "hot": BACKENDS["valkey"]}
+    with pytest.raises(ImproperlyConfigured, match="no store 'hto'. Did you mean 'hot'"):
+        override_persist("hot", "hto").enable()
+    assert not isinstance(stores["hot"].driver, MemoryDriver)
+
+
+@pytest.mark.parametrize("unfit", [{"default": 5}, {"default": {"PREFIX": 5}}, {}, 5])
+def test_settings_that_are_unfit_are_told(settings: Any, unfit: Any) -> None:
+    settings.PERSIST = unfit
+    with pytest.raises(ImproperlyConfigured, match="PERSIST"), override_persist():
+        pass
+    settings.PERSIST = {"default": BACKENDS["valkey"]}
+    assert not isinstance(stores["default"].driver, MemoryDriver)
+
+
+def test_one_within_another_begins_empty_and_leaves_it_as_it_was() -> None:
+    with override_persist() as outer:
+        outer.set("a", "outer")
+        with override_persist() as inner:
+            assert inner.get("a") is None
+            inner.set("a", "inner")
+        assert persist.get("a") == "outer"
+
+
+def test_other_settings_can_change_meanwhile() -> None:
+    with override_persist() as store:
+        store.set("a", 1)
+        with override_settings(CACHES={}):
+            assert persist.get("a") == 1
+        with override_settings(PERSIST={"default": {**BACKENDS["memory"], "PREFIX": "x:"}}):
+            assert persist.get("a") is None
+        assert persist.get("a") == 1
+
+
+def test_threads_and_requests_see_it() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(request.persist.incr("visits")))  # type: ignore[attr-defined]
+
+    with override_persist() as store:
+        together(lambda number: persist.incr("visits"))
+        response = PersistMiddleware(view)(RequestFactory().get("/"))
+        assert isinstance(response, HttpResponse)
+        assert (response.content, store.get("visits")) == (b"9", 9)
+
+
+def test_nothing_is_left_of_it() -> None:
+    with override_persist() as store:
+        store.set("a", 1)
+        memory = weakref.ref(store.driver.memory)  # type: ignore[attr-defined]
+    del store
+    gc.collect()
+    assert memory() is None
+
+
+@override_persist()
+def decorated(more: int, *, again: bool = True) -> tuple[int, Store]:
+    """Count, and once more, by itself."""
+    assert persist.incr("calls") == 1
+    if again:
+        assert decorated(more, again=False)[0] == more
+        assert persist.incr("calls") == 2
+    return more, stores["default"]
+
+
+def test_a_function_has_stores_of_its_own_for_each_call() -> None:
+    assert decorated.__doc__ == "Count, and once more, by itself."
+    first, second = decorated(7), decorated(more=8)
+    assert (first[0], second[0]) == (7, 8)
+    assert first[1] is not second[1]
+
+
+def test_an_exception_ends_it() -> None:
+    @override_persist()
+    def fails() -> None:
+        persist.set("a", 1)
+        raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            fails()
+    with override_persist() as store:
+        assert store.count() == 0
+
+
+def test_an_async_function_has_stores_of_its_own_until_it_ends() -> None:
+    @override_persist()
+    async def count() -> int:
+        await asyncio.sleep(0)
+        await sync_to_async(persist.incr)("calls")
+        return persist.incr("calls")
+
+    assert inspect.iscoroutinefunction(count)
+    assert [asyncio.run(count()) for _ in range(2)] == [2, 2]
+
+
+@pytest.mark.parametrize("slip", [override_persist, lambda f: override_persist("hot", f)])
+def test_a_decorator_without_parentheses_is_told(slip: Any) -> None:
+    with pytest.raises(TypeError, match=r"@override_persist\(\)"):
+        slip(lambda: None)
+
+
+def test_a_class_that_is_no_test_case_is_told() -> None:
+    with pytest.raises(TypeError, match="fixture `persist`"):
+
+        @override_persist()
+        class TestOfPytest:
+            pass
+
+
+@pytest.mark.parametrize("how", ["run", "debug"])
+def test_a_test_by_itself_has_stores_of_its_own(how: str) -> None:
+    @override_persist()
+    class Case(unittest.TestCase):
+        def test(self) -> None:
+            assert persist.incr("calls") == 1
+
+    for _ in range(2):
+        getattr(Case("test"), how)()
+
+
+def test_a_class_that_fails_to_begin_leaves_the_stores_as_they_were(settings: Any) -> None:
+    settings.PERSIST = {"default": BACKENDS["memory"]}
+
+    @override_persist()
+    class Case(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls) -> None:
+            raise ZeroDivisionError
+
+        def test(self) -> None: ...
+
+    before = persist.place()
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
+    assert len(result.errors) == 1
+    assert persist.place() == before
