@@ -56,6 +56,11 @@ class Stores:
     def __contains__(self, alias: object) -> bool:
         return alias in setting()
 
+    def alias_of(self, store: Store) -> str | None:
+        """Return the alias of a store or of its namespaces, or None for one made by hand."""
+        made = self._stores.items()
+        return next((alias for alias, each in made if each.driver is store.driver), None)
+
     def _loaded(self, alias: str) -> Store:
         with self._lock:
             if not self._stores:

@@ -39,7 +39,8 @@ def view(request):
 
 
 assert "site-packages" in django_persist.__file__, django_persist.__file__
-assert files("django_persist").joinpath("py.typed").is_file()
+for name in ("py.typed", "templates/django_persist/panel.html"):
+    assert files("django_persist").joinpath(name).is_file(), name
 get_response = PersistMiddleware(view)
 assert get_response(RequestFactory().get("/")).content == b"1"
 assert get_response(RequestFactory().get("/")).content == b"2"

@@ -1,0 +1,121 @@
+"""Pages behind the toolbar, with this panel alone, and what it has kept of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import include, path
+
+from django_persist import Store, stores
+from tests.conftest import MEMORY
+
+PANEL = "django_persist.panels.PersistPanel"
+
+work: list[Callable[[Any], object]] = []
+"""What pages do: the last of these."""
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    text = work[-1](request)
+    return HttpResponse(f"<html><body>{text if isinstance(text, str) else ''}</body></html>")
+
+
+async def async_page(request: HttpRequest) -> HttpResponse:
+    await work[-1](request)  # type: ignore[misc]
+    return HttpResponse("<html><body></body></html>")
+
+
+urlpatterns = [path("page", page), path("async", async_page)]
+
+
+@contextmanager
+def untouched_store() -> Iterator[None]:
+    """Have Store as it was at the end: the panel wraps its methods for good."""
+    before = dict(vars(Store))
+    yield
+    for name in vars(Store).keys() - before.keys():
+        delattr(Store, name)
+    for name, member in before.items():
+        if vars(Store)[name] is not member:
+            setattr(Store, name, member)
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    with untouched_store():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def toolbar(settings: Any, untouched: None) -> Iterator[None]:
+    """The toolbar, with this panel alone, and two stores in memory."""
+    settings.PERSIST = {
+        "default": {"BACKEND": MEMORY, "OPTIONS": {"name": "default of the panel"}},
+        "hot": {"BACKEND": MEMORY, "OPTIONS": {"name": "hot of the panel"}, "PREFIX": "secret:"},
+    }
+    settings.DEBUG = True
+    settings.INTERNAL_IPS = ["127.0.0.1"]
+    settings.ROOT_URLCONF = __name__
+    settings.DEBUG_TOOLBAR_PANELS = [PANEL]
+    settings.DEBUG_TOOLBAR_CONFIG = {"RENDER_PANELS": False, "ENABLE_STACKTRACES_LOCALS": True}
+    settings.MIGRATION_MODULES = {}  # the toolbar writes to it
+    settings.MIDDLEWARE = [
+        "debug_toolbar.middleware.DebugToolbarMiddleware",
+        "django_persist.middleware.PersistMiddleware",
+    ]
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "debug_toolbar"]
+    assert apps.is_installed("debug_toolbar")
+    if len(urlpatterns) == 2:
+        urlpatterns.append(path("__debug__/", include("debug_toolbar.urls")))  # type: ignore[arg-type]
+    yield
+    work.clear()
+    for alias in stores:
+        stores[alias].clear()
+
+
+def name_of(response: Any) -> str:
+    """Return the name under which the toolbar keeps what it has of a request."""
+    [name] = re.findall(r'data-request-id="(\w+)"', response.content.decode())
+    return str(name)
+
+
+@dataclass
+class Visit:
+    """What the toolbar has kept of a request, and shows of it."""
+
+    response: Any
+    stats: dict[str, Any] = field(init=False)
+    shown: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        from debug_toolbar.toolbar import DebugToolbar
+
+        name = name_of(self.response)
+        stored = DebugToolbar.fetch(name, "PersistPanel")
+        assert stored is not None
+        self.stats = stored.get_panel_by_id("PersistPanel").get_stats()  # type: ignore[no-untyped-call]
+        panel = Client().get(
+            "/__debug__/render_panel/", {"request_id": name, "panel_id": "PersistPanel"}
+        )
+        self.shown = panel.json()["content"]
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = self.stats["calls"]
+        return calls
+
+    def keys(self) -> list[list[str]]:
+        return [call["keys"] for call in self.calls]
+
+
+def visit(does: Callable[[Any], object]) -> Visit:
+    work.append(does)
+    return Visit(Client().get("/page"))
