@@ -31,44 +31,59 @@ def main() -> int:
         if store in stores:
             stores.remove(store)
             print(f"{store} is left out: {reason}.")
-    cases: list[Case] = []
     with running(stores):
-        # They need the models, which need the settings.
+        if _is_of_all(options, stores) or _is_of_each(options, stores):
+            return 0
+        # It needs the models, which need the settings.
         from .compare import compare
-        from .growth import grow
-        from .plans import plans
-        from .profiles import profile
-        from .purging import purge
-        from .remembering import give_back
-        from .sessions import compare_sessions
-        from .site import site
 
-        if options.site:
-            site()
-            return 0
-        if options.tuning:
-            for name in options.tuning:
-                import_module(f".tuning.{name}", __package__).tune(options.seconds)
-            return 0
-        if options.sessions:
-            compare_sessions(stores)
-            return 0
+        cases: list[Case] = []
         for store in stores:
-            if options.growth:
-                grow(store, options.growth)
-            elif options.plans:
-                plans(store)
-            elif options.purge:
-                purge(store, options.purge)
-                give_back(store, options.purge)
-            elif options.profile:
-                profile(store, options)
-            else:
-                cases += compare(store, options)
+            cases += compare(store, options)
     print("", *remarks(cases), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(as_json(cases), indent=1) + "\n")
     return int(options.check and any(r.is_short for each in cases for r in each.results))
+
+
+def _is_of_all(options: argparse.Namespace, stores: list[str]) -> bool:
+    """Print what is asked for of all stores instead of the comparison; return whether it was."""
+    from .sessions import compare_sessions
+    from .site import site
+
+    if options.site:
+        site()
+    elif options.sessions:
+        compare_sessions(stores)
+    elif options.tuning:
+        for name in options.tuning:
+            import_module(f".tuning.{name}", __package__).tune(options.seconds)
+    else:
+        return False
+    return True
+
+
+def _is_of_each(options: argparse.Namespace, stores: list[str]) -> bool:
+    """Print what is asked for of each store instead of the comparison; return whether it was."""
+    from .growth import grow
+    from .plans import plans
+    from .profiles import profile
+    from .purging import purge
+    from .remembering import give_back
+
+    for store in stores:
+        if options.growth:
+            grow(store, options.growth)
+        elif options.plans:
+            plans(store)
+        elif options.purge:
+            purge(store, options.purge)
+            give_back(store, options.purge)
+        elif options.profile:
+            profile(store, options)
+        else:
+            return False
+    return True
 
 
 def _options() -> argparse.Namespace:

@@ -22,7 +22,7 @@ class StoreMachine(SingleKeyCalls):
 
     @rule(path=where, some=st.lists(names, max_size=5), form=forms, strict=st.booleans())
     def get_many(self, path: Any, some: list[Name], form: Any, strict: bool) -> None:
-        as_ = self.form(path, some[0], form) if some else None
+        as_: Any = self.form(path, some[0], form) if some else None
         self.check(
             path,
             lambda store: store.get_many([name.arg for name in some], as_=as_, strict=strict),
