@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
-from ..expiry import Expiry, ends
+from ..expiry import Expiry, ends, from_micros, now
 
 Text: TypeAlias = str | bytes
 """A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
@@ -147,6 +147,27 @@ class Driver(ABC):
     def remove_many(self, keys: Sequence[str]) -> int:
         """Delete the live entries among `keys`; return how many there were."""
 
+    # Many entries with their expiries, on the way from one store to another.
+
+    def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Return the live entries among `keys`."""
+        found = ((key, self.get_item(key)) for key in keys)
+        return {key: stored for key, stored in found if stored is not None}
+
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        """Store those of `writes` whose keys have no live entry; return the keys of the others.
+
+        Each is stored as `create` does: a live entry stays as it is, whoever made it, and when.
+        """
+        return [write.key for write in writes if not self.create(*write)]
+
+    def clock(self) -> datetime:
+        """Return the moment that it is, in UTC, by the clock that ends the entries.
+
+        Where several servers have one each it is the moment that has come on all of them.
+        """
+        return from_micros(now())
+
     # The whole store: lazily, in bounded memory, safe while others write.
 
     @abstractmethod
@@ -172,6 +193,10 @@ class Driver(ABC):
     def expired(self) -> int:
         """Return how many expired entries `purge` would now delete."""
         return 0
+
+    def size(self) -> int | None:
+        """Return how many bytes all that is kept there takes, or None where that is costly."""
+        return None
 
     # Settings.
 

@@ -16,10 +16,11 @@ from django.utils.connection import ConnectionDoesNotExist
 from ..batches import batches
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import COUNTER, Driver, Place, Stored, Text, Write, ends_of
+from .base import COUNTER, Place, Stored, Text, Write, ends_of
 from .database_checks import check_server, check_settings, location
-from .database_chunks import CHUNK_BYTES, chunks, chunks_of_bytes
+from .database_chunks import chunks, chunks_of_bytes
 from .database_run import Database, is_inside
+from .database_transfer import DatabaseTransfer
 from .sql import CANONICAL, Statements, statements
 
 R = TypeVar("R")
@@ -32,7 +33,7 @@ LAST_KEY = "\U0010ffff" * 320
 """Sorts after every key, as none is as long."""
 
 
-class DatabaseDriver(Driver):
+class DatabaseDriver(DatabaseTransfer):
     """Keeps entries in the table of the model Entry, in the database `using` of DATABASES.
 
     It joins the caller's transaction: a rollback undoes what it wrote. Reads go to the same
@@ -257,10 +258,6 @@ class DatabaseDriver(Driver):
             return changed
 
         return self._database.run(work, writes=True, atomic=len(calls) > 1)
-
-    def _chunk_bytes(self) -> int:
-        packet = self.sql.packet
-        return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)
 
 
 def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:

@@ -148,6 +148,20 @@ class MemoryDriver(CacheDriver):
                 old = memory.find(key, moment) if keep else None
                 memory.put(key, slot if old is None else Slot(slot.value, old.expires_at))
 
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        memory, moment = self.memory, now()
+        moments = ends_of(writes, moment)
+        slots = [(key, Slot(value, moments[expires])) for key, value, expires in writes]
+        left = []
+        with memory.lock:
+            memory.sweep(moment)
+            for key, slot in slots:
+                if memory.find(key, moment) is None:
+                    memory.put(key, slot)
+                else:
+                    left.append(key)
+        return left
+
     def remove_many(self, keys: Sequence[str]) -> int:
         memory, moment = self.memory, now()
         with memory.lock:

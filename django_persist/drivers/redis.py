@@ -23,6 +23,7 @@ from . import redis_scripts as scripts
 from .base import COUNTER, Place, Stored, Text, Write
 from .cache import CacheDriver, resolve
 from .redis_checks import check_servers
+from .redis_node import checked
 from .redis_scripts import Argument, Command
 from .redis_servers import PAGE
 
@@ -132,7 +133,24 @@ class RedisDriver(CacheDriver):
             found |= {keys[i]: value for i, value in pairs if value is not None}
         return found
 
+    def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
+        return dict(self._read(keys))
+
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
+        self._write_many(scripts.SET, writes, keep=keep)
+
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        replies = self._write_many(scripts.CREATE_MANY, writes)
+        return [writes[indexes[i - 1]].key for indexes, left in replies for i in left]
+
+    def clock(self) -> datetime:
+        nodes = self.servers.primaries()
+        return min(_time(checked(n.run(((b"TIME",),), writes=False)[0], n.name)) for n in nodes)
+
+    def _write_many(
+        self, script: bytes, writes: Sequence[Write], *, keep: bool = False
+    ) -> list[tuple[list[int], Any]]:
+        """Run a script that writes, for each slot; return the indexes and the reply of each."""
         names = [self._name(write.key) for write in writes]
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
@@ -145,12 +163,14 @@ class RedisDriver(CacheDriver):
                 _, value, expires = writes[i]
                 args += *expiries[expires], value
             group = [names[i] for i in indexes]
-            calls.append((group[0], scripts.run(scripts.SET, group, *args)))
-        for indexes, reply in zip(groups, self.servers.batch(calls, True), strict=True):
-            if reply < 0:
+            calls.append((group[0], scripts.run(script, group, *args)))
+        replies = list(zip(groups, self.servers.batch(calls, True), strict=True))
+        for indexes, reply in replies:
+            if isinstance(reply, int) and reply < 0:
                 expires = writes[indexes[-reply - 1]].expires
                 assert isinstance(expires, datetime)
                 raise past(expires)
+        return replies
 
     def remove_many(self, keys: Sequence[str]) -> int:
         return sum(removed for _, removed in self._grouped(b"UNLINK", keys, writes=True))
@@ -194,8 +214,8 @@ class RedisDriver(CacheDriver):
             if moments:
                 timed.append((names[indexes[0]], min(moments)))
         times = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], False)
-        for (_, moment), (seconds, micros) in zip(timed, times, strict=True):
-            if moment <= EPOCH + timedelta(seconds=int(seconds), microseconds=int(micros)):
+        for (_, moment), time in zip(timed, times, strict=True):
+            if moment <= _time(time):
                 raise past(moment)
 
     def _name(self, key: str) -> bytes:
@@ -251,6 +271,11 @@ def _expiry(expires: Expiry) -> tuple[Argument, Argument]:
         # Rounded down, so that a moment that has passed is never taken for one to come.
         return b"PXAT", (expires - EPOCH) // _MILLISECOND
     return b"PX", _milliseconds(expires)
+
+
+def _time(reply: Sequence[Any]) -> datetime:
+    seconds, micros = map(int, reply)
+    return EPOCH + timedelta(seconds=seconds, microseconds=micros)
 
 
 def _moment(ends: int) -> datetime | None:

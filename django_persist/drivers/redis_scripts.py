@@ -86,6 +86,25 @@ return 1
 """
 )
 
+# As SET, but it leaves what is there, and tells the keys of those by their indexes.
+CREATE_MANY = _script(
+    _WRITING
+    + """\
+local left = {}
+for i = 1, #KEYS do
+  if past(ARGV[3 * i - 1], ARGV[3 * i]) then return -i end
+end
+for i, key in ipairs(KEYS) do
+  if redis.call('EXISTS', key) == 1 then
+    left[#left + 1] = i
+  else
+    store(key, ARGV[3 * i + 1], ARGV[3 * i - 1], ARGV[3 * i], '0')
+  end
+end
+return left
+"""
+)
+
 # pcall: a key of another Redis type is not the text that was seen.
 REPLACE = _script(
     _WRITING

@@ -8,7 +8,8 @@ or NULL, `seen` what a read returned, `low` and `high` the integers to which `by
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from django.db.backends.utils import CursorWrapper
@@ -24,6 +25,10 @@ STATEMENT_BYTES = 8192
 
 KEY_BYTES = 2 * (4 * COLUMN_LENGTH + 4)
 """More than twice what a key takes in a statement."""
+
+
+Row: TypeAlias = tuple[str, str, int | None]
+"""A key, its value's text, and the microsecond at which the entry ends."""
 
 
 class Purged(NamedTuple):
@@ -75,6 +80,8 @@ class Statements:
     set_rows = _insert + "%(rows)s" + _overwrite
     set_rows_keep = _insert + "%(rows)s" + _overwrite_keep.replace("%(now)s", "%s")
 
+    create_rows = _insert + "%(rows)s" + _overwrite + " WHERE {t}.{e} <= %s RETURNING {k}"
+
     # A cast that comes back as the same text was of a canonical integer of 64 bits: SQLite's takes
     # whatever number the text begins with, and saturates.
     incr = (
@@ -90,6 +97,7 @@ class Statements:
 
     _among = "{k} IN (SELECT value FROM json_each(%(keys)s)) AND " + _live
     get_many = "SELECT {k}, CAST({v} AS BLOB) FROM {t} WHERE " + _among
+    get_items = "SELECT {k}, CAST({v} AS BLOB), {e} FROM {t} WHERE " + _among
     remove_many = "DELETE FROM {t} WHERE " + _among
 
     # Pages by key, each from where the last one ended: the primary key is their index.
@@ -107,6 +115,9 @@ class Statements:
         "DELETE FROM {t} WHERE rowid IN"
         " (SELECT rowid FROM {t} WHERE {e} <= %(now)s ORDER BY {e} LIMIT %(limit)s)"
     )
+
+    size: str | None = None
+    """What asks the server how many bytes the table takes, where it answers at once."""
 
     def __init__(self, cursor: CursorWrapper) -> None:
         quote = cursor.db.ops.quote_name
@@ -135,8 +146,14 @@ class Statements:
 
         It takes key, value and expiry of each, and with `keep` the moment now, by their place.
         """
-        statement = self.set_rows_keep if keep else self.set_rows
-        return statement.replace("%(rows)s", ", ".join(["(%s, %s, %s)"] * number))
+        return _with_rows(self.set_rows_keep if keep else self.set_rows, number)
+
+    def create_many(self, cursor: CursorWrapper, rows: Sequence[Row], now: int) -> list[str]:
+        """Store those rows whose keys have no live entry; return the keys of the others."""
+        statement = _with_rows(self.create_rows, len(rows))
+        cursor.execute(statement, [*chain.from_iterable(rows), now])
+        created = {key for (key,) in cursor.fetchall()}
+        return [key for key, _, _ in rows if key not in created]
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         """Return keys as the one parameter of `get_many` and `remove_many`."""
@@ -180,6 +197,7 @@ class PostgreSQL(Statements):
     )
     _among = "{k} = ANY(%(keys)s) AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
+    get_items = "SELECT {k}, {v}, {e} FROM {t} WHERE " + _among
     # Rows are locked in the order of their keys, as set_many locks them: else the two deadlock.
     remove_many = (
         "WITH doomed AS (SELECT {k} FROM {t} WHERE " + _among + " ORDER BY {k} FOR UPDATE)"
@@ -198,6 +216,7 @@ class PostgreSQL(Statements):
     keys_next = "SELECT {k}" + _next_page
     items = "SELECT {k}, {v}, {e}" + _page
     items_next = "SELECT {k}, {v}, {e}" + _next_page
+    size = "SELECT pg_total_relation_size('{t}'::regclass)"
     # By row address, the fastest way; from the last expiry on, as the dead rows of earlier batches
     # stay in the index for as long as some old snapshot may see them. In a partitioned table
     # several rows have one address: those that have expired go too, and the others stay.
@@ -251,6 +270,10 @@ class MySQL(Statements):
     set_keep = Statements._insert + "(%(key)s, %(value)s, %(expires)s)" + _overwrite_keep
     set_rows = Statements._insert + "%(rows)s" + _overwrite
     set_rows_keep = Statements._insert + "%(rows)s" + _overwrite_keep.replace("%(now)s", "%s")
+    create_rows = (
+        Statements._insert + "%(rows)s ON DUPLICATE KEY UPDATE"
+        " {v} = IF({e} <= %s, VALUES({v}), {v}), {e} = IF({e} <= %s, VALUES({e}), {e})"
+    )
     # Refused, it says 1 and changes nothing. The outer cast keeps a negative sum from being stored
     # as an unsigned number.
     incr = (
@@ -264,9 +287,15 @@ class MySQL(Statements):
     )
     _among = "{k} IN %(keys)s AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
+    get_items = "SELECT {k}, {v}, {e} FROM {t} WHERE " + _among
+    get_items_latest = get_items + " FOR UPDATE"
     remove_many = "DELETE FROM {t} WHERE " + _among
     items = "SELECT {k}, {v}, {e}" + Statements._page
     items_next = "SELECT {k}, {v}, {e}" + Statements._next_page
+    size = (
+        "SELECT data_length + index_length FROM information_schema.tables"
+        " WHERE table_schema = DATABASE() AND table_name = REPLACE('{t}', '`', '')"
+    )
     # Rows are chosen without locks, then locked in the order of their keys through the primary key:
     # locks taken through the index of expires_at deadlock against writers.
     purge_page = (
@@ -312,6 +341,22 @@ class MySQL(Statements):
             return told - 2**64 if told >= 2**63 else told
         return None if told else by
 
+    def create_many(self, cursor: CursorWrapper, rows: Sequence[Row], now: int) -> list[str]:
+        # No count of an upsert says for which rows it did nothing. Those that are there are found
+        # before it; those that another made just then after it, by what they hold.
+        keys = [key for key, _, _ in rows]
+        cursor.execute(self.get_many, {"keys": self.keys_parameter(keys), "now": now})
+        there = {key for key, _ in cursor.fetchall()}
+        absent = [row for row in rows if row[0] not in there]
+        if not absent:
+            return keys
+        statement = _with_rows(self.create_rows, len(absent))
+        cursor.execute(statement, [*chain.from_iterable(absent), now, now])
+        written = self.keys_parameter([key for key, _, _ in absent])
+        cursor.execute(self.get_items_latest, {"keys": written, "now": now})
+        created = set(cursor.fetchall()).intersection(absent)
+        return [row[0] for row in rows if row not in created]
+
     def purge_batch(
         self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
     ) -> Purged:
@@ -331,6 +376,10 @@ class MySQL(Statements):
             return Purged(0, came_to)
         cursor.execute(self.purge, {"now": now, "keys": keys})
         return Purged(cursor.rowcount, came_to)
+
+
+def _with_rows(statement: str, number: int) -> str:
+    return statement.replace("%(rows)s", ", ".join(["(%s, %s, %s)"] * number))
 
 
 def statements(cursor: CursorWrapper) -> Statements:

@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_persist import KEEP, REMOVE, Store
+from django_persist.drivers.base import Write
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import leave_expired
 from tests.drivers.database.conftest import Line
@@ -30,6 +31,14 @@ class Call(NamedTuple):
 
 def set_many(store: Store) -> None:
     store.set_many(dict.fromkeys(MANY, 2))
+
+
+def create_many(store: Store) -> None:
+    store.driver.create_many([Write(key, b"1", None) for key in ("key", "new")])
+
+
+def purge(store: Store) -> None:
+    store.purge()
 
 
 def remove_many(store: Store) -> None:
@@ -78,9 +87,10 @@ WRITES = {
     "set_many, at COMMIT": Call(set_many, 3, True),
     "remove_many, third chunk": Call(remove_many, 2, False),
     "remove_many, at COMMIT": Call(remove_many, 3, True),
-    "purge": Call(lambda store: store.purge(), 0, False),
+    "create_many, before its COMMIT": Call(create_many, 0, False),
+    "purge": Call(purge, 0, False),
 }
-COMMIT_OF_A_PURGE = {"postgresql": 1, "mariadb": 3}
+COMMIT = {"postgresql": 1, "mariadb": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -155,9 +165,11 @@ def test_a_write_that_is_cut_says_whether_it_may_stand(
 
 
 @CUTS
-def test_a_purge_that_is_cut_at_its_commit_says_so(fault: Fault, line: Line) -> None:
-    call = Call(lambda store: store.purge(), COMMIT_OF_A_PURGE[line.direct], True)
-    assert_told(line, fault, call)
+@pytest.mark.parametrize("call", [purge, create_many])
+def test_what_is_cut_at_its_commit_says_so(
+    call: Callable[[Store], Any], fault: Fault, line: Line
+) -> None:
+    assert_told(line, fault, Call(call, COMMIT[line.direct], True))
 
 
 STEPS: dict[str, Call] = {
@@ -173,7 +185,7 @@ def test_steps_that_were_done_before_the_cut_stand(call: Call, inside: bool, lin
     leave_expired(line.store, {"first": 1, "second": 1, "third": 1})
     before = fill(line)
     transaction_or_none = transaction.atomic(line.alias) if inside else nullcontext()
-    done = COMMIT_OF_A_PURGE[line.direct] + 1 if call.done == -1 else call.done
+    done = COMMIT[line.direct] + 1 if call.done == -1 else call.done
     with (
         pytest.raises(StoreUnavailableError) as told,
         transaction_or_none,

@@ -39,11 +39,16 @@ def set_many(driver: RedisDriver, expires: Any, *, keep: bool) -> None:
     driver.set_many([Write(key, b'"secret"', expires) for key in MANY], keep=keep)
 
 
+def create_many(driver: RedisDriver, expires: Any) -> list[str]:
+    return driver.create_many([Write(key, b'"secret"', expires) for key in ["new", *MANY]])
+
+
 READS: dict[str, Call] = {
     "get": Call(lambda driver: driver.get("k"), writes=False),
     "get_item": Call(lambda driver: driver.get_item("k"), writes=False),
     "contains": Call(lambda driver: driver.contains("k"), writes=False),
     "get_many": Call(lambda driver: driver.get_many(MANY), writes=False, commands=2),
+    "get_items": Call(lambda driver: driver.get_items(MANY), writes=False, commands=11),
     "keys": Call(lambda driver: list(driver.keys("")), writes=False),
     "items": Call(lambda driver: list(driver.items("")), writes=False),
     "count": Call(lambda driver: driver.count(""), writes=False),
@@ -63,6 +68,8 @@ STORING: dict[str, Call] = {
     "replace, keep": Call(lambda driver: replace(driver, MINUTE, keep=True)),
     "set_many": Call(lambda driver: set_many(driver, MINUTE, keep=False)),
     "set_many, keep": Call(lambda driver: set_many(driver, None, keep=True)),
+    "create_many": Call(lambda driver: create_many(driver, MINUTE)),
+    "create_many, moment": Call(lambda driver: create_many(driver, MOMENT)),
 }
 OTHER_WRITES: dict[str, Call] = {
     "touch": Call(lambda driver: driver.touch("k", MINUTE)),
