@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from django_persist import Store, stores
+from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import BACKENDS, leave_expired
 from tests.processes import race
 from tests.servers import free_port
@@ -83,6 +86,48 @@ def test_progress_is_for_terminals(store: Store, capsys: pytest.CaptureFixture[s
     shown = Terminal()
     call_command("purge_persist", stdout=io.StringIO(), stderr=shown)
     assert "\rdefault: 1 expired entry deleted" in shown.getvalue()
+
+
+def test_json_says_it_by_store(store: Store, settings: Any) -> None:
+    said = json.loads(run("--json", "--dry-run"))
+    assert said.pop("seconds") >= 0
+    assert said == {"would_be_deleted": {"default": 5}, "complete": True}
+    said = json.loads(run("--json", "--batch-size=1", "--max-seconds=0.000001"))
+    assert (said["deleted"], said["complete"]) == ({"default": 1}, False)
+    said = json.loads(run("--json"))
+    assert (said["deleted"], said["complete"]) == ({"default": 4}, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (StoreUnavailableError("Gone.", maybe_applied=True), 1, "may have taken effect"),
+        (KeyboardInterrupt(), 130, "Stopped; a batch under way may be deleted as well"),
+    ],
+)
+def test_one_that_ends_early_says_how_far_it_came(
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    purge = store.driver.purge
+
+    def fail_after_two(batch_size: int) -> Iterator[int]:
+        yield from islice(purge(batch_size), 2)
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(CommandError, match=says) as raised:
+        patch.setattr(store.driver, "purge", fail_after_two)
+        call_command("purge_persist", "--batch-size=1")
+    assert raised.value.returncode == code
+    out = capsys.readouterr().out
+    done = int(out.split()[0])
+    assert 2 <= done < 5
+    assert "; not all was done." in out
+    assert store.driver.expired() == 5 - done
 
 
 @pytest.mark.parametrize("server", ["valkey"])

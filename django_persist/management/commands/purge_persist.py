@@ -5,30 +5,29 @@ Examples:
   manage.py purge_persist --store hot          one of them
   manage.py purge_persist --max-seconds 60     stop after a minute; the next run goes on
   manage.py purge_persist --dry-run            say how many there are
+  manage.py purge_persist --json               for a program to read
+
+Exit codes: 0 done, 1 a store could not be reached, 2 unfit arguments or settings, 130 stopped by
+Ctrl-C. What was deleted until then is said, and stays deleted.
 """
 
 from __future__ import annotations
 
 import time
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from collections.abc import Hashable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from ...exceptions import ContentionError, InvalidStoreError, StoreUnavailableError
 from ...handler import stores
 from ...store import CHUNK, Store
+from ..command import FAILED, STOPPED, StoreCommand, plural
 
 
-class Command(BaseCommand):
+class Command(StoreCommand):
     help = __doc__ or ""
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
+    unavailable = FAILED
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--store", metavar="ALIAS", help="purge this store, not all of them")
@@ -48,46 +47,71 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="count what would be deleted; delete nothing"
         )
+        parser.add_argument("--json", action="store_true", help="say it as JSON")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def run(self, **options: Any) -> None:
         started = time.monotonic()
         limit = options["max_seconds"]
-        deadline = None if limit is None else started + limit
-        deleted, stopped = 0, False
+        chosen = _stores(options["store"])
+        dry_run: bool = options["dry_run"]
+        # By store: filled as it goes, so that it is true whenever the run ends.
+        deleted = dict.fromkeys(chosen, 0)
+        finished = False
         try:
-            chosen = _stores(options["store"])
-            for alias, store in chosen.items():
-                if options["dry_run"]:
-                    deleted += store.driver.expired()
-                elif not stopped:
-                    number, stopped = self._purge(alias, store, options["batch_size"], deadline)
-                    deleted += number
-        except (InvalidStoreError, StoreUnavailableError, ContentionError) as error:
-            raise CommandError(str(error)) from error
-        verb = "would be deleted" if options["dry_run"] else "deleted"
-        seconds = time.monotonic() - started
-        self.stdout.write(
-            f"{_entries(deleted)} {verb} from {', '.join(chosen)} in {seconds:.1f} s"
-            + ("; stopped at --max-seconds, the next run goes on." if stopped else ".")
-        )
+            if dry_run:
+                deleted |= {alias: store.driver.expired() for alias, store in chosen.items()}
+                finished = True
+            else:
+                deadline = None if limit is None else started + limit
+                finished = self._purge(chosen, options["batch_size"], deadline, deleted)
+        except BaseException as error:
+            self._say(deleted, options, started, "; not all was done.", complete=False)
+            if isinstance(error, KeyboardInterrupt):
+                raise CommandError(
+                    "Stopped; a batch under way may be deleted as well.", returncode=STOPPED
+                ) from None
+            raise
+        end = "." if finished else "; stopped at --max-seconds, the next run goes on."
+        self._say(deleted, options, started, end, complete=finished)
 
     def _purge(
-        self, alias: str, store: Store, batch_size: int, deadline: float | None
-    ) -> tuple[int, bool]:
-        """Return how many entries went, and whether the deadline put an end to it."""
-        deleted = 0
-        for number in store.driver.purge(batch_size):
-            deleted += number
-            self._show(f"{alias}: {_entries(deleted)} deleted")
-            if deadline is not None and time.monotonic() > deadline:
-                return deleted, True
-        return deleted, False
+        self,
+        chosen: dict[str, Store],
+        batch_size: int,
+        deadline: float | None,
+        deleted: dict[str, int],
+    ) -> bool:
+        """Purge stores, counting in `deleted`; return False where the deadline put an end to it."""
+        for alias, store in chosen.items():
+            for number in store.driver.purge(batch_size):
+                deleted[alias] += number
+                self.progress(f"{alias}: {_expired(deleted[alias])} deleted")
+                if deadline is not None and time.monotonic() > deadline:
+                    return False
+        return True
 
-    def _show(self, progress: str) -> None:
-        """Rewrite the line of progress, on a terminal alone."""
-        if self.stderr.isatty():
-            self.stderr.write(f"\r{progress} ", ending="")
-            self.stderr.flush()
+    def _say(
+        self,
+        deleted: dict[str, int],
+        options: dict[str, Any],
+        started: float,
+        end: str,
+        *,
+        complete: bool,
+    ) -> None:
+        seconds = time.monotonic() - started
+        if options["json"]:
+            self.say_json(
+                {
+                    "would_be_deleted" if options["dry_run"] else "deleted": deleted,
+                    "seconds": round(seconds, 3),
+                    "complete": complete,
+                }
+            )
+        else:
+            verb = "would be deleted" if options["dry_run"] else "deleted"
+            total = _expired(sum(deleted.values()))
+            self.say(f"{total} {verb} from {', '.join(deleted)} in {seconds:.1f} s{end}")
 
 
 def _stores(alias: str | None) -> dict[str, Store]:
@@ -100,8 +124,8 @@ def _stores(alias: str | None) -> dict[str, Store]:
     return {each: stores[each] for each in first.values()}
 
 
-def _entries(number: int) -> str:
-    return f"{number:,} expired {'entry' if number == 1 else 'entries'}"
+def _expired(number: int) -> str:
+    return plural(number, "expired entry", "expired entries")
 
 
 def _positive_int(text: str) -> int:
