@@ -243,9 +243,12 @@ class Store(AtomicCalls):
         In steps of 1,000 keys, each atomic, so that other callers are not held up; an entry that
         is written meanwhile may stay or go.
         """
+        return self._in_steps(self._clear_steps(prefix))
+
+    def _clear_steps(self, prefix: str) -> Iterator[int]:
         keys = iter(self.driver.keys(self._full_prefix(prefix)))
         chunks = iter(lambda: list(dict.fromkeys(islice(keys, CHUNK))), [])
-        return self._in_steps(map(self.driver.remove_many, chunks))
+        return map(self.driver.remove_many, chunks)
 
     def purge(self, batch_size: int = CHUNK) -> int:
         """Delete what has expired, wherever the driver keeps it; return how many entries went.

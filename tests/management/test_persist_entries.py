@@ -1,0 +1,220 @@
+"""manage.py persist get, set and remove."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from django_persist import Store
+from django_persist.exceptions import InvalidExpiryError
+from django_persist.management.subcommands.entries import expires
+from tests.management.commands import persist
+
+MINUTE = timedelta(minutes=1)
+
+
+def test_what_is_set_is_got_and_removed(store: Store) -> None:
+    assert persist("set", "key", '{"a": [1, "é"]}').out == "'key' was stored in default.\n"
+    assert store.get("key") == {"a": [1, "é"]}
+    assert persist("get", "key") == (0, '{"a":[1,"é"]}\n', "")
+    assert persist("get", "key", "--json").json == {
+        "key": "key",
+        "value": {"a": [1, "é"]},
+        "expires_at": None,
+    }
+    assert persist("remove", "key") == (0, "'key' removed from default.\n", "")
+    assert persist("get", "key") == (1, "", "default has no live entry 'key'.\n")
+    assert persist("get", "key", "--json").code == 1
+
+
+@pytest.mark.parametrize("text", ["null", "0", "-5", '""', "[]", "1e22", "18446744073709551616"])
+def test_any_json_is_a_value(store: Store, text: str) -> None:
+    assert persist("set", "key", text).code == 0
+    assert persist("get", "key").out == f"{text}\n"
+
+
+def test_the_text_that_is_stored_is_what_is_printed(store: Store) -> None:
+    store.driver.set(store._full("key"), b'{"a" : 1.10,\n"b":"\xc2\x9b[31m"}', None)
+    assert persist("get", "key").out == '{"a" : 1.10, "b":"\\u009b[31m"}\n'
+    assert '"value":{"a" : 1.10, "b":"\x9b[31m"}}\n' in persist("get", "key", "--json").out
+
+
+def test_a_string_can_be_given_and_had_without_quotes(store: Store) -> None:
+    assert persist("set", "key", "it's [so", "--text").code == 0
+    assert store.get("key") == "it's [so"
+    assert persist("get", "key", "--text").out == "it's [so\n"
+    store.set("key", [1])
+    assert persist("get", "key", "--text").out == "[1]\n"
+
+
+def test_a_value_can_come_from_stdin(store: Store) -> None:
+    assert persist("set", "key", "-", stdin=b' {"a": 1}\n').code == 0
+    assert store.get("key") == {"a": 1}
+    assert persist("set", "key", "-", "--text", stdin="é\n".encode()).code == 0
+    assert store.get("key") == "é\n"
+
+
+@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+@pytest.mark.parametrize(
+    ("args", "stdin", "says"),
+    [
+        (("set", "key", "secret"), b"", "VALUE is not JSON"),
+        (("set", "key", "1e999"), b"", "VALUE is not JSON"),
+        (("set", "key", "-"), b'"\xffsecret"', "VALUE is not"),
+        (("set", "key", "-", "--text"), b"\xffsecret", "VALUE is not UTF-8"),
+        (("set", "key", "-"), b"[" * 100_000, "VALUE is not JSON"),
+        (("set", "key", "[" * 250 + "]" * 250), b"", "can't be stored"),
+        (("set", "", "1"), b"", "at least one character"),
+        (("get", "x" * 256), b"", "at most 255"),
+        (("remove", "key", ""), b"", "at least one character"),
+        (("set", "key", "1", "--expires", "2020-01-01T00:00:00Z"), b"", "not in the future"),
+        (("set", "key", "1", "--keep", "--expires", "5"), b"", "exclude each other"),
+        (("get", "key", "--store", "defualt"), b"", "Did you mean 'default'?"),
+    ],
+)
+def test_what_is_unfit_is_a_usage_error(
+    store: Store, args: tuple[str, ...], stdin: bytes, says: str
+) -> None:
+    store.set("key", "old")
+    result = persist(*args, stdin=stdin)
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
+    assert "secret" not in result.err
+    assert store.get("key") == "old"
+
+
+def test_create_leaves_what_is_there(store: Store) -> None:
+    assert persist("set", "key", "1", "--create").code == 0
+    result = persist("set", "key", "2", "--create")
+    assert result.code == 1
+    assert result.err == "default has a live entry 'key'; it was left as it is.\n"
+    assert store.get("key") == 1
+
+
+def test_keep_leaves_the_expiry(store: Store) -> None:
+    store.set("key", 1, expires=600)
+    before = store.get_item("key")
+    assert persist("set", "key", "2", "--keep").code == 0
+    after = store.get_item("key")
+    assert before and after
+    assert (after.value, after.expires_at) == (2, before.expires_at)
+    assert persist("set", "key", "3").code == 0
+    item = store.get_item("key")
+    assert item and item.expires_at is None
+
+
+def test_a_lifetime_and_a_moment(store: Store) -> None:
+    assert persist("set", "key", "1", "--expires", "2h").code == 0
+    item = store.get_item("key")
+    assert item and item.ttl
+    assert timedelta(hours=2) - MINUTE < item.ttl <= timedelta(hours=2)
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    assert persist("set", "key", "1", "--expires", moment.isoformat()).code == 0
+    assert persist("get", "key", "--json").json["expires_at"] == moment.isoformat().replace(
+        "+00:00", "Z"
+    )
+
+
+def test_the_default_of_the_store_counts_and_never_is_never(open_store: Any) -> None:
+    store = open_store("memory", DEFAULT_EXPIRES=60)
+    persist("set", "default", "1")
+    persist("set", "never", "1", "--expires", "never")
+    item, never = store.get_item("default"), store.get_item("never")
+    assert item and item.expires_at is not None
+    assert never and never.expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lifetime"),
+    [
+        ("90", timedelta(seconds=90)),
+        ("0.5", timedelta(seconds=0.5)),
+        ("90s", timedelta(seconds=90)),
+        ("30m", timedelta(minutes=30)),
+        ("12h", timedelta(hours=12)),
+        ("1.5d", timedelta(hours=36)),
+        ("2w", timedelta(weeks=2)),
+        ("2126-12-01T12:00:00+02:00", datetime(2126, 12, 1, 10, tzinfo=UTC)),
+        ("never", None),
+    ],
+)
+def test_what_expires_takes(text: str, lifetime: Any) -> None:
+    assert expires(text) == lifetime
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0", "must be positive"),
+        ("soon", "'soon' is not like"),
+        ("7 d", "is not like"),
+        ("-1", "is not like"),
+        ("1y", "is not like"),
+        ("2126-12-01T12:00:00", "must be aware"),
+        ("2126-13-01T12:00:00Z", "is not like"),
+        ("9" * 400, "finite"),
+        ("99999w", "at most"),
+    ],
+)
+def test_what_expires_refuses(open_store: Any, text: str, says: str) -> None:
+    store = open_store("memory")
+    result = persist("set", "key", "1", f"--expires={text}")
+    assert result.code
+    assert says in result.err
+    assert "key" not in store
+
+
+def test_many_are_removed_and_those_missing_are_told(store: Store) -> None:
+    store.set_many({"a": 1, "b": 2, "c": 3})
+    result = persist("remove", "a", "no", "b", "a")
+    assert result == (
+        1,
+        "'a', 'b' removed from default.\n",
+        "default has no live entry 'no'.\n",
+    )
+    assert list(store.keys()) == ["c"]
+    result = persist("remove", "c", "no", "--json")
+    assert result.code == 1
+    assert result.json == {"removed": 1, "missing": ["no"]}
+
+
+def test_json_and_silence(store: Store) -> None:
+    assert persist("set", "key", "1", "--json").json == {"key": "key", "stored": True}
+    assert persist("set", "key", "1", "--verbosity=0") == (0, "", "")
+    assert persist("remove", "key", "--verbosity=0") == (0, "", "")
+
+
+def test_a_corrupt_entry_is_told_without_its_text(store: Store) -> None:
+    store.driver.set(store._full("key"), b"{secret", None)
+    result = persist("get", "key")
+    assert (result.code, result.out) == (1, "")
+    assert "'key' is corrupt" in result.err
+    assert "secret" not in result.err
+    assert persist("set", "key", "1").code == 0
+    assert persist("get", "key").out == "1\n"
+
+
+def test_the_store_is_chosen(open_store: Any, settings: Any) -> None:
+    open_store("memory")
+    [config] = settings.PERSIST.values()
+    settings.PERSIST = {
+        "default": {**config, "PREFIX": "a:"},
+        "other": {**config, "PREFIX": "b:"},
+    }
+    persist("set", "key", "1", "--store", "other")
+    assert persist("get", "key").code == 1
+    assert json.loads(persist("get", "key", "--store=other").out) == 1
+
+
+def test_a_lifetime_given_in_code_is_taken_as_it_is(open_store: Any) -> None:
+    from django.core.management import call_command
+
+    store = open_store("memory")
+    call_command("persist", "set", "key", "1", expires=timedelta(hours=1), verbosity=0)
+    item = store.get_item("key")
+    assert item and item.expires_at is not None
+    with pytest.raises(InvalidExpiryError):
+        store.set("key", 1, expires=0)

@@ -1,0 +1,162 @@
+"""manage.py persist keys, clear and stats."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_persist import Store, stores
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.exceptions import StoreUnavailableError
+from tests.conftest import BACKENDS, OpenStore, leave_expired
+from tests.management.commands import Terminal, open_two, persist
+
+ODD = ["a b", '"quoted', "new\nline", "\x1b[31m", "\x9b31m", "é", "\u2028", "日本", "\\"]
+
+
+def read(line: str) -> str:
+    """Return the key that a line of `keys` is for."""
+    return str(json.loads(line)) if line.startswith('"') else line
+
+
+def test_keys_are_listed_one_in_a_line(store: Store) -> None:
+    store.set_many(dict.fromkeys(ODD, 1))
+    leave_expired(store, {"gone": 1})
+    out = persist("keys").out
+    lines = out.removesuffix("\n").split("\n")
+    assert sorted(map(read, lines)) == sorted(ODD)
+    assert {"a b", "é", "日本", "\\", '"\\"quoted"', '"new\\nline"'} < set(lines)
+    assert not {"\x1b", "\x9b", "\u2028"} & set(out)
+
+
+def test_keys_as_json_and_with_nuls(store: Store) -> None:
+    store.set_many(dict.fromkeys(ODD, 1))
+    lines = persist("keys", "--json").out.splitlines()
+    assert sorted(map(json.loads, persist("keys", "--json").out.split("\n")[:-1])) == sorted(ODD)
+    assert len(lines) >= len(ODD)
+    assert sorted(persist("keys", "-0").out.removesuffix("\0").split("\0")) == sorted(ODD)
+
+
+def test_keys_with_a_prefix(store: Store) -> None:
+    store.set_many({"cart:1": 1, "cart:2": 1, "code:1": 1})
+    assert sorted(persist("keys", "cart:").out.split()) == ["cart:1", "cart:2"]
+    assert persist("keys", "nothing").out == ""
+
+
+def test_clear_says_how_many_and_asks(store: Store) -> None:
+    store.set_many({"cart:1": 1, "cart:2": 1, "code:1": 1})
+    for answer in (b"", b"\n", b"n\n", b"no\n", b"why\n"):
+        result = persist("clear", "cart:", stdin=answer)
+        assert (result.code, result.out) == (1, "")
+        assert "Delete 2 entries of default whose keys begin with 'cart:'? [y/N]" in result.err
+        assert "Nothing was deleted." in result.err
+    assert store.count() == 3
+    result = persist("clear", "cart:", stdin=b"yes\n")
+    assert (result.code, result.out) == (0, "2 entries deleted from default.\n")
+    assert list(store.keys()) == ["code:1"]
+    assert persist("clear", stdin=b"Y\n").out == "1 entry deleted from default.\n"
+
+
+def test_clear_does_not_ask_about_nothing_or_where_it_is_told_not_to(store: Store) -> None:
+    assert persist("clear") == (0, "0 entries deleted from default.\n", "")
+    store.set_many({f"key:{n}": 1 for n in range(2500)})
+    result = persist("clear", "--no-input", "--json")
+    assert (result.code, result.err) == (0, "")
+    assert result.json == {"deleted": 2500, "complete": True}
+
+
+def test_clear_leaves_another_store_in_the_same_place(open_store: OpenStore, server: str) -> None:
+    open_two(open_store, server, server)
+    for alias in stores:
+        stores[alias].set("key", 1)
+    assert persist("clear", "--no-input").code == 0
+    assert "key" not in stores["default"]
+    assert "key" in stores["other"]
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (StoreUnavailableError("Gone.", maybe_applied=True), 3, "may have taken effect"),
+        (StoreUnavailableError("Gone."), 3, "had no effect"),
+        (KeyboardInterrupt(), 130, "Stopped; the step under way may have deleted up to 1,000 more"),
+    ],
+)
+def test_a_clear_that_ends_early_says_how_far_it_came(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
+) -> None:
+    store.set_many({f"key:{n}": 1 for n in range(2500)})
+    remove, calls = store.driver.remove_many, []
+
+    def fail_at_the_third(keys: Any) -> int:
+        calls.append(keys)
+        if len(calls) == 3:
+            raise error
+        return remove(keys)
+
+    monkeypatch.setattr(store.driver, "remove_many", fail_at_the_third)
+    result = persist("clear", "--no-input", "--json")
+    assert result.code == code
+    assert result.json == {"deleted": 2000, "complete": False}
+    assert says in result.err
+    assert store.count() == 500
+
+
+def test_clear_shows_its_progress_on_a_terminal(store: Store) -> None:
+    store.set("key", 1)
+    shown = Terminal()
+    persist("clear", "--no-input", stderr=shown)
+    assert shown.getvalue().startswith("\rdefault: 1 entry deleted")
+    assert shown.getvalue().endswith(" \r")
+
+
+def test_stats_of_a_store(store: Store) -> None:
+    store.set_many({"a": 1, "b": 2})
+    leave_expired(store, {"c": 3})
+    facts = persist("stats", "--json").json["default"]
+    driver = type(store.driver)
+    assert facts["driver"] == f"{driver.__module__}.{driver.__qualname__}"
+    assert facts["entries"] == 2
+    # Redis and the memory give what has expired back by themselves.
+    assert facts["expired"] == (1 if isinstance(store.driver, DatabaseDriver) else 0)
+    kind = (
+        connections[store.driver.using].vendor if isinstance(store.driver, DatabaseDriver) else ""
+    )
+    if kind in ("postgresql", "mysql"):
+        assert facts["bytes"] > 8192
+    else:
+        assert facts["bytes"] is None
+    shown = persist("stats").out
+    assert shown.startswith("default\n  driver   django_persist.drivers.")
+    assert "\n  entries  2\n" in shown
+
+
+@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+def test_stats_of_all_stores_go_past_one_that_is_away(
+    open_store: OpenStore, settings: Any, server: str, free_port: int
+) -> None:
+    open_store(server)
+    away = {**settings.CACHES["valkey"], "LOCATION": f"redis://127.0.0.1:{free_port}"}
+    settings.CACHES = {**settings.CACHES, "away": away}
+    redis = {**BACKENDS["valkey"], "OPTIONS": {"cache": "away"}}
+    settings.PERSIST = {"away": redis, **settings.PERSIST}
+    result = persist("stats", "--json")
+    assert result.code == 3
+    assert "can't be reached" in result.json["away"]["error"]
+    assert result.json["default"]["entries"] == 0
+    assert f"redis 127.0.0.1 {free_port} 0" == result.json["away"]["place"]
+    assert persist("stats").code == 3
+    assert persist("stats", "--store=default").code == 0
+
+
+def test_a_password_is_never_in_the_place(settings: Any) -> None:
+    url = "redis://user:secret@127.0.0.1:1/0"
+    settings.CACHES = {**settings.CACHES, "away": {**settings.CACHES["valkey"], "LOCATION": url}}
+    settings.PERSIST = {"default": {**BACKENDS["valkey"], "OPTIONS": {"cache": "away"}}}
+    shown = io.StringIO()
+    assert "secret" not in persist("stats", stderr=shown).out + shown.getvalue()

@@ -1,0 +1,66 @@
+"""However many entries there are, to export, import and copy them takes no more memory."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.core.signals import setting_changed
+
+from django_persist import stores
+from tests.conftest import BACKENDS, OpenStore
+from tests.extent import LONG
+from tests.management.exports import lines
+from tests.processes import Place, context, enter, place
+from tests.test_listing_memory import KILOBYTE
+
+FEW: Final = 3_000
+MANY: Final = 1_000_000 if LONG else 30_000
+
+BOUND: Final = 4_000_000
+"""Bytes by which the peak may differ all the same. The text of MANY entries takes more, if kept."""
+
+PADDING: Final = "x" * 300
+
+
+def move(where: Place, caches: Any, files: list[str]) -> list[int]:
+    """Return the peak memory, in bytes, of a process that has moved few entries, and then many."""
+    django_settings.CACHES = caches
+    setting_changed.send(sender=None, setting="CACHES", value=caches, enter=True)
+    enter(where)
+    found = []
+    for file in files:
+        quiet = {"verbosity": 0}
+        call_command("persist", "import", file, **quiet)
+        call_command("persist", "import", file, **quiet)  # All of it is there by now.
+        call_command("persist", "export", f"{file}.again", **quiet)
+        call_command("persist", "copy", "default", "other", **quiet)
+        call_command("persist", "copy", "default", "other", "--overwrite", **quiet)
+        found.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE)
+    return found
+
+
+def test_entries_are_moved_in_bounded_memory(
+    open_store: OpenStore, settings: Any, tmp_path: Path
+) -> None:
+    open_store("valkey")
+    open_store("sqlite")
+    settings.PERSIST = {"default": BACKENDS["sqlite"], "other": BACKENDS["valkey"]}
+    files = []
+    for number in (FEW, MANY):
+        file = tmp_path / f"{number}.jsonl"
+        entries = (
+            b'{"key":"key:%d","expires_at":%b,"value":"%b"}'
+            % (n, b"null" if n % 2 else b'"2126-01-01T00:00:00Z"', PADDING.encode())
+            for n in range(number)
+        )
+        file.write_bytes(lines(*entries))
+        files.append(str(file))
+    with context.Pool(1) as pool:
+        few, many = pool.apply(move, (place(), django_settings.CACHES, files))
+    assert many - few < BOUND
+    assert stores["other"].count() == stores["default"].count() == MANY
+    assert len(Path(f"{files[1]}.again").read_bytes().splitlines()) == MANY + 2

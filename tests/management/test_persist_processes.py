@@ -1,0 +1,270 @@
+"""The commands as processes: exit codes, pipes, Ctrl-C in the middle, and servers that are away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_persist import Store, stores
+from tests import aliases, servers
+from tests.conftest import BACKENDS, OpenStore
+from tests.management.commands import Result, finish, persist, run, start
+from tests.management.exports import contents, entry, fill, lines
+from tests.proxy import Fault, Proxy
+
+MANY = 5000
+
+
+def wait_until(ready: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> Any:
+    """Press Ctrl-C, and wait for the end."""
+    process.send_signal(signal.SIGINT)
+    return finish(process)
+
+
+# Exit codes and pipes.
+
+
+@pytest.mark.parametrize("server", ["redis"])
+def test_exit_codes(store: Store) -> None:
+    store.set("key", {"a": "é"})
+    ends = {
+        # Django's own options may stand behind the subcommand too.
+        ("get", "key", "--settings", "tests.management.process_settings"): (0, '{"a":"é"}\n'),
+        ("set", "new", "-", "--expires=1h", "--verbosity", "0"): (0, ""),
+        ("get", "none"): (1, ""),
+        ("set", "key", "1", "--expires=soon"): (2, ""),
+        ("set", "key", "nonsense"): (2, ""),
+    }
+    processes = [start("persist", *args) for args in ends]
+    for (args, (code, out)), process in zip(ends.items(), processes, strict=True):
+        result = finish(process, b"[1]")
+        assert (result.code, result.out) == (code, out), args
+        assert bool(result.err) == bool(code), args
+        assert "Traceback" not in result.err, args
+    assert store.get("new") == [1]
+
+
+def test_an_export_can_be_piped_into_an_import(shared_store: Store) -> None:
+    fill(shared_store)
+    before = contents(shared_store)
+    export = start("persist", "export")
+    exported = finish(export)
+    assert (exported.code, exported.err) == (0, "")
+    shared_store.clear()
+    result = run("persist", "import", "-", stdin=exported.out.encode())
+    assert result == (0, "2,500 entries stored in default.\n", "")
+    assert contents(shared_store) == before
+
+
+@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+@pytest.mark.parametrize("subcommand", ["keys", "export"])
+def test_a_reader_that_goes_ends_it_quietly(store: Store, subcommand: str) -> None:
+    fill(store, 20_000)  # More than a pipe holds.
+    process = start("persist", subcommand, stdin=subprocess.DEVNULL)
+    assert process.stdout and process.stderr
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_output_is_utf_8_whatever_the_locale(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    store.set("schlüssel", "é")
+    assert run("persist", "keys").out == "schlüssel\n"
+    assert run("persist", "get", "schlüssel").out == '"é"\n'
+    assert '"value":"é"' in run("persist", "export").out
+
+
+# Ctrl-C.
+
+
+def test_an_import_can_be_stopped_and_run_again(shared_store: Store) -> None:
+    data = lines(*(entry(f"key:{n}", n) for n in range(MANY)))
+    part = b"".join(data.splitlines(keepends=True)[:2500])
+    process = start("persist", "import", "--json")
+    assert process.stdin
+    process.stdin.write(part)
+    process.stdin.flush()
+    # What is read is stored by the thousand; then it waits for more.
+    wait_until(lambda: shared_store.count() == 2000)
+    time.sleep(0.1)
+    result = interrupt(process)
+    assert result.code == 130
+    assert result.json["complete"] is False
+    assert result.json["stored"] == 2000
+    assert result.json["uncertain"] == 0
+    assert result.err == "CommandError: Stopped; the same again goes on.\n"
+    result = run("persist", "import", stdin=data)
+    assert result == (0, "3,000 entries stored in default; 2,000 there already.\n", "")
+    assert shared_store.count() == MANY
+
+
+@pytest.fixture
+def proxied(open_store: OpenStore, settings: Any, django_db_blocker: Any) -> Iterator[Proxy]:
+    """A proxy before Valkey, the store "far" behind it, and the store "default" in SQLite."""
+    proxy = Proxy(int(servers.valkey().rpartition(":")[2].partition("/")[0]))
+    near = open_store("valkey")
+    open_store("sqlite")
+    far = {**settings.CACHES["valkey"], "LOCATION": f"redis://127.0.0.1:{proxy.port}/0"}
+    settings.CACHES = {**settings.CACHES, "far": far}
+    settings.PERSIST = {
+        "default": BACKENDS["sqlite"],
+        "far": {**BACKENDS["valkey"], "OPTIONS": {"cache": "far"}},
+    }
+    yield proxy
+    proxy.close()
+    near.driver.remove_many(list(near.driver.keys("")))
+
+
+def test_a_copy_that_is_stopped_says_what_it_cannot_know(proxied: Proxy) -> None:
+    fill(stores["default"], MANY)
+    # Some way into it an answer never comes.
+    proxied.strike(Fault.STALLED, after=6)
+    process = start("persist", "copy", "default", "far", "--json")
+    wait_until(lambda: len(proxied.requests) >= 7)
+    time.sleep(0.2)
+    result = interrupt(process)
+    assert result.code == 130
+    said = result.json
+    assert said["complete"] is False
+    proxied.fault = None
+    there = stores["far"].count()
+    assert said["stored"] <= there <= said["stored"] + said["uncertain"]
+    assert said["stored"] % 1000 == 0
+    result = run("persist", "copy", "default", "far", "--json")
+    assert result.code == 0
+    assert (result.json["stored"], result.json["unchanged"]) == (MANY - there, there)
+
+
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN])
+def test_a_copy_that_is_cut_off_says_what_it_cannot_know(proxied: Proxy, fault: Fault) -> None:
+    fill(stores["default"], MANY, expires=3600)
+    assert persist("copy", "default", "far").code == 0  # The server has the script by now.
+    uncertain = []
+    # For each batch the server is asked what the time is, and then to write.
+    for after in range(6):
+        stores["far"].clear()
+        proxied.strike(fault, after)
+        result = persist("copy", "default", "far", "--json")
+        said = result.json
+        assert result.code == 3
+        assert said["complete"] is False
+        assert "The same again goes on." in result.err
+        there = stores["far"].count()
+        assert said["stored"] <= there <= said["stored"] + said["uncertain"]
+        assert ("may have taken effect" in result.err) == (said["uncertain"] > 0)
+        uncertain.append(said["uncertain"])
+        assert persist("copy", "default", "far").code == 0
+        assert contents(stores["far"]) == contents(stores["default"])
+    assert set(uncertain) == {0, 1000}
+
+
+def test_an_export_that_is_stopped_leaves_the_file_as_it_was(
+    proxied: Proxy, tmp_path: Path
+) -> None:
+    fill(stores["far"], MANY)
+    file = tmp_path / "backup.jsonl"
+    file.write_text("old")
+    proxied.strike(Fault.STALLED, after=4)
+    process = start("persist", "export", str(file), "--store=far")
+    wait_until(lambda: len(proxied.requests) >= 5)
+    time.sleep(0.2)
+    result = interrupt(process)
+    assert (result.code, result.out) == (130, "")
+    assert result.err == f"CommandError: Stopped. {file} is as it was.\n"
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["backup.jsonl"]
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_ctrl_c_at_the_question_of_clear_deletes_nothing(store: Store) -> None:
+    store.set("key", 1)
+    process = start("persist", "clear")
+    assert process.stderr
+    asked = os.read(process.stderr.fileno(), 1000)
+    assert b"[y/N]" in asked
+    result = interrupt(process)
+    assert (result.code, result.out) == (130, "")
+    assert "Stopped." in result.err
+    assert "key" in store
+
+
+# Servers that are away.
+
+
+@pytest.fixture(params=["redis", "database"])
+def away(
+    request: pytest.FixtureRequest, open_store: OpenStore, settings: Any, free_port: int
+) -> Iterator[str]:
+    """The store "away", on a server that isn't there, and a store that is."""
+    open_store("sqlite")
+    cache = {**settings.CACHES["valkey"], "LOCATION": f"redis://127.0.0.1:{free_port}"}
+    settings.CACHES = {**settings.CACHES, "away": cache}
+    with aliases.alias("away", aliases.another("postgresql", PORT=free_port)):
+        config = (
+            {**BACKENDS["valkey"], "OPTIONS": {"cache": "away"}}
+            if request.param == "redis"
+            else {**BACKENDS["postgresql"], "OPTIONS": {"using": "away"}}
+        )
+        settings.PERSIST = {"default": BACKENDS["sqlite"], "away": config}
+        yield str(request.param)
+
+
+CALLS = [
+    ("get", "key", "--store=away"),
+    ("set", "key", "1", "--store=away"),
+    ("remove", "key", "--store=away"),
+    ("keys", "--store=away"),
+    ("clear", "--store=away", "--no-input"),
+    ("stats",),
+    ("export", "--store=away"),
+    ("import", "--store=away"),
+    ("copy", "away", "default"),
+    ("copy", "default", "away"),
+]
+
+
+def assert_away(result: Result, args: tuple[str, ...]) -> None:
+    assert result.code == 3, args
+    assert "reached" in result.err, args
+    assert "What was under way had no effect." in result.err, args
+    assert "Traceback" not in result.err, args
+
+
+@pytest.mark.parametrize("args", CALLS, ids=" ".join)
+def test_a_store_that_is_away_ends_each_with_3(away: str, args: tuple[str, ...]) -> None:
+    stores["default"].set("key", 1)
+    assert_away(persist(*args, stdin=lines(entry("key", 1))), args)
+
+
+def test_a_process_whose_store_is_away_ends_with_3(away: str) -> None:
+    assert_away(run("persist", *CALLS[0]), CALLS[0])
+    assert run("purge_persist", "--store=away").code == (1 if away == "database" else 0)
+
+
+def test_a_table_that_is_not_there_is_told(open_store: OpenStore, settings: Any) -> None:
+    open_store("sqlite")
+    with aliases.alias("empty", aliases.sqlite()):
+        settings.PERSIST = {"default": {**BACKENDS["sqlite"], "OPTIONS": {"using": "empty"}}}
+        result = run("persist", "set", "key", '"secret"')
+        assert (result.code, result.out) == (3, "")
+        assert "has it been migrated?" in result.err
+        assert "secret" not in result.err
+        assert run("purge_persist").code == 1
