@@ -24,8 +24,9 @@ USE = """
 from datetime import timedelta
 from importlib.resources import files
 
+from django.contrib.auth.models import User
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 import django_persist
 from django_persist import Key, stores
@@ -39,7 +40,7 @@ def view(request):
 
 
 assert "site-packages" in django_persist.__file__, django_persist.__file__
-for name in ("py.typed", "templates/django_persist/panel.html"):
+for name in ("py.typed", "templates/django_persist/panel.html", "static/django_persist/admin.css"):
     assert files("django_persist").joinpath(name).is_file(), name
 get_response = PersistMiddleware(view)
 assert get_response(RequestFactory().get("/")).content == b"1"
@@ -47,6 +48,11 @@ assert get_response(RequestFactory().get("/")).content == b"2"
 for alias in stores:
     stores[alias].set("greeting", {"hello": ["world", None, 1.5]})
     assert stores[alias].get("greeting") == {"hello": ["world", None, 1.5]}, alias
+client = Client(SERVER_NAME="localhost")
+client.force_login(User.objects.create_superuser("ada"))
+page = client.get("/admin/django_persist/entry/")
+assert page.status_code == 200
+assert b">greeting</a>" in page.content
 print("used on", ", ".join(stores))
 """
 

@@ -183,7 +183,7 @@ class DatabaseDriver(DatabaseTransfer):
             yield key, _stored(value, expires_at)
 
     def count(self, prefix: str) -> int:
-        params = {"first": prefix, "end": _end(prefix), "now": now()}
+        params = {"first": prefix, "end": prefix_end(prefix), "now": now()}
         return self._rows(self.sql.count, params)[0][0]  # type: ignore[no-any-return]
 
     def expired(self) -> int:
@@ -224,7 +224,7 @@ class DatabaseDriver(DatabaseTransfer):
         return self._database.run(work, writes=False)
 
     def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[list[Any]]:
-        params = {"first": prefix, "end": _end(prefix), "limit": limit, "now": now()}
+        params = {"first": prefix, "end": prefix_end(prefix), "limit": limit, "now": now()}
         rows = self._rows(first, params)
         yield rows
         while len(rows) == limit:
@@ -287,7 +287,7 @@ def _nothing(cursor: CursorWrapper) -> None:
     return None
 
 
-def _end(prefix: str) -> str:
+def prefix_end(prefix: str) -> str:
     """Return the least text that sorts after everything that begins with `prefix`.
 
     Every database compares keys by code point: the prefix with its last one moved on is that text.

@@ -1,0 +1,257 @@
+"""Entries of the database driver in Django's admin.
+
+It asks the table for no more than a page of rows, and for no more than the beginning of a value;
+see `listing`. What is saved keeps the store's rules, and never overwrites what it has not seen; see
+`form`. Values are users' data: they are shown, escaped, and are in no message, log or history.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import router
+from django.db.models import QuerySet, Value
+from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from ..backoff import attempts
+from ..drivers.database import DatabaseDriver, prefix_end
+from ..drivers.database_run import Database
+from ..exceptions import ContentionError, InvalidKeyError
+from ..keys import check_characters
+from ..models import Entry
+from ..store import CHUNK
+from .columns import EntryColumns
+from .databases import databases
+from .form import EntryForm
+from .listing import ADDRESSES, EntryChangeList, StateFilter
+from .stored import EDITED, Raw, Size, Stored, has_expired
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Entry]
+    Entries = QuerySet[Entry]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+LISTED: Final = 4096
+"""How many characters of each value a list reads: those that it can call corrupt or not."""
+
+PURGE_SECONDS: Final = 10
+"""How long the action deletes what has expired, before it leaves the rest to the next call."""
+
+
+class OvertakenError(ContentionError):
+    """Between the check of the form and the write another writer was quicker."""
+
+
+class EntryAdmin(EntryColumns, ModelAdmin):
+    """The admin of the entries in one database: that of the default store, unless `using` says so.
+
+    For another database, register it for a proxy model of Entry, with its alias as `using`.
+    """
+
+    using: str | None = None
+    """An alias of DATABASES; None for the database that PERSIST names first."""
+
+    form = EntryForm
+    list_display = ("key", "time_left", "size", "short_value")
+    list_filter = (StateFilter,)
+    search_fields = ("key",)
+    search_help_text = _("The beginning of a key")
+    sortable_by = ()
+    ordering = ("key",)
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions = ("delete_expired",)
+    change_list_template = "django_persist/admin/change_list.html"
+
+    class Media:
+        css = {"all": ("django_persist/admin.css",)}
+
+    # Where the entries are.
+
+    @property
+    def database(self) -> str:
+        """The alias of DATABASES whose entries this is about."""
+        if self.using is not None:
+            return self.using
+        return next(iter(databases()), None) or router.db_for_write(self.model)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Leave it out of the front page where no store keeps its entries in a database."""
+        is_used = self.using is not None or bool(databases())
+        return is_used and super().has_module_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> Entries:
+        entries = super().get_queryset(request).using(self.database)
+        return entries.defer("value").annotate(size=Size(), raw=Raw(LISTED))
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: Any = None
+    ) -> Entry | None:
+        try:
+            check_characters(object_id)
+        except InvalidKeyError:
+            return None
+        entries = self.get_queryset(request).annotate(raw=Raw(EDITED))
+        found: Entry | None = entries.filter(pk=object_id).first()
+        if found is None and request.method == "POST" and "version" in request.POST:
+            # The form was made of an entry that is no longer there.
+            found = self.model(key=object_id)
+            found._state.adding = False
+        return found
+
+    # The list.
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EntryChangeList]:
+        return EntryChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Entries, search_term: str
+    ) -> tuple[Entries, bool]:
+        if search_term:
+            # A range of the primary key, as the driver lists a prefix: no LIKE, no collation.
+            queryset = queryset.filter(key__gte=search_term, key__lt=prefix_end(search_term))
+        return queryset, False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "POST" and self._is_for_all(request):
+            # Admin runs no action without a selection; this one asks for none.
+            post = request.POST.copy()
+            post.setlist(ACTION_CHECKBOX_NAME, [""])
+            request.POST = post  # type: ignore[assignment]
+        context = {"database": self.database if len(databases()) > 1 or self.using else None}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def _is_for_all(self, request: HttpRequest) -> bool:
+        chosen, index = request.POST.getlist("action"), request.POST.get("index", "0")
+        return index.isdecimal() and chosen[int(index) : int(index) + 1] == ["delete_expired"]
+
+    @admin.action(permissions=["delete"], description=_("Delete all expired entries"))
+    def delete_expired(self, request: HttpRequest, queryset: Entries) -> None:
+        """Delete what has expired in the whole table, selected or not, in the driver's batches."""
+        deadline, deleted = time.monotonic() + PURGE_SECONDS, 0
+        batches = DatabaseDriver(self.database).purge(CHUNK)
+        is_done = True
+        for number in batches:
+            deleted += number
+            if number and time.monotonic() > deadline:
+                is_done = False
+                break
+        message = ngettext(
+            "%s expired entry was deleted.", "%s expired entries were deleted.", deleted
+        ) % number_format(deleted, force_grouping=True)
+        if not is_done:
+            message += " " + str(_("There may be more: run the action again."))
+        self.message_user(request, message, messages.SUCCESS if is_done else messages.WARNING)
+
+    # The form.
+
+    def has_change_permission(self, request: HttpRequest, obj: Entry | None = None) -> bool:
+        """Refuse to edit what is too large for a form; it is shown, and can be deleted."""
+        allowed = super().has_change_permission(request, obj)
+        stored = obj and Stored.of(obj)
+        # What grew too large since it was shown is an error of the form that was sent.
+        return allowed and (not stored or request.method == "POST" or stored.can_be_edited)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Entry | None = None) -> Any:
+        if obj is None:
+            fields = ["key", "text", "expires_at"]
+        elif self.has_change_permission(request, obj):
+            fields = ["key", "text", "size", "expires_at", "time_left", "version"]
+        else:
+            fields = ["key", "whole_value", "size", "expires_at", "time_left"]
+        return [(None, {"fields": fields})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Entry | None = None) -> Any:
+        return ["key", "size", "time_left"] if obj is not None else []
+
+    def get_form(
+        self, request: HttpRequest, obj: Entry | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.database = self.database  # type: ignore[attr-defined]
+        return form
+
+    # Writing.
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        object_id = _object_id(object_id)
+        view = super().changeform_view
+        return _again(lambda: view(request, object_id, form_url, extra_context))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        view, name = super().delete_view, str(_object_id(object_id))
+        return _again(lambda: view(request, name, extra_context))
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        return super().history_view(request, str(_object_id(object_id)), extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Entry, form: Any, change: bool) -> None:
+        if change:
+            is_written = self._write(lambda: self._replace(obj, form))
+        else:
+            driver = DatabaseDriver(self.database)
+            is_written = driver.create(obj.key, form.encoded, form.expiry)
+        if not is_written:
+            raise OvertakenError("The form was overtaken by another writer.")
+
+    def _replace(self, entry: Entry, form: EntryForm) -> bool:
+        """Write if the row is what the form has seen; return whether it was."""
+        stored = Stored.of(entry)
+        if stored is None or has_expired(form.seen) != form.had_expired:
+            return False
+        changes: dict[str, Any] = {"expires_at": form.cleaned_data["expires_at"]}
+        if form.encoded is not None:
+            changes["value"] = form.cleaned_data["text"]
+        rows = self.model._base_manager.using(self.database).alias(raw=Raw())
+        seen = rows.filter(pk=entry.pk, expires_at=form.seen, raw=Value(stored.seen))
+        return seen.update(**changes) > 0
+
+    def delete_model(self, request: HttpRequest, obj: Entry) -> None:
+        self._write(lambda: obj.delete(using=self.database))
+
+    def _write(self, work: Callable[[], Any]) -> Any:
+        """Do it as the driver would: with its errors, and tried again where it lost."""
+        return Database(self.database).run(lambda cursor: work(), writes=True)
+
+
+def _again(view: Callable[[], Any]) -> Any:
+    """Return what a view does; have it look again where another writer was quicker.
+
+    Its transaction was rolled back. On the next try the form sees what was written meanwhile.
+    """
+    lost: ContentionError | None = None
+    for _attempt in attempts(20, 5):
+        try:
+            return view()
+        except ContentionError as error:
+            lost = error
+    assert lost is not None
+    raise lost
+
+
+def _object_id(address: str | None) -> str | None:
+    """Return what admin takes for a key from an address that `url_for_result` has made."""
+    return next((key for key, name in ADDRESSES.items() if name == address), address)
+
+
+admin.site.register(Entry, EntryAdmin)

@@ -1,0 +1,89 @@
+"""Deleting many entries at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from django_persist import Store
+from tests.admin.conftest import LIST, Staff, driver_of, row
+from tests.conftest import leave_expired
+
+
+@pytest.fixture
+def entries(database_store: Store) -> Store:
+    leave_expired(database_store, {f"old:{n}": n for n in range(5)})
+    database_store.set_many({"new": 1}, expires=600)
+    database_store.set_many({"for ever": 1, "for ever 2": 2})
+    return database_store
+
+
+@pytest.mark.parametrize("selected", [[], ["new"], ["old:1"]])
+def test_all_that_has_expired_is_deleted_selected_or_not(
+    staff: Staff, entries: Store, selected: list[str]
+) -> None:
+    assert staff.act("delete_expired", *selected) == ["5 expired entries were deleted."]
+    assert entries.driver.expired() == 0
+    assert staff.keys() == ["for ever", "for ever 2", "new"]
+    assert staff.act("delete_expired") == ["0 expired entries were deleted."]
+
+
+def test_a_large_number_is_deleted_in_batches_and_not_for_ever(
+    staff: Staff, entries: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_persist.admin.CHUNK", 2)
+    monkeypatch.setattr("django_persist.admin.PURGE_SECONDS", 0)
+    [message] = staff.act("delete_expired")
+    assert message == "2 expired entries were deleted. There may be more: run the action again."
+    assert entries.driver.expired() == 3
+    monkeypatch.undo()
+    assert staff.act("delete_expired") == ["3 expired entries were deleted."]
+
+
+def test_it_goes_by_the_filter_of_no_list(staff: Staff, entries: Store) -> None:
+    sent = {"action": "delete_expired", "index": "0"}
+    staff.client.post(f"{LIST}?state=never&q=for", sent)
+    assert entries.driver.expired() == 0
+
+
+@pytest.mark.parametrize("index", ["0", "1", "x", "-1", "9", ""])
+def test_an_action_without_a_selection_is_one_of_the_others(
+    staff: Staff, entries: Store, index: str
+) -> None:
+    """Two menus may be on the page: the index says whose button it was."""
+    sent: Any = {"action": ["delete_expired", "delete_selected"], "index": index}
+    staff.client.post(LIST, sent | {"post": "yes"})
+    assert len(staff.keys()) == (3 if index == "0" else 8)
+    assert entries.get("new") == 1
+
+
+def test_selected_entries_are_deleted_as_everywhere(staff: Staff, entries: Store) -> None:
+    sent = {"action": "delete_selected", "_selected_action": ["new", "old:1"]}
+    page = staff.client.post(LIST, sent).text
+    assert "old:1" in page
+    assert "for ever" not in page
+    with CaptureQueriesContext(connections[driver_of(entries).using]) as queries:
+        assert "Successfully deleted 2 entries." in staff.act("delete_selected", "new", "old:1")
+    # No value is read for it.
+    asked = [query["sql"] for query in queries if "expires_at" in query["sql"]]
+    assert all("SUBSTR" in sql for sql in asked if sql.startswith("SELECT"))
+    assert "new" not in entries
+    assert row(entries, "old:1") is None
+    assert len(staff.keys()) == 6
+    assert sorted(name for name, _ in staff.log()) == ["new", "old:1"]
+
+
+def test_no_more_than_a_page_is_selected(staff: Staff, entries: Store) -> None:
+    assert "across all pages" not in staff.page()
+    sent = {"action": "delete_selected", "_selected_action": ["new"], "select_across": "1"}
+    page: Any = staff.client.post(LIST + "?state=live", sent)
+    assert "old:1" not in page.text
+
+
+def test_one_entry_is_deleted(staff: Staff, entries: Store) -> None:
+    staff.client.post(staff.address("new", "delete"), {"post": "yes"})
+    assert "new" not in entries
+    assert staff.log() == [("new", "")]

@@ -1,0 +1,250 @@
+"""Nothing is saved over what the form has not seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+
+from django_persist import KEEP, Store, persist
+from django_persist.admin import EntryAdmin
+from django_persist.exceptions import ContentionError
+from tests.admin.conftest import LIST, Staff, driver_of, row
+from tests.conftest import Elapse, leave_expired
+from tests.processes import race
+
+CHANGES: dict[str, Callable[[Store], object]] = {
+    "another value": lambda store: store.set("key", {"n": 2}, expires=600),
+    "another expiry": lambda store: store.touch("key", 900),
+    "no expiry": lambda store: store.touch("key", None),
+    "the same value in other bytes": lambda store: store.set("key", {"n": 1.0}, expires=KEEP),
+    "deleted and made again": lambda store: store.remove("key") and store.incr("key", 7),
+    "deleted": lambda store: store.remove("key"),
+}
+
+
+@pytest.fixture
+def entry(database_store: Store, elapse: Elapse) -> Store:
+    database_store.set("key", {"n": 1}, expires=600)
+    return database_store
+
+
+def overtaken(errors: dict[str, list[str]]) -> str:
+    """Return the error of a form that was overtaken, which is its only one."""
+    assert list(errors) == ["__all__"]
+    [message] = errors["__all__"]
+    return message
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_since_is_not_overwritten(staff: Staff, entry: Store, change: str) -> None:
+    sent = staff.open("key")
+    CHANGES[change](entry)
+    before = row(entry, "key")
+    for edit in ({"text": '{"n": 3}'}, {"expires_at_0": "", "expires_at_1": ""}, {}):
+        message = overtaken(staff.save("key", sent | edit))
+        assert "Nothing was saved." in message
+        assert ("was deleted" if change == "deleted" else "has changed") in message
+        assert row(entry, "key") == before
+    assert staff.log() == []
+
+
+def test_the_page_keeps_what_was_typed_and_leads_to_what_is_there(
+    staff: Staff, entry: Store
+) -> None:
+    sent = staff.open("key")
+    entry.set("key", "of another writer")
+    response: Any = staff.client.post(staff.address("key"), sent | {"text": '"typed <b>"'})
+    assert "&quot;typed &lt;b&gt;&quot;</textarea>" in response.text
+    assert '<a href="">Open it as it is now.</a>' in response.text
+    # Sent again it is the same error, until the entry is opened again.
+    assert staff.save("key", sent | {"text": '"typed"'})
+    assert staff.save("key", staff.open("key") | {"text": '"typed"'}) is None
+    assert entry.get("key") == "typed"
+
+
+def test_what_has_expired_since_does_not_come_back(
+    staff: Staff, entry: Store, elapse: Elapse
+) -> None:
+    sent = staff.open("key")
+    elapse(entry, 601)
+    for edit in ({}, {"expires_at_0": "", "expires_at_1": ""}):
+        assert "has expired since" in overtaken(staff.save("key", sent | edit))
+    assert "key" not in entry
+
+
+def test_a_form_without_the_version_that_it_was_made_of_is_refused(
+    staff: Staff, entry: Store
+) -> None:
+    sent = staff.open("key") | {"text": "2"}
+    for version in ("", "0" * 64):
+        overtaken(staff.save("key", sent | {"version": version}))
+    assert entry.get("key") == {"n": 1}
+
+
+def test_what_is_gone_can_be_opened_no_more(staff: Staff, entry: Store) -> None:
+    entry.remove("key")
+    assert staff.client.get(staff.address("key")).status_code == 302
+    assert staff.client.post(staff.address("key", "delete"), {"post": "yes"}).status_code == 302
+    assert staff.log() == []
+
+
+def test_what_grew_too_large_for_a_form_is_not_overwritten(staff: Staff, entry: Store) -> None:
+    sent = staff.open("key")
+    entry.set("key", "x" * 3_000_000)
+    assert "has changed" in overtaken(staff.save("key", sent | {"text": "2"}))
+    assert entry.get("key") == "x" * 3_000_000
+
+
+# Between the check of the form and the write.
+
+
+class Follow:
+    """Leads Django's admin into a transaction on the database that has the entries."""
+
+    using = "default"
+
+    def db_for_write(self, model: type, **hints: Any) -> str | None:
+        return self.using if model.__name__ == "Entry" else None
+
+
+@pytest.fixture(params=["beside it", "in its transaction"])
+def between(
+    request: pytest.FixtureRequest,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    entry: Store,
+) -> Callable[[Callable[[Store], object]], list[int]]:
+    """Return a function that has another connection write just before the form is saved."""
+    if request.param == "in its transaction":
+        monkeypatch.setattr(Follow, "using", driver_of(entry).using)
+        settings.DATABASE_ROUTERS = ["tests.admin.test_conflicts.Follow"]
+    save, calls = EntryAdmin.save_model, [0]
+
+    def between_(write: Callable[[Store], object], times: int = 1) -> list[int]:
+        def in_a_thread() -> None:
+            write(entry)
+            connections.close_all()
+
+        def save_model(self: EntryAdmin, *args: Any) -> None:
+            calls[0] += 1
+            if calls[0] <= times:
+                thread = Thread(target=in_a_thread)
+                thread.start()
+                thread.join()
+            save(self, *args)
+
+        monkeypatch.setattr(EntryAdmin, "save_model", save_model)
+        return calls
+
+    return between_
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_write_at_the_last_moment_is_not_lost(
+    staff: Staff, entry: Store, between: Any, change: str
+) -> None:
+    sent = staff.open("key")
+    calls = between(CHANGES[change])
+    overtaken(staff.save("key", sent | {"text": '{"n": 3}'}))
+    assert calls == [1]
+    expected = {"deleted": None, "no expiry": ('{"n":1}', None)}
+    if change in expected:
+        assert row(entry, "key") == expected[change]
+    assert entry.get("key") != {"n": 3}
+    assert staff.log() == []
+
+
+def test_an_entry_made_at_the_last_moment_is_not_overwritten(
+    staff: Staff, entry: Store, between: Any
+) -> None:
+    between(lambda store: store.create("new", "of another writer"))
+    assert list(staff.add("new", "1")) == ["key"]
+    assert entry.get("new") == "of another writer"
+    assert staff.log() == []
+
+
+def test_an_entry_that_expires_at_the_last_moment_does_not_come_back(
+    staff: Staff, entry: Store, elapse: Elapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = EntryAdmin.save_model
+
+    def save_model(self: EntryAdmin, *args: Any) -> None:
+        elapse(entry, 601)
+        save(self, *args)
+
+    sent = staff.open("key") | {"expires_at_0": "", "expires_at_1": ""}
+    monkeypatch.setattr(EntryAdmin, "save_model", save_model)
+    assert "has expired since" in overtaken(staff.save("key", sent))
+    assert "key" not in entry
+
+
+def test_another_writer_elsewhere_is_in_nobodys_way(
+    staff: Staff, entry: Store, between: Any
+) -> None:
+    sent = staff.open("key")
+    between(lambda store: store.incr("other"), times=3)
+    assert staff.save("key", sent | {"text": "3"}) is None
+    assert (entry.get("key"), entry.get("other")) != (None, None)
+    assert staff.log() == [("key", "Changed Value.")]
+
+
+def test_one_who_keeps_losing_is_told(sqlite_staff: Staff, monkeypatch: Any) -> None:
+    persist.set("key", 1)
+    sent = sqlite_staff.open("key") | {"text": "2"}
+
+    def lose(self: EntryAdmin, *args: Any) -> None:
+        raise ContentionError("lost")
+
+    monkeypatch.setattr(EntryAdmin, "save_model", lose)
+    with pytest.raises(ContentionError):
+        sqlite_staff.save("key", sent)
+    assert persist.get("key") == 1
+
+
+def save_at_once(i: int, session: str, address: str, sent: dict[str, str]) -> int:
+    client = Client()
+    client.cookies["sessionid"] = session
+    return client.post(address, sent | {"text": str(i)}).status_code
+
+
+@pytest.mark.parametrize("key", ["key", "old", "new"])
+def test_of_many_who_save_at_once_one_does(staff: Staff, entry: Store, key: str) -> None:
+    leave_expired(entry, {"old": 1})
+    address, sent = LIST + "add/", {"key": key}
+    if key == "key":
+        address, sent = staff.address(key), staff.open(key)
+    codes = race(save_at_once, staff.client.cookies["sessionid"].value, address, sent)
+    assert sorted(codes) == [200] * 5 + [302]
+    assert entry.get(key) == codes.index(302)
+    assert len(staff.log()) == 1
+
+
+def test_beside_writers_no_count_is_lost(staff: Staff, database_store: Store) -> None:
+    database_store.set("count", 1000)
+    codes = race(count_or_save, staff.client.cookies["sessionid"].value, staff.address("count"))
+    saved = sum(code for code in codes if code is not None)
+    assert database_store.get("count") == 1000 + 5 * 50 + 10_000 * saved
+    assert saved > 0
+
+
+def count_or_save(i: int, session: str, address: str) -> int | None:
+    """Count, or add 10,000 by the form as often as it lets one; return how often that was."""
+    if i:
+        for _n in range(50):
+            persist.incr("count")
+        return None
+    client, saved = Client(), 0
+    client.cookies["sessionid"] = session
+    for _n in range(20):
+        page = client.get(address).text
+        [count] = re.findall(r"<textarea[^>]*>\s*(\d+)</textarea>", page)
+        [version] = re.findall(r'name="version" value="(\w+)"', page)
+        sent = {"text": str(int(count) + 10_000), "version": version}
+        saved += client.post(address, sent).status_code == 302
+    return saved
