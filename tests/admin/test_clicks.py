@@ -1,0 +1,242 @@
+"""The admin of entries as a person uses it, in a browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from selenium.webdriver.support.ui import Select
+
+from django_persist import Store
+from tests.admin.conftest import LIST, put
+from tests.browser import DESKTOP, PHONE, Browser
+from tests.conftest import OpenStore, leave_expired
+
+Visit = Any
+
+
+@pytest.fixture
+def store(open_store: OpenStore, live_server: Any) -> Store:
+    """Some entries of each state."""
+    store = open_store("sqlite")
+    store.set_many({f"cart:{n}": {"tea": n} for n in range(1, 4)}, expires=3 * 3600 + 60)
+    store.set("settings", {"<b>": "&"})
+    leave_expired(store, {"code:1": 1, "code:2": 2})
+    return store
+
+
+@pytest.fixture
+def page(store: Store, browser: Browser, live_server: Any, let_in: Any) -> Any:
+    """Return a function that logs someone in and shows them the list."""
+
+    def page_(*actions: str) -> Browser:
+        staff = let_in(*actions)
+        browser.get(live_server.url + "/admin/login/")
+        session = staff.client.cookies["sessionid"].value
+        browser.add_cookie({"name": "sessionid", "value": session})
+        browser.get(live_server.url + LIST)
+        return browser
+
+    return page_
+
+
+def keys(browser: Browser) -> list[str]:
+    return [link.text for link in browser.all("#result_list .field-key a")]
+
+
+def texts(browser: Browser, selector: str) -> list[str]:
+    return [element.text for element in browser.all(selector)]
+
+
+def run(browser: Browser, action: str) -> None:
+    Select(browser.css("select[name=action]")).select_by_visible_text(action)
+    browser.click("button[name=index]")
+
+
+def test_find_an_entry_and_change_it(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3", "code:1", "code:2", "settings"]
+    assert texts(browser, ".field-time_left")[0] == "in 3 hours"
+    assert browser.all("time")[0].get_attribute("title")[:3] == "202"  # type: ignore[index]
+    assert texts(browser, ".field-short_value")[-1] == '{"<b>":"&"}'
+
+    for state, found in (
+        ("Expired", ["code:1", "code:2"]),
+        ("Never expires", ["settings"]),
+        ("Live", ["cart:1", "cart:2", "cart:3", "settings"]),
+    ):
+        browser.click(browser.link(state))
+        assert keys(browser) == found
+    browser.fill("#searchbar", "cart:")
+    browser.click("#changelist-search [type=submit]")
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3"]
+
+    browser.click(browser.link("cart:2"))
+    assert browser.css("#id_text").get_attribute("value") == '{\n  "tea": 2\n}'
+    browser.fill("#id_text", '{"tea": 2')
+    browser.click("[name=_save]")
+    assert (
+        "Expecting ',' delimiter (line 1, column 10)" in browser.css(".field-text .errorlist").text
+    )
+    assert browser.css("#id_text").get_attribute("value") == '{"tea": 2'
+    assert store.get("cart:2") == {"tea": 2}
+    browser.fill("#id_text", '{"tea": [7, "<i>"]}')
+    browser.click("[name=_save]")
+    assert "The entry “cart:2” was changed successfully." in browser.css(".messagelist").text
+    assert store.get("cart:2") == {"tea": [7, "<i>"]}
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3"]  # with the search as it was
+    item = store.get_item("cart:2")
+    assert item is not None
+    assert item.ttl is not None
+    assert item.ttl.total_seconds() > 3 * 3600
+    assert browser.complaints() == []
+
+
+def test_add_an_entry_that_ends_today_and_delete_it(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    browser.click(browser.css(".object-tools .addlink"))
+    browser.click("[name=_save]")
+    assert texts(browser, ".errorlist li") == ["This field is required."] * 2
+    browser.fill("#id_key", "a/b ")
+    browser.fill("#id_text", "[1]")
+    browser.fill("#id_expires_at_0", "2999-01-01")
+    browser.fill("#id_expires_at_1", "12:00")
+    browser.click("[name=_continue]")
+    assert store.get("a/b ") == [1]
+    assert browser.css(".field-key .readonly").get_attribute("textContent") == "a/b "
+    assert "in 97" in browser.css(".field-time_left .readonly").text
+    browser.css("#id_expires_at_0").clear()
+    browser.css("#id_expires_at_1").clear()
+    browser.click("[name=_continue]")
+    assert browser.css(".field-time_left .readonly").text == "never expires"
+    browser.click(browser.css(".deletelink"))
+    assert "a/b" in browser.css("#content").text
+    browser.click("#content [type=submit]")
+    assert "was deleted successfully" in browser.css(".messagelist").text
+    assert "a/b " not in store
+    assert browser.complaints() == []
+
+
+def test_a_conflict_is_shown_and_led_out_of(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    browser.click(browser.link("settings"))
+    store.set("settings", "of another writer")
+    browser.fill("#id_text", '"mine"')
+    browser.click("[name=_save]")
+    assert "has changed since you opened it. Nothing was saved." in browser.css("#content").text
+    assert browser.css("#id_text").get_attribute("value") == '"mine"'
+    browser.click(browser.link("Open it as it is now."))
+    assert browser.css("#id_text").get_attribute("value") == '"of another writer"'
+    browser.fill("#id_text", '"mine"')
+    browser.click("[name=_save]")
+    assert store.get("settings") == "mine"
+
+
+def test_delete_what_has_expired_and_what_is_selected(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    run(browser, "Delete all expired entries")
+    assert browser.css(".messagelist").text == "2 expired entries were deleted."
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3", "settings"]
+    browser.all(".action-select")[1].click()
+    assert browser.css(".action-counter").text == "1 of 4 selected"
+    run(browser, "Delete selected entries")
+    assert "cart:2" in browser.css("#content").text
+    browser.click("#content [type=submit]")
+    assert keys(browser) == ["cart:1", "cart:3", "settings"]
+    assert "cart:2" not in store
+
+
+def test_a_corrupt_entry_is_seen_and_repaired(page: Any, store: Store) -> None:
+    put(store, "broken", '{"a": [1, 2')
+    browser: Browser = page()
+    assert texts(browser, ".persist-corrupt") == ["Not JSON:"]
+    browser.click(browser.link("broken"))
+    assert "What is stored is not JSON." in browser.css(".field-text .help").text
+    browser.css("#id_text").send_keys("]}")
+    browser.click("[name=_save]")
+    assert store.get("broken") == {"a": [1, 2]}
+    assert browser.all(".persist-corrupt") == []
+
+
+def test_who_may_only_view_finds_nothing_to_press(page: Any, store: Store) -> None:
+    browser: Browser = page("view")
+    assert browser.all(".addlink, select[name=action], .action-select") == []
+    browser.click(browser.link("settings"))
+    assert browser.css(".persist-value").text == '{\n  "<b>": "&"\n}'
+    assert browser.all("#content input:not([type=hidden]), #content textarea") == []
+    assert texts(browser, ".submit-row a") == ["Close"]
+
+
+def test_pages_are_turned(page: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_persist.admin.EntryAdmin.list_per_page", 2)
+    browser: Browser = page()
+    browser.show(PHONE)
+    for text, found in (
+        ("Next", ["cart:3", "code:1"]),
+        ("Last", ["code:2", "settings"]),
+        ("Previous", ["cart:3", "code:1"]),
+        ("First", ["cart:1", "cart:2"]),
+    ):
+        assert browser.link(text).rect["height"] < 40  # on one line
+        browser.click(browser.link(text))
+        assert keys(browser) == found
+
+
+WORST = {
+    "k" * 255: "v" * 500,
+    "a b\n" * 60: {"<b>": ["x" * 100] * 20},
+    "😀" * 100: json.dumps({"a": 1}) * 30,
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "dark"),
+    [(DESKTOP, False), (DESKTOP, True), (PHONE, True), ((320, 568), False)],
+    ids=["desktop", "desktop, dark", "phone, dark", "small phone"],
+)
+def test_it_fits_the_window_and_can_be_read(
+    page: Any, store: Store, size: tuple[int, int], dark: bool
+) -> None:
+    store.set_many(WORST)
+    browser: Browser = page()
+    browser.show(size, dark=dark)
+    browser.refresh()
+    assert browser.overflow() == 0
+    legible(browser, ".field-key a", ".field-short_value code", ".persist-expired", ".paginator")
+    for key in WORST:
+        browser.get(browser.current_url.split("/entry/")[0] + "/entry/")
+        links = browser.all("#result_list .field-key a")
+        [link] = [link for link in links if link.text.startswith(key[:9].strip())]
+        browser.click(link)
+        assert browser.overflow() == 0
+        assert browser.css("#id_text").rect["width"] <= size[0]
+        legible(browser, "#id_text", ".field-key .readonly", ".field-size .readonly")
+        browser.click(".deletelink")
+        assert browser.overflow() == 0
+    page("view")
+    browser.click(browser.all("#result_list .field-key a")[-1])
+    assert browser.overflow() == 0
+    legible(browser, ".persist-value")
+    assert browser.complaints() == []
+
+
+def legible(browser: Browser, *selectors: str) -> None:
+    """Hold what these show to a contrast of 4.5 to 1, as WCAG asks of text."""
+    for selector in selectors:
+        light, dark = sorted(browser.execute_script(LUMINANCES, selector), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, selector
+
+
+LUMINANCES = """
+    function luminance(colour) {
+        const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255);
+        const [r, g, b] = parts.map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    }
+    const text = document.querySelector(arguments[0]);
+    let behind = text;
+    while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)')
+        behind = behind.parentElement;
+    return [getComputedStyle(text).color, getComputedStyle(behind).backgroundColor].map(luminance);
+"""
