@@ -15,6 +15,9 @@ INSTALLED_APPS = testproject.INSTALLED_APPS
 MIDDLEWARE = testproject.MIDDLEWARE
 TEMPLATES = testproject.TEMPLATES
 STATIC_URL = testproject.STATIC_URL
+# Of the toolbar where a test installs it: it reads them once.
+DEBUG_TOOLBAR_PANELS = ["django_persist.panels.PersistPanel"]
+DEBUG_TOOLBAR_CONFIG = {"ENABLE_STACKTRACES_LOCALS": True}
 
 _folder = servers.shared_folder()
 DATABASES: dict[str, dict[str, object]] = {

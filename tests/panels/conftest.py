@@ -17,8 +17,6 @@ from django.urls import include, path
 from django_persist import Store, stores
 from tests.conftest import MEMORY
 
-PANEL = "django_persist.panels.PersistPanel"
-
 work: list[Callable[[Any], object]] = []
 """What pages do: the last of these."""
 
@@ -64,8 +62,6 @@ def toolbar(settings: Any, untouched: None) -> Iterator[None]:
     settings.DEBUG = True
     settings.INTERNAL_IPS = ["127.0.0.1"]
     settings.ROOT_URLCONF = __name__
-    settings.DEBUG_TOOLBAR_PANELS = [PANEL]
-    settings.DEBUG_TOOLBAR_CONFIG = {"RENDER_PANELS": False, "ENABLE_STACKTRACES_LOCALS": True}
     settings.MIGRATION_MODULES = {}  # the toolbar writes to it
     settings.MIDDLEWARE = [
         "debug_toolbar.middleware.DebugToolbarMiddleware",
