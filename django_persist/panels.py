@@ -65,6 +65,7 @@ class PersistPanel(Panel):
     """
 
     nav_title = _("Persist")
+    nav_icon: Any = "django_persist/panel.svg"
     title = _("Calls of the stores")
     template = "django_persist/panel.html"
     is_async = True

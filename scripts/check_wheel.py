@@ -40,7 +40,12 @@ def view(request):
 
 
 assert "site-packages" in django_persist.__file__, django_persist.__file__
-for name in ("py.typed", "templates/django_persist/panel.html", "static/django_persist/admin.css"):
+for name in (
+    "py.typed",
+    "static/django_persist/admin.css",
+    "static/django_persist/panel.svg",
+    "templates/django_persist/panel.html",
+):
     assert files("django_persist").joinpath(name).is_file(), name
 get_response = PersistMiddleware(view)
 assert get_response(RequestFactory().get("/")).content == b"1"
