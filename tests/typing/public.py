@@ -15,6 +15,7 @@ from uuid import UUID
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
 from django_persist.atomic import Remove
 from django_persist.http import HttpRequest
+from django_persist.testing import override_persist
 
 
 @dataclass
@@ -171,3 +172,17 @@ def get_or_create(store: Store, key: str) -> None:
     store.get_or_create(CART, 5)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.get_or_create(key, 0, expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.get_or_create(key, "none", as_=int)  # type: ignore[arg-type]
+
+
+def in_tests() -> None:
+    with override_persist("hot") as store:
+        assert_type(store, Store)
+    override_persist(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@override_persist()
+def a_test(number: int) -> str:
+    return str(number)
+
+
+assert_type(a_test(1), str)
