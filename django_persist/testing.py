@@ -14,6 +14,8 @@ from .drivers.memory import MemoryDriver
 from .handler import DEFAULT_ALIAS, setting, stores
 from .store import Store
 
+__all__ = ["override_persist"]
+
 Case = TypeVar("Case", bound=unittest.TestCase)
 
 

@@ -149,12 +149,17 @@ CALM = 5000
 
 
 def start_node(timeout: int) -> ValkeyServer:
-    options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    options = ["--cluster-enabled", "yes"]
     # A killed node must not stop the others.
     options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", str(timeout)]
     # Nor one that has given up its slots become a replica by itself.
     options += ["--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"]
-    return start(*options)
+    server = ValkeyServer(*options)
+    # A port that is free twice is the same one.
+    bus = next(port for port in iter(free_port, None) if port != server.port)
+    server.options += ("--cluster-port", str(bus))
+    server.start()
+    return server
 
 
 def start_cluster(count: int = 3, replicas: int = 0, timeout: int = CALM) -> ValkeyCluster:

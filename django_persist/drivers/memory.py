@@ -196,7 +196,7 @@ class MemoryDriver(CacheDriver):
                     memory.drop(key)
             return len(doomed), len(doomed) == limit
 
-        return batches(batch_size, delete)
+        return batches(batch_size, delete, exclusive=True)
 
     def expired(self) -> int:
         with self.memory.lock:
