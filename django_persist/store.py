@@ -169,7 +169,9 @@ class Store(AtomicCalls):
     @overload
     def get_many(self, keys: Iterable[str], *, strict: bool = False) -> dict[str, Any]: ...
     @overload
-    def get_many(self, keys: Iterable[AnyKey], *, strict: bool = False) -> dict[AnyKey, Any]: ...
+    def get_many(
+        self, keys: Iterable[AnyKey], *, as_: Any = None, strict: bool = False
+    ) -> dict[AnyKey, Any]: ...
     def get_many(
         self, keys: Iterable[Any], *, as_: Any = None, strict: bool = False
     ) -> dict[Any, Any]:
