@@ -125,7 +125,8 @@ class Memory:
         copied = Memory()
         with self.lock:
             for key, slot in self.slots.items():
-                copied.put(key, slot)
+                # A counter changes in place.
+                copied.put(key, Slot(slot.value, slot.expires_at))
         return copied
 
     def clear(self) -> None:

@@ -20,6 +20,7 @@ class OfAClass(SimpleTestCase):
     def setUpClass(cls) -> None:
         super().setUpClass()
         persist.set("of the class", [1])
+        persist.incr("counted")
 
     def setUp(self) -> None:
         persist.incr("set up")
@@ -33,7 +34,8 @@ class OfAClass(SimpleTestCase):
         assert persist.incr("torn down") == 2
 
     def assert_alone(self) -> None:
-        assert dict(items()) == {"of the class": [1], "set up": 1}
+        assert dict(items()) == {"of the class": [1], "counted": 1, "set up": 1}
+        persist.incr("counted")
         persist.update("of the class", lambda numbers: [*numbers, 2])
         persist.set("of a test", 1)
 
