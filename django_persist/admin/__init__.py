@@ -60,7 +60,7 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     """An alias of DATABASES; None for the database that PERSIST names first."""
 
     form = EntryForm
-    list_display = ("key", "time_left", "size", "short_value")
+    list_display = ("exact_key", "time_left", "size", "short_value")
     list_filter = (StateFilter,)
     search_fields = ("key",)
     search_help_text = _("The beginning of a key")
@@ -166,13 +166,14 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         if obj is None:
             fields = ["key", "text", "expires_at"]
         elif self.has_change_permission(request, obj):
-            fields = ["key", "text", "size", "expires_at", "time_left", "version"]
+            fields = ["exact_key", "text", "size", "expires_at", "time_left", "version"]
         else:
-            fields = ["key", "whole_value", "size", "expires_at", "time_left"]
+            fields = ["exact_key", "whole_value", "size", "expires_at", "time_left"]
         return [(None, {"fields": fields})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Entry | None = None) -> Any:
-        return ["key", "size", "time_left"] if obj is not None else []
+        # The key itself too, so that no form of an entry has a field for it.
+        return ["key", "exact_key", "size", "time_left"] if obj is not None else []
 
     def get_form(
         self, request: HttpRequest, obj: Entry | None = None, change: bool = False, **kwargs: Any

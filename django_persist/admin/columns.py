@@ -25,6 +25,11 @@ BEGINNING: Final = 10_000
 class EntryColumns:
     """The columns of the list, and what a form shows beside its fields."""
 
+    @admin.display(description=gettext_lazy("key"))
+    def exact_key(self, entry: Entry) -> str:
+        # From Django 6.1 on admin strips what it shows, and " a" is another key than "a".
+        return format_html('<span class="persist-key">{}</span>', entry.key)
+
     @admin.display(description=gettext_lazy("size"))
     def size(self, entry: Entry) -> str:
         stored = Stored.of(entry)

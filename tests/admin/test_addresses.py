@@ -77,3 +77,11 @@ def test_what_is_not_there_is_no_error(
 ) -> None:
     response = staff.client.get(f"{LIST}{address}/{view}/")
     assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+@pytest.mark.parametrize("key", ["a ", " a", " ", "\n", "a\n\nb", "-", "\t"])
+def test_a_key_is_shown_with_its_spaces(sqlite_staff: Staff, key: str) -> None:
+    persist.set(key, 1)
+    shown = f'<span class="persist-key">{key}</span>'
+    assert shown in sqlite_staff.page()
+    assert shown in sqlite_staff.client.get(sqlite_staff.address(key)).text

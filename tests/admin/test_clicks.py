@@ -42,7 +42,7 @@ def page(store: Store, browser: Browser, live_server: Any, let_in: Any) -> Any:
 
 
 def keys(browser: Browser) -> list[str]:
-    return [link.text for link in browser.all("#result_list .field-key a")]
+    return [link.text for link in browser.all("#result_list .field-exact_key a")]
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
@@ -104,7 +104,7 @@ def test_add_an_entry_that_ends_today_and_delete_it(page: Any, store: Store) -> 
     browser.fill("#id_expires_at_1", "12:00")
     browser.click("[name=_continue]")
     assert store.get("a/b ") == [1]
-    assert browser.css(".field-key .readonly").get_attribute("textContent") == "a/b "
+    assert browser.css(".persist-key").get_attribute("textContent") == "a/b "
     assert "in 97" in browser.css(".field-time_left .readonly").text
     browser.css("#id_expires_at_0").clear()
     browser.css("#id_expires_at_1").clear()
@@ -203,19 +203,19 @@ def test_it_fits_the_window_and_can_be_read(
     browser.show(size, dark=dark)
     browser.refresh()
     assert browser.overflow() == 0
-    legible(browser, ".field-key a", ".field-short_value code", ".persist-expired", ".paginator")
+    legible(browser, ".persist-key", ".field-short_value code", ".persist-expired", ".paginator")
     for key in WORST:
         browser.get(browser.current_url.split("/entry/")[0] + "/entry/")
-        links = browser.all("#result_list .field-key a")
+        links = browser.all("#result_list .field-exact_key a")
         [link] = [link for link in links if link.text.startswith(key[:9].strip())]
         browser.click(link)
         assert browser.overflow() == 0
         assert browser.css("#id_text").rect["width"] <= size[0]
-        legible(browser, "#id_text", ".field-key .readonly", ".field-size .readonly")
+        legible(browser, "#id_text", ".persist-key", ".field-size .readonly")
         browser.click(".deletelink")
         assert browser.overflow() == 0
     page("view")
-    browser.click(browser.all("#result_list .field-key a")[-1])
+    browser.click(browser.all("#result_list .field-exact_key a")[-1])
     assert browser.overflow() == 0
     legible(browser, ".persist-value")
     assert browser.complaints() == []

@@ -55,7 +55,7 @@ def test_who_may_only_view_sees_all_and_changes_nothing(let_in: LetIn, actions: 
     sent = {"text": "2", "version": response.context["adminform"].form.initial["version"]}
     assert staff.client.post(CHANGE, sent).status_code == 403
     assert persist.get("key") == {"a": 1}
-    assert staff.page().count('class="field-key"') == 2
+    assert staff.page().count('class="field-exact_key"') == 2
 
 
 @pytest.mark.parametrize(
