@@ -219,11 +219,14 @@ class MariaDB(Server):
             ],
             check=True,
             stdout=subprocess.DEVNULL,
+            # In a shared one, two that begin at once delete each other's files.
+            env={**os.environ, "TMPDIR": str(self.folder)},
         )
 
     def command(self) -> list[str]:
         settings = {
             "datadir": str(self.data),
+            "tmpdir": str(self.folder),
             "socket": str(self.folder / "socket"),
             "port": str(self.port),
             "bind-address": "127.0.0.1",

@@ -17,8 +17,9 @@ ROLLBACK = "sqlite-rollback"
 def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """An alias of a SQLite file whose readers and writers shut each other out."""
     database = sqlite(init_command="PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL")
-    with django_db_blocker.unblock(), alias(ROLLBACK, database):
-        migrate(ROLLBACK)
+    with alias(ROLLBACK, database):
+        with django_db_blocker.unblock():  # for this alone: other tests of the worker are refused
+            migrate(ROLLBACK)
         yield ROLLBACK
 
 

@@ -74,7 +74,7 @@ class Own:
 @pytest.fixture(scope="session")
 def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[[str], Own]]:
     """Return a function that starts a server, or finds the one that it has started."""
-    with django_db_blocker.unblock(), ExitStack() as stack:
+    with ExitStack() as stack:
 
         @cache
         def start(kind: str) -> Own:
@@ -88,7 +88,8 @@ def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Calla
             name = kind.replace(" ", "_")
             database = servers.database(server.url)
             stack.enter_context(alias(name, database))
-            migrate(name)
+            with django_db_blocker.unblock():  # not for the other tests of the worker
+                migrate(name)
             connections[name].close()
             return Own(server, name, database)
 
@@ -96,12 +97,15 @@ def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Calla
 
 
 @pytest.fixture(params=["own postgresql", "own mariadb"])
-def own(request: pytest.FixtureRequest, own_servers: Callable[[str], Own]) -> Iterator[Own]:
+def own(
+    request: pytest.FixtureRequest, own_servers: Callable[[str], Own], django_db_blocker: Any
+) -> Iterator[Own]:
     """Each server in turn that a test may kill; it runs again for the next test."""
     found = own_servers(request.param)
-    yield found
-    if found.server.process is None:
-        found.server.start()
-    connections[found.alias].close()
-    Entry.objects.using(found.alias).all().delete()
-    connections[found.alias].close()
+    with django_db_blocker.unblock():
+        yield found
+        if found.server.process is None:
+            found.server.start()
+        connections[found.alias].close()
+        Entry.objects.using(found.alias).all().delete()
+        connections[found.alias].close()
