@@ -1,16 +1,16 @@
-"""Time that passes for a recipe without waiting, on whatever store."""
+"""Time that passes for a recipe without waiting, and a store that is away."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import time_machine
 
 from django_persist import persist
-from tests import clock
+from tests import clock, servers
 
 Passes: TypeAlias = Callable[[float], None]
 
@@ -20,3 +20,16 @@ def passes() -> Iterator[Passes]:
     """Return a function that lets seconds pass for the default store."""
     with time_machine.travel(time.time(), tick=True) as traveller:
         yield lambda seconds: clock.elapse(persist, seconds, traveller)
+
+
+@pytest.fixture
+def gone(settings: Any) -> None:
+    """The default store is one that can't be reached."""
+    url = f"redis://127.0.0.1:{servers.free_port()}/0"
+    settings.CACHES = {"gone": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
+    settings.PERSIST = {
+        "default": {
+            "BACKEND": "django_persist.drivers.redis.RedisDriver",
+            "OPTIONS": {"cache": "gone"},
+        }
+    }

@@ -9,7 +9,6 @@ from django.test import Client
 
 from django_persist import Store, persist
 from testproject.site.recipes.feature_switch import FeatureSwitch
-from tests import servers
 from tests.processes import race
 from tests.recipes.asking import EIGHT, asked
 
@@ -82,15 +81,7 @@ def test_what_is_no_number_is_off_and_logged(
     assert "switch:search" in caplog.text
 
 
-def test_without_a_store_it_is_off(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
-    url = f"redis://127.0.0.1:{servers.free_port()}/0"
-    settings.CACHES = {"gone": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
-    settings.PERSIST = {
-        "default": {
-            "BACKEND": "django_persist.drivers.redis.RedisDriver",
-            "OPTIONS": {"cache": "gone"},
-        }
-    }
+def test_without_a_store_it_is_off(gone: None, caplog: pytest.LogCaptureFixture) -> None:
     assert those_who_have_it() == set()
     assert "The feature switch 'search' is off." in caplog.text
 

@@ -16,7 +16,6 @@ from django_persist.exceptions import StoreUnavailableError
 from django_persist.http import HttpRequest
 from testproject.site.page import KNOCKS_ALLOWED
 from testproject.site.recipes.rate_limit import RateLimit, address
-from tests import servers
 from tests.processes import race
 from tests.recipes.asking import EIGHT, asked, threads
 from tests.recipes.conftest import Passes
@@ -117,19 +116,6 @@ def test_the_address_is_one_that_the_client_can_not_choose(
         name="n", limit=1, window=MINUTE, by=partial(address, own_proxies=own_proxies)
     )
     assert limit.key(request).name.startswith("rate:n:")
-
-
-@pytest.fixture
-def gone(settings: Any) -> None:
-    """The default store is one that can't be reached."""
-    url = f"redis://127.0.0.1:{servers.free_port()}/0"
-    settings.CACHES = {"gone": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
-    settings.PERSIST = {
-        "default": {
-            "BACKEND": "django_persist.drivers.redis.RedisDriver",
-            "OPTIONS": {"cache": "gone"},
-        }
-    }
 
 
 def test_without_a_store_it_is_closed(gone: None) -> None:

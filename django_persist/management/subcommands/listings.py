@@ -17,6 +17,12 @@ from ..command import FAILED, STOPPED, plural
 from .base import Subcommand
 
 
+def _add_prefix(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "prefix", metavar="PREFIX", nargs="?", default="", help="only keys that begin with it"
+    )
+
+
 class Keys(Subcommand):
     """List the keys of the live entries, one in a line.
 
@@ -32,9 +38,7 @@ class Keys(Subcommand):
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "prefix", metavar="PREFIX", nargs="?", default="", help="only keys that begin with it"
-        )
+        _add_prefix(parser)
         super().add_arguments(parser)
         parser.add_argument(
             "-0",
@@ -71,9 +75,7 @@ class Clear(Subcommand):
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "prefix", metavar="PREFIX", nargs="?", default="", help="only keys that begin with it"
-        )
+        _add_prefix(parser)
         super().add_arguments(parser)
         parser.add_argument(
             "--no-input",
