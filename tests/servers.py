@@ -257,7 +257,9 @@ class Valkey(Server):
 
         return [
             *(str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--dir", str(self.folder), "--save", "", *self.options),
+            # Asked to stop while its first append-only file is written, it would refuse, and go on.
+            *("--dir", str(self.folder), "--save", "", "--shutdown-on-sigterm", "force"),
+            *self.options,
         ]
 
     @property
