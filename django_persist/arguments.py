@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import repeat
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from . import codec
 from .drivers.base import Driver, Text
@@ -30,6 +30,30 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+
+
+class FullKeys(NamedTuple, Generic[K]):
+    """Keys as they were passed, and, in the same order, complete."""
+
+    given: list[K]
+    names: list[str]
+    are_plain: bool
+    """Whether none has a type or a lifetime of its own: all are `str`s."""
+
+    def pairs(self) -> Iterable[tuple[K, str]]:
+        return zip(self.given, self.names, strict=True)
+
+    def unique(self) -> list[str]:
+        """Return the complete keys, each once."""
+        names = self.names
+        return names if len(set(names)) == len(names) else list(dict.fromkeys(names))
+
+    def found_in(self, texts: Mapping[str, Text]) -> tuple[Sequence[K], list[Text]]:
+        """Return those keys that have a text, and, in the same order, the texts."""
+        if len(texts) == len(self.names):
+            return self.given, list(map(texts.__getitem__, self.names))
+        found = [key for key, name in self.pairs() if name in texts]
+        return found, [texts[name] for name in self.names if name in texts]
 
 
 class Arguments:
@@ -68,14 +92,19 @@ class Arguments:
             raise TypeError(f"A prefix must be a str, not {type(prefix).__name__}.")
         return self._prefix + check_characters(prefix)
 
-    def _full_many(self, keys: Iterable[K]) -> dict[K, str]:
+    def _full_many(self, keys: Iterable[K]) -> FullKeys[K]:
         if isinstance(keys, str | Key):
             raise TypeError("keys must be an iterable of keys, not one key.")
         given = list(keys)
-        if are_plain(given, self._room):
+        plain = are_plain(given, self._room)
+        if not plain:
+            names = [self._full(key) for key in given]
+        elif self._prefix:
             prefix = self._prefix
-            return {key: prefix + key for key in given}  # type: ignore[operator]
-        return {key: self._full(key) for key in given}
+            names = [prefix + key for key in given]  # type: ignore[operator]
+        else:
+            names = given  # type: ignore[assignment]
+        return FullKeys(given, names, plain)
 
     def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
         if expires is DEFAULT and type(key) is str:
@@ -87,13 +116,13 @@ class Arguments:
         return self._default
 
     def _expiries(
-        self, keys: Collection[AnyKey], expires: ExpiresArg | Default | Keep
+        self, keys: FullKeys[AnyKey], expires: ExpiresArg | Default | Keep
     ) -> Iterable[Expiry]:
         if expires is not DEFAULT and expires is not KEEP:
-            return repeat(parse(expires), len(keys))
-        if set(map(type, keys)) <= {str}:
-            return repeat(self._default, len(keys))
-        return [self._expiry(key, expires) for key in keys]
+            return repeat(parse(expires), len(keys.given))
+        if keys.are_plain:
+            return repeat(self._default, len(keys.given))
+        return [self._expiry(key, expires) for key in keys.given]
 
     def _encode(self, value: Any) -> bytes:
         text = codec.encode(value)

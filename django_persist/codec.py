@@ -6,9 +6,9 @@ What would not is refused before anything is written. No message holds a value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -27,8 +27,6 @@ __all__ = [
     "encode_all",
     "type_name",
 ]
-
-K = TypeVar("K")
 
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 
@@ -95,12 +93,12 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     )
 
 
-def decode_all(texts: Mapping[K, str | bytes], as_: Any = None) -> dict[K, Any] | None:
+def decode_all(texts: Iterable[str | bytes], as_: Any = None) -> list[Any] | None:
     """Return the values of many texts; None where one of them is one that `decode` raises for."""
     # Not as lines: what another wrote may be half a value, and the next text the other half.
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
-        return dict(zip(texts, map(read, texts.values()), strict=True))
+        return list(map(read, texts))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 

@@ -179,15 +179,16 @@ class Store(AtomicCalls):
 
         One round trip for each 1,000 keys or so; not a snapshot across them. Types as for `get`.
         """
-        full = self._full_many(keys)
-        texts = self.driver.get_many(list(dict.fromkeys(full.values())))
-        if set(map(type, full)) == {str}:
+        asked = self._full_many(keys)
+        texts = self.driver.get_many(asked.unique())
+        if asked.are_plain:
             # All are of one type: nothing is to be looked up for each, unless one doesn't fit.
-            values = codec.decode_all(texts, as_)
+            found_keys, stored = asked.found_in(texts)
+            values = codec.decode_all(stored, as_)
             if values is not None:
-                return {key: values[name] for key, name in full.items() if name in values}
+                return dict(zip(found_keys, values, strict=True))
         found = {}
-        for key, name in full.items():
+        for key, name in asked.pairs():
             value = self._decode(key, texts.get(name), as_, strict=strict)
             if value is not MISSING:
                 found[key] = value
@@ -203,16 +204,17 @@ class Store(AtomicCalls):
 
         On a Redis Cluster that holds for the keys of one slot. Expiry as for `set`.
         """
-        names = self._full_many(mapping).values()
+        keys = self._full_many(mapping)
         texts = self._encode_many(mapping.values())
-        writes = as_writes(names, texts, self._expiries(mapping, expires))
-        # Keys that are one once they are complete, as "a" and Key("a"): the last one stands.
-        last = dict(zip(names, writes, strict=True))
-        self.driver.set_many(list(last.values()), keep=expires is KEEP)
+        writes = as_writes(keys.names, texts, self._expiries(keys, expires))
+        if not keys.are_plain:
+            # Keys that are one once they are complete, as "a" and Key("a"): the last one stands.
+            writes = list(dict(zip(keys.names, writes, strict=True)).values())
+        self.driver.set_many(writes, keep=expires is KEEP)
 
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""
-        return self.driver.remove_many(list(dict.fromkeys(self._full_many(keys).values())))
+        return self.driver.remove_many(self._full_many(keys).unique())
 
     # The whole store.
 

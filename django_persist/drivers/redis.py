@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -129,8 +129,8 @@ class RedisDriver(CacheDriver):
     def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
         found: dict[str, Text] = {}
         for indexes, values in self._grouped(b"MGET", keys, writes=False):
-            pairs = zip(indexes, values, strict=True)
-            found |= {keys[i]: value for i, value in pairs if value is not None}
+            pairs = zip(map(keys.__getitem__, indexes), values, strict=True)
+            found |= {key: value for key, value in pairs if value is not None}
         return found
 
     def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
@@ -151,7 +151,7 @@ class RedisDriver(CacheDriver):
         self, script: bytes, writes: Sequence[Write], *, keep: bool = False
     ) -> list[tuple[list[int], Any]]:
         """Run a script that writes, for each slot; return the indexes and the reply of each."""
-        names = [self._name(write.key) for write in writes]
+        names = self._names(write.key for write in writes)
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
             self._check_moments(writes, names, groups)
@@ -221,6 +221,10 @@ class RedisDriver(CacheDriver):
     def _name(self, key: str) -> bytes:
         return (self.prefix + key).encode()
 
+    def _names(self, keys: Iterable[str]) -> list[bytes]:
+        prefix = self.prefix  # without a call of _name for each
+        return [(prefix + key).encode() for key in keys]
+
     def _judged(self, name: bytes, script: bytes, expires: Expiry, *args: Argument) -> bool:
         """Run a script that says 1 or 0, or -1 for a moment that has passed on the server."""
         command = scripts.run(script, [name], *_expiry(expires), *args)
@@ -234,9 +238,9 @@ class RedisDriver(CacheDriver):
         self, command: bytes, keys: Sequence[str], *, writes: bool
     ) -> Iterator[tuple[list[int], Any]]:
         """Run a command of nothing but keys; yield each reply with the indexes of its keys."""
-        names = [self._name(key) for key in keys]
+        names = self._names(keys)
         groups = list(self.servers.groups(names, PAGE))
-        calls = [(names[g[0]], (command, *(names[i] for i in g))) for g in groups]
+        calls = [(names[g[0]], (command, *map(names.__getitem__, g))) for g in groups]
         return zip(groups, self.servers.batch(calls, writes), strict=True)
 
     def _pages(self, prefix: str) -> Iterator[list[str]]:
@@ -245,7 +249,7 @@ class RedisDriver(CacheDriver):
             yield [key[len(self.prefix) :] for key in map(_decoded, page) if key is not None]
 
     def _read(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:
-        names = [self._name(key) for key in keys]
+        names = self._names(keys)
         groups = list(self.servers.groups(names, READ_PAGE))
         calls = [(names[g[0]], scripts.run(scripts.READ, [names[i] for i in g])) for g in groups]
         for indexes, reply in zip(groups, self.servers.batch(calls, False), strict=True):
