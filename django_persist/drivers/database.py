@@ -82,11 +82,12 @@ class DatabaseDriver(DatabaseTransfer):
         return self._write(self.sql.create, _written(key, value, expires), self.sql.created)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        params = _written(key, value, expires)
-        if not keep:
-            # Each parameter takes its time, and the plain statement has no use for this one.
-            del params["now"]
-        self._write(self.sql.set_keep if keep else self.sql.set, params, _nothing)
+        if keep:
+            self._write(self.sql.set_keep, _written(key, value, expires), _nothing)
+            return
+        # Without the moment that is now: each parameter takes its time.
+        params = {"key": key, "value": value.decode(), "expires": ends(expires, now())}
+        self._write(self.sql.set, params, _nothing)
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
