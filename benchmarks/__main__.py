@@ -32,6 +32,11 @@ def main() -> int:
             stores.remove(store)
             print(f"{store} is left out: {reason}.")
     with running(stores):
+        if options.turns:
+            from .turns import compare_by_turns
+
+            near = [compare_by_turns(store, options) for store in stores]
+            return int(options.check and not all(near))
         if _is_of_all(options, stores) or _is_of_each(options, stores):
             return 0
         # It needs the models, which need the settings.
@@ -102,6 +107,7 @@ def _options() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write all figures there")
     add("--check", action="store_true", help="exit with 1 where a least ratio is not reached")
     add("--profile", action="store_true", help="print where our own time goes instead")
+    add("--turns", action="store_true", help="call by call beside the same statement by hand")
     add("--growth", nargs="+", type=int, metavar="ENTRIES", help="show it at so many instead")
     add("--plans", action="store_true", help="print the databases' query plans instead")
     add("--purge", type=int, metavar="ENTRIES", help="purge so many beside other calls instead")

@@ -32,6 +32,14 @@ TAKEN = {
         ),
     ],
 }
+LOG = {
+    "postgresql": "SELECT pg_current_wal_insert_lsn() - '0/0'",
+    "mysql": (
+        "SELECT variable_value FROM information_schema.global_status"
+        " WHERE variable_name = 'INNODB_OS_LOG_WRITTEN'"
+    ),
+}
+SETS = 1000
 SECONDS = 2.0
 """What a figure may take: of calls that look at every key there are then fewer."""
 
@@ -47,6 +55,8 @@ def grow(alias: str, sizes: Sequence[int]) -> None:
             fill(store, before, size)
             for name, call in _calls(store, size):
                 lines.setdefault(name, []).append(str(_microseconds(call)))
+            for name, spent in _spent(alias, size):
+                lines.setdefault(name, []).append(f"{spent:.0f}")
             if empty is not None:
                 each = ((taken(alias) or 0) - empty) / size
                 lines.setdefault("bytes an entry", []).append(f"{each:.0f}")
@@ -68,6 +78,37 @@ def taken(alias: str) -> int | None:
     if isinstance(driver, MemoryDriver):
         return None
     return int(caches[alias].client.get_client().info("memory")["used_memory"])  # type: ignore[attr-defined]
+
+
+def _spent(alias: str, size: int) -> Iterator[tuple[str, float]]:
+    """Yield what a set costs the server besides time: bytes of its log, or CPU time."""
+    driver = stores[alias].driver
+    calls = dict(_calls(stores[alias], size))
+    meter: Callable[[], float]
+    if isinstance(driver, DatabaseDriver):
+        statement = LOG.get(connections[driver.using].vendor)
+        if statement is None:
+            return
+        name, meter = "log bytes a set", lambda: _number(driver.using, statement)
+    elif isinstance(driver, MemoryDriver):
+        return
+    else:
+        name, meter = "µs of the server's CPU a set", lambda: _cpu(alias)
+    before = meter()
+    for _ in range(SETS):
+        calls["set"]()
+    yield name, (meter() - before) / SETS
+
+
+def _number(using: str, statement: str) -> float:
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement)
+        return float(cursor.fetchone()[0])
+
+
+def _cpu(alias: str) -> float:
+    info = caches[alias].client.get_client().info("cpu")  # type: ignore[attr-defined]
+    return float(info["used_cpu_user"] + info["used_cpu_sys"]) * 1e6
 
 
 def key(number: int) -> str:
