@@ -16,6 +16,7 @@ from django_persist.drivers.memory import MemoryDriver
 from .cases import value
 from .report import SMALL, Spread, table
 
+PREFIX = "page:"
 PAGE = 1000
 LIFETIME = 86_400
 CALLS = 50
@@ -112,7 +113,7 @@ def _cpu(alias: str) -> float:
 
 
 def key(number: int) -> str:
-    return f"page:{number:08}"
+    return f"{PREFIX}{number:08}"
 
 
 def fill(store: Store, start: int, end: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 from django.db import connections
@@ -14,7 +15,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.expiry import now
 from django_persist.models import Entry
 
-from .growth import PAGE, key
+from .growth import PAGE, PREFIX, fill, key
 from .report import table
 from .traffic import KEYS, Traffic
 
@@ -47,6 +48,9 @@ def purge(alias: str, number: int) -> None:
         rows.append([name, *figures])
     _expire(driver, number, in_order=False)
     rows.append(["purge(), ended in no order", *_beside(alias, number, store.purge)])
+    fill(store, 0, number)
+    clear = partial(store.clear, PREFIX)
+    rows.append(["clear() of as many that live", *_beside(alias, number, clear)])
     store.clear()
     print(f"\n{table([HEAD[0].format(alias, number), *HEAD[1:]], rows)}", flush=True)
 
