@@ -103,6 +103,17 @@ def test_expired_memory_is_given_back_by_the_calls_that_follow(
     assert cache.get("stays") == 1
 
 
+def test_a_second_that_came_back_has_each_of_its_entries_once(
+    cache: MemoryCache, clock: time_machine.Traveller
+) -> None:
+    cache.set("first", 1, timeout=10)
+    cache.set("gone", 1, timeout=20)
+    cache.delete("gone")
+    cache.set("later", 1, timeout=20)
+    moment = int(time.time() + 30) * 1_000_000
+    assert list(cache.memory.expired(moment)) == [":1:first", ":1:later"]
+
+
 def test_one_call_gives_back_a_bounded_number(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
