@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -28,6 +29,8 @@ from tests.drivers.redis.calls import (
 )
 from tests.drivers.redis.conftest import RETRYING, MakeDriver, patiently
 from tests.redis_servers import ValkeyServer, wait_for
+
+PAGE = Path(__file__).parents[3] / "docs/how-to/production.md"
 
 OwnServer = Callable[..., ValkeyServer]
 
@@ -151,6 +154,25 @@ class TestOneServer:
                 assert "secret" not in str(caught.value), name
             else:
                 assert call.run(reader)
+        unchanged(driver)
+
+    def test_a_user_who_may_do_what_the_docs_say(
+        self, server: ValkeyServer, driver: RedisDriver, make_driver: MakeDriver
+    ) -> None:
+        lines = [line.split() for line in PAGE.read_text().splitlines() if "ACL SETUSER" in line]
+        assert lines
+        for words in lines:
+            server.run(*words)
+        site = make_driver(f"redis://site:PASSWORD@127.0.0.1:{server.port}/1")
+        try:
+            prepare(site)
+            for call in CALLS.values():
+                call.run(site)
+            site.clock()
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                site.servers.call(b"other", (b"GET", b"other"), False)
+        finally:
+            server.run("ACL DELUSER", "site")
         unchanged(driver)
 
     def test_a_password_that_is_changed_meanwhile(
