@@ -35,13 +35,13 @@ def compare_by_turns(store: str, options: Namespace) -> bool:
         return True
     size = options.sizes[0]
     loads = [Load.of(number, MANY, value(size, number % 2)) for number in range(LOADS)]
-    for load in loads:
-        load.fill(ours)
-        load.fill(floor)
     print(f"\n| {store} | ours, µs | {floor.name} / ours | more CPU time, µs |")
     print("| --- | ---: | ---: | ---: |")
     near = True
     for name in options.operations:
+        for load in loads:
+            load.fill(ours)
+            load.fill(floor)
         ratio, line = _line((ours, floor), OPERATIONS[name], loads, options.seconds)
         near &= ratio >= BY_HAND
         print(f"| {name} | {line} |", flush=True)
@@ -82,8 +82,8 @@ def _measure(
                 break
             # The second of a pair finds everything warm: each is as often the first.
             for which in (0, 1) if number % 2 else (1, 0):
-                # Each has its own keys: no call finds a row as the other has just left it.
-                load = loads[(number + which) % len(loads)]
+                # Far from each other: no call finds a row as the other has just left it.
+                load = loads[(number + which * LOADS // 2) % LOADS]
                 took = _timed(operation.prepare(pair[which], load, 1))
                 wall[which].append(took[0])
                 cpu[which].append(took[1])
