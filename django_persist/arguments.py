@@ -126,7 +126,8 @@ class Arguments:
 
     def _encode(self, value: Any) -> bytes:
         text = codec.encode(value)
-        self._check_size(len(text))
+        if len(text) > self._limit:
+            self._check_size(len(text))
         return text
 
     def _encode_many(self, values: Iterable[Any]) -> list[bytes]:

@@ -15,9 +15,9 @@ class PersistError(Exception):
 class DuplicateKeyError(PersistError):
     """`create` found a live entry under its key, and left it as it was."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+    @property
+    def key(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         return f"The key {self.key!r} already has a live entry; set() would replace it."
@@ -26,9 +26,9 @@ class DuplicateKeyError(PersistError):
 class MissingKeyError(PersistError, KeyError):
     """`update` found no live entry under its key, and was given no default."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+    @property
+    def key(self) -> str:
+        return self.args[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         return f"The key {self.key!r} has no live entry; give update() a default to start from."

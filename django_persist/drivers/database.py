@@ -79,7 +79,10 @@ class DatabaseDriver(DatabaseTransfer):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        return self._write(self.sql.create, _written(key, value, expires), self.sql.created)
+        # As `_written` has them, without the call.
+        at = now()
+        params = {"key": key, "value": value.decode(), "expires": ends(expires, at), "now": at}
+        return self._write(self.sql.create, params, self.sql.created)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         if keep:
@@ -263,13 +266,8 @@ class DatabaseDriver(DatabaseTransfer):
 
 def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:
     """Return the parameters of a write that happens now."""
-    moment = now()
-    return {
-        "key": key,
-        "value": value.decode(),
-        "expires": ends(expires, moment),
-        "now": moment,
-    }
+    at = now()
+    return {"key": key, "value": value.decode(), "expires": ends(expires, at), "now": at}
 
 
 def _expired(expires_at: int | None) -> bool:
