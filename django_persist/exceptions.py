@@ -17,6 +17,7 @@ class DuplicateKeyError(PersistError):
 
     @property
     def key(self) -> str:
+        """The key, as it was passed."""
         return self.args[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
@@ -28,6 +29,7 @@ class MissingKeyError(PersistError, KeyError):
 
     @property
     def key(self) -> str:
+        """The key, as it was passed."""
         return self.args[0]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:

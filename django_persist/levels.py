@@ -42,12 +42,7 @@ PLAIN: Final = _SCALARS | {dict, list}
 def is_faithful(value: Any, text: bytes) -> bool:
     """Return whether the value, of which `text` was made, certainly reads back as what it is."""
     cls: Any = type(value)
-    if (
-        cls in (dict, list)
-        and (len(text) <= SHALLOW or _is_shallow(text, MAX_DEPTH))
-        and from_text(text) == value
-    ):
-        # Most values are small and plain, and this is the quickest to tell it of them.
+    if cls in (dict, list) and _is_shallow(text, MAX_DEPTH) and from_text(text) == value:
         return True
     if cls in _CONTAINERS or cls in _SCALARS:
         return _reads_back([value], text, MAX_DEPTH)
