@@ -65,9 +65,11 @@ class View:
         entry = self.model.entries.get(self.key(name))
         return entry and entry.sample.form
 
-    def _check(self, name: Name, *more: Sample | Expires) -> None:
-        errors = [each.error for each in (name, *more) if each.error]
-        if name.error is None and len(self.namespace + name.text) > LONGEST:
+    def _check(self, *given: Name | Sample | Expires) -> None:
+        """Refuse for whatever is unfit: which of several faults is told is up to the store."""
+        errors = [each.error for each in given if each.error]
+        names = [each.text for each in given if isinstance(each, Name) and each.error is None]
+        if any(len(self.namespace + name) > LONGEST for name in names):
             errors.append(InvalidKeyError)
         if errors:
             raise RefusedError(*errors)
@@ -108,8 +110,8 @@ class View:
         self.set_many([(name, sample)], expires)
 
     def set_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> None:
-        for name, sample in writes:
-            self._check(name, sample, expires)
+        names, samples = [name for name, _ in writes], [sample for _, sample in writes]
+        self._check(expires, *names, *samples)
         kept = [self._entry(name) if expires.arg is KEEP else None for name, _ in writes]
         ends = [self._end(name, expires) for name, _ in writes]
         for (name, sample), old, end in zip(writes, kept, ends, strict=True):
