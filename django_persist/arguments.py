@@ -126,8 +126,7 @@ class Arguments:
 
     def _encode(self, value: Any) -> bytes:
         text = codec.encode(value)
-        if len(text) > self._limit:
-            self._check_size(len(text))
+        self._check_size(len(text))
         return text
 
     def _encode_many(self, values: Iterable[Any]) -> list[bytes]:

@@ -15,7 +15,7 @@ import msgspec
 from .exceptions import DecodeError, EncodeError
 from .fidelity import MAX_DEPTH, explain
 from .jsontext import from_text, place_of, to_lines, to_text, type_info, type_name
-from .levels import PLAIN, SHALLOW, are_faithful, is_faithful
+from .levels import PLAIN, are_faithful, is_faithful
 
 __all__ = [
     "MAX_DEPTH",
@@ -49,13 +49,7 @@ def encode(value: Any) -> bytes:
             raise
         # Neither chained nor quoted: the errors of pydantic and of codecs show the value.
         raise EncodeError(f"{type_name(type(value))} can't be encoded as JSON.") from None
-    cls = type(value)
-    if cls in _SCALARS:
-        return text
-    # Most values are small and plain, and this is the quickest to tell it of them.
-    if (cls is dict or cls is list) and len(text) <= SHALLOW and from_text(text) == value:
-        return text
-    if not is_faithful(value, text):
+    if type(value) not in _SCALARS and not is_faithful(value, text):
         explain(value)
     return text
 

@@ -30,7 +30,7 @@ from .jsontext import (
 Check: TypeAlias = Callable[[Any, bytes | None, int], bool]
 """Takes a value, its text where that is made, and how many levels it may have."""
 
-SHALLOW: Final = 2 * MAX_DEPTH
+_SHALLOW: Final = 2 * MAX_DEPTH
 """So short a text, in bytes, can't have more levels than are allowed: each has two brackets."""
 
 _STR: Final = frozenset({str})
@@ -42,7 +42,12 @@ PLAIN: Final = _SCALARS | {dict, list}
 def is_faithful(value: Any, text: bytes) -> bool:
     """Return whether the value, of which `text` was made, certainly reads back as what it is."""
     cls: Any = type(value)
-    if cls in (dict, list) and _is_shallow(text, MAX_DEPTH) and from_text(text) == value:
+    if (
+        cls in (dict, list)
+        and (len(text) <= _SHALLOW or _is_shallow(text, MAX_DEPTH))
+        and from_text(text) == value
+    ):
+        # Most values are small and plain, and this is the quickest to tell it of them.
         return True
     if cls in _CONTAINERS or cls in _SCALARS:
         return _reads_back([value], text, MAX_DEPTH)
@@ -53,7 +58,7 @@ def is_faithful(value: Any, text: bytes) -> bool:
 def are_faithful(values: Sequence[Any], lines: bytes, texts: Sequence[bytes]) -> bool:
     """Return whether values of PLAIN types, of which `lines` were made, certainly read back."""
     return (
-        max(map(len, texts), default=0) <= SHALLOW
+        max(map(len, texts), default=0) <= _SHALLOW
         or all(_is_shallow(text, MAX_DEPTH) for text in texts)
     ) and bool(from_lines(lines) == values)
 
