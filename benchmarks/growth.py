@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.core.cache import caches
 from django.db import connections
@@ -71,14 +72,10 @@ def taken(alias: str) -> int | None:
     """Return the bytes that a store's server says it takes, with its indexes."""
     driver = stores[alias].driver
     if isinstance(driver, DatabaseDriver):
-        with connections[driver.using].cursor() as cursor:
-            for statement in TAKEN[cursor.db.vendor]:
-                cursor.execute(statement)
-                row = cursor.fetchone()
-            return int(row[0])
+        return int(_number(driver.using, *TAKEN[connections[driver.using].vendor]))
     if isinstance(driver, MemoryDriver):
         return None
-    return int(caches[alias].client.get_client().info("memory")["used_memory"])  # type: ignore[attr-defined]
+    return int(_info(alias, "memory")["used_memory"])
 
 
 def _spent(alias: str, size: int) -> Iterator[tuple[str, float]]:
@@ -101,15 +98,22 @@ def _spent(alias: str, size: int) -> Iterator[tuple[str, float]]:
     yield name, (meter() - before) / SETS
 
 
-def _number(using: str, statement: str) -> float:
-    with connections[using].cursor() as cursor:
-        cursor.execute(statement)
-        return float(cursor.fetchone()[0])
-
-
 def _cpu(alias: str) -> float:
-    info = caches[alias].client.get_client().info("cpu")  # type: ignore[attr-defined]
+    info = _info(alias, "cpu")
     return float(info["used_cpu_user"] + info["used_cpu_sys"]) * 1e6
+
+
+def _number(using: str, *statements: str) -> float:
+    """Return what the last of some statements says."""
+    with connections[using].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+            row = cursor.fetchone()
+        return float(row[0])
+
+
+def _info(alias: str, section: str) -> dict[str, Any]:
+    return caches[alias].client.get_client().info(section)  # type: ignore[attr-defined, no-any-return]
 
 
 def key(number: int) -> str:
