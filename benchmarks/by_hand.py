@@ -13,6 +13,8 @@ import msgspec
 from django.db import connections
 
 from django_persist.drivers.sql import CANONICAL, statements
+from django_persist.drivers.sql_postgresql import PostgreSQL, array
+from django_persist.drivers.sql_rows import with_places
 from django_persist.expiry import now
 
 from .contenders import Change, Contender
@@ -110,17 +112,29 @@ class ByHand(Contender):
             return value if cursor.rowcount else None
 
     def get_many(self, keys: list[str]) -> Mapping[str, Any]:
-        params = {"keys": self.sql.keys_parameter(sorted(keys)), "now": now()}
+        params = {"keys": self.sql.keys_parameter(keys), "now": now()}
         with self.cursor() as cursor:
             self.execute(cursor, self.sql.get_many, params)
             return {key: from_text(text) for key, text in cursor.fetchall()}
 
     def set_many(self, mapping: dict[str, Any]) -> None:
         ends = now() + MICROSECONDS
-        params: list[Any] = []
-        for key, value in sorted(mapping.items()):
-            params += key, to_text(value).decode(), ends
-        statement = self.sql.set_many(len(mapping)).replace("%s", self.placeholder)
+        params: Any
+        if isinstance(self.sql, PostgreSQL):
+            items = sorted(mapping.items())
+            params = {
+                "keys": array([key for key, _ in items]),
+                "values": "\x1f".join([to_text(value).decode() for _, value in items]),
+                "separator": "\x1f",
+                "ends": f"{{{','.join([str(ends)] * len(items))}}}",
+            }
+        else:
+            # One writer at a time needs no order.
+            pairs = mapping.items() if self.sql.excludes_writers else sorted(mapping.items())
+            params = []
+            for key, value in pairs:
+                params += key, to_text(value).decode(), ends
+        statement = with_places(self.sql.set_rows, len(mapping)).replace("%s", self.placeholder)
         with self.cursor() as cursor:
             cursor.execute(statement, params)
 

@@ -6,9 +6,10 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from unittest import mock
 
-from django.db import connections
+from django.db import connections, transaction
 
 from django_persist import batches, stores
 from django_persist.drivers.database import DatabaseDriver
@@ -70,12 +71,13 @@ def _expire(driver: DatabaseDriver, number: int, *, in_order: bool = True) -> No
     ends = [first_end + n * DAY // number for n in range(number)]
     if not in_order:
         random.Random(1).shuffle(ends)
-    text = "x" * 100
     for first in range(0, number, PAGE):
-        rows = range(first, min(first + PAGE, number))
-        params = [part for n in rows for part in (key(n), text, ends[n])]
-        with connections[driver.using].cursor() as cursor:
-            cursor.execute(driver.sql.set_many(len(rows)), params)
+        rows: list[dict[str, Any]] = [
+            {"key": key(n), "value": "x" * 100, "expires": ends[n]}
+            for n in range(first, min(first + PAGE, number))
+        ]
+        with transaction.atomic(driver.using), connections[driver.using].cursor() as cursor:
+            cursor.executemany(driver.sql.set, rows)
 
 
 def _delete(using: str) -> None:

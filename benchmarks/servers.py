@@ -65,6 +65,13 @@ def running(stores: Collection[str]) -> Iterator[None]:
         teardown_databases(made, verbosity=0)
 
 
+def analyze(store: str) -> None:
+    """Give PostgreSQL the statistics that it gathers by itself within a minute."""
+    if store == "postgresql":
+        with connections[store].cursor() as cursor:
+            cursor.execute("ANALYZE")
+
+
 def redis_url(store: str) -> str:
     url = servers.valkey() if store == "valkey" else servers.redis()
     assert url

@@ -17,6 +17,7 @@ from .cases import MANY, OPERATIONS, Batch, Load, Operation, value
 from .contenders import Contender
 from .field import contenders
 from .report import Spread
+from .servers import analyze
 from .targets import BY_HAND, HAND_WRITTEN
 
 LOADS = 40
@@ -42,6 +43,7 @@ def compare_by_turns(store: str, options: Namespace) -> bool:
         for load in loads:
             load.fill(ours)
             load.fill(floor)
+        analyze(store)
         ratio, line = _line((ours, floor), OPERATIONS[name], loads, options.seconds)
         near &= ratio >= BY_HAND
         print(f"| {name} | {line} |", flush=True)

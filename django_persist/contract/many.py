@@ -54,6 +54,32 @@ class ManyContract(Contract):
     def test_results_come_in_the_order_of_the_keys(self, store: Store) -> None:
         store.set_many({"a": 1, "b": 2, "c": 3})
         assert list(store.get_many(["c", "missing", "a", "b"])) == ["c", "a", "b"]
+        assert list(store.get_many(["b", "c", "a"]).items()) == [("b", 2), ("c", 3), ("a", 1)]
+
+    def test_whatever_a_database_quotes_is_taken_as_it_is(self, store: Store) -> None:
+        """In an array, a list or a pattern, and between the values of one parameter."""
+        texts = [
+            "'",
+            '"',
+            '"a","b"',
+            "\\",
+            '\\"',
+            "{a,b}",
+            "NULL",
+            "%s",
+            "%%",
+            "%(now)s",
+            ",",
+            "?",
+            ":k",
+        ]
+        texts += [" a ", "\n", "\r\t", "\x01", "\x1e\x1f", "\x7f", "é", "\u2028", "😀", "%(rows)s"]
+        mapping: dict[str, Any] = {text: [text, {text: "\0\x1f"}] for text in texts}
+        store.set_many(mapping)
+        assert store.get_many(mapping) == mapping
+        assert {key: item.value for key, item in store.items()} == mapping
+        assert store.remove_many(texts[1:]) == len(texts) - 1
+        assert list(store.keys()) == texts[:1]
 
     def test_keys_can_be_any_iterable(self, store: Store) -> None:
         store.set_many({"a": 1, "b": 2})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar
 
 from django.core.checks import CheckMessage
@@ -16,9 +15,9 @@ from django.utils.connection import ConnectionDoesNotExist
 from ..batches import batches
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
-from .base import COUNTER, Place, Stored, Text, Write, ends_of
+from .base import COUNTER, Place, Stored, Text, Write
 from .database_checks import check_server, check_settings, location
-from .database_chunks import chunks, chunks_of_bytes
+from .database_chunks import chunks
 from .database_run import Database, is_inside
 from .database_transfer import DatabaseTransfer
 from .sql import CANONICAL, Statements, statements
@@ -143,37 +142,36 @@ class DatabaseDriver(DatabaseTransfer):
         params = {"key": key, "seen": seen, "now": now()}
         return self._write(self.sql.remove_if, params, _changed)
 
-    # Many keys: in the order of the keys, so that two calls never wait for each other in a circle.
+    # Many keys: written in their order, so that two calls never wait for each other in a circle.
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
         found: dict[str, Text] = {}
-        for chunk in chunks(sorted(keys)):
+        for chunk in chunks(keys):
             params = {"keys": self.sql.keys_parameter(chunk), "now": now()}
             found.update(self._rows(self.sql.get_many, params))
         return found
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
-        sql, moment = self.sql, now()
-        moments = ends_of(writes, moment)
-        calls = []
-        for chunk in chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
-            params: list[Any] = []
-            for key, value, expires in chunk:
-                params += key, value.decode(), moments[expires]
-            if keep:
-                params.append(moment)
-            sql.check_packet(params)
-            calls.append((sql.set_many(len(chunk), keep=keep), params))
-        self._write_all(calls)
+        sql, batched = self.sql, self._batches(writes)
+
+        def work(cursor: CursorWrapper) -> None:
+            for batch in batched:
+                sql.set_many(cursor, batch, keep=keep)
+
+        self._database.run(work, writes=True, atomic=len(batched) > 1)
 
     def remove_many(self, keys: Sequence[str]) -> int:
         sql, moment = self.sql, now()
-        return self._write_all(
-            [
-                (sql.remove_many, {"keys": sql.keys_parameter(chunk), "now": moment})
-                for chunk in chunks(sorted(keys))
-            ]
-        )
+        chunked = list(map(sql.keys_parameter, chunks(sorted(keys))))
+
+        def work(cursor: CursorWrapper) -> int:
+            removed = 0
+            for chunk in chunked:
+                cursor.execute(sql.remove_many, {"keys": chunk, "now": moment})
+                removed += cursor.rowcount
+            return removed
+
+        return self._database.run(work, writes=True, atomic=len(chunked) > 1)
 
     # The whole store, a page at a time.
 
@@ -250,18 +248,6 @@ class DatabaseDriver(DatabaseTransfer):
             return outcome(cursor)
 
         return self._database.run(work, writes=True)
-
-    def _write_all(self, calls: Sequence[tuple[str, Params]]) -> int:
-        """Run writes in one transaction; return how many rows they changed."""
-
-        def work(cursor: CursorWrapper) -> int:
-            changed = 0
-            for statement, params in calls:
-                cursor.execute(statement, params)
-                changed += cursor.rowcount
-            return changed
-
-        return self._database.run(work, writes=True, atomic=len(calls) > 1)
 
 
 def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from django.db.backends.utils import CursorWrapper
 
-from ..expiry import ends, from_micros, now
-from .base import Driver, Stored, Write
+from ..expiry import from_micros, now
+from .base import Driver, Stored, Write, ends_of
 from .database_chunks import CHUNK_BYTES, chunks, chunks_of_bytes
 from .database_run import Database
-from .sql import Row, Statements
+from .sql import Statements
+from .sql_rows import Batch
 
 
 class DatabaseTransfer(Driver):
@@ -40,15 +40,10 @@ class DatabaseTransfer(Driver):
         return self._database.run(work, writes=False)
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
-        sql, moment = self.sql, now()
-        chunked: list[list[Row]] = []
-        for chunk in chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes()):
-            rows = [(key, value.decode(), ends(expires, moment)) for key, value, expires in chunk]
-            sql.check_packet(chain.from_iterable(rows))
-            chunked.append(rows)
+        sql, batched = self.sql, self._batches(writes)
 
         def work(cursor: CursorWrapper) -> list[str]:
-            return [key for rows in chunked for key in sql.create_many(cursor, rows, moment)]
+            return [key for batch in batched for key in sql.create_many(cursor, batch)]
 
         return self._database.run(work, writes=True, atomic=True)
 
@@ -62,6 +57,20 @@ class DatabaseTransfer(Driver):
             return row and int(row[0])
 
         return None if statement is None else self._database.run(work, writes=False)
+
+    def _batches(self, writes: Sequence[Write]) -> list[Batch]:
+        """Return what statements of many rows are to store now."""
+        sql, moment = self.sql, now()
+        ends = ends_of(writes, moment)
+        if sql.excludes_writers:
+            chunked: Iterable[Sequence[Write]] = chunks(writes)
+        else:
+            # In the order of the keys, so that two calls never wait for each other in a circle.
+            chunked = chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes())
+        batched = [Batch(chunk, ends, moment) for chunk in chunked]
+        for batch in batched:
+            sql.check_batch(batch)
+        return batched
 
     def _chunk_bytes(self) -> int:
         packet = self.sql.packet

@@ -6,9 +6,9 @@ from django.db.backends.utils import CursorWrapper
 
 from .sql_mysql import MySQL
 from .sql_postgresql import PostgreSQL
-from .sql_sqlite import Row, Statements
+from .sql_sqlite import Statements
 
-__all__ = ["CANONICAL", "Row", "Statements", "statements"]
+__all__ = ["CANONICAL", "Statements", "statements"]
 
 CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
 """Integers as they are written by whoever counts; as a parameter, for MariaDB and MySQL."""

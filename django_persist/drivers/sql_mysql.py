@@ -11,7 +11,8 @@ from django.db.backends.utils import CursorWrapper
 from ..exceptions import ValueTooLargeError
 from ..models import COLUMN_LENGTH
 from .sql_postgresql import PostgreSQL
-from .sql_sqlite import Purged, Row, Statements, with_rows
+from .sql_rows import Batch, run_with_places
+from .sql_sqlite import Purged, Statements
 
 STATEMENT_BYTES = 8192
 """More than a statement takes beside its value."""
@@ -109,6 +110,12 @@ class MySQL(Statements):
                 "raise its max_allowed_packet."
             )
 
+    def check_batch(self, batch: Batch) -> None:
+        # Several have values of a quarter of the limit together, and escaping doubles that at most.
+        number = len(batch.writes)
+        if number == 1 or number * KEY_BYTES + STATEMENT_BYTES > self.packet // 2:
+            self.check_packet(chain.from_iterable(batch.rows()))
+
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         return tuple(keys)
 
@@ -121,19 +128,19 @@ class MySQL(Statements):
             return told - 2**64 if told >= 2**63 else told
         return None if told else by
 
-    def create_many(self, cursor: CursorWrapper, rows: Sequence[Row], now: int) -> list[str]:
+    def create_many(self, cursor: CursorWrapper, batch: Batch) -> list[str]:
         # No count of an upsert says for which rows it did nothing. Those that are there are found
         # before it; those that another made just then after it, by what they hold.
+        rows = batch.rows()
         keys = [key for key, _, _ in rows]
-        cursor.execute(self.get_many, {"keys": self.keys_parameter(keys), "now": now})
+        cursor.execute(self.get_many, {"keys": self.keys_parameter(keys), "now": batch.now})
         there = {key for key, _ in cursor.fetchall()}
         absent = [row for row in rows if row[0] not in there]
         if not absent:
             return keys
-        statement = with_rows(self.create_rows, len(absent))
-        cursor.execute(statement, [*chain.from_iterable(absent), now, now])
+        run_with_places(cursor, self.create_rows, absent, batch.now, batch.now)
         written = self.keys_parameter([key for key, _, _ in absent])
-        cursor.execute(self.get_items_latest, {"keys": written, "now": now})
+        cursor.execute(self.get_items_latest, {"keys": written, "now": batch.now})
         created = set(cursor.fetchall()).intersection(absent)
         return [row[0] for row in rows if row not in created]
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from .sql_sqlite import Purged, Statements
+from .sql_rows import Batch
+from .sql_sqlite import Purged, Statements, left_out
+
+SEPARATOR = b"\x1f"
+"""Stands between values: a control character is nowhere in JSON (RFC 8259, section 7)."""
 
 
 class PostgreSQL(Statements):
@@ -29,7 +34,16 @@ class PostgreSQL(Statements):
         " THEN {t}.{v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END"
         " RETURNING {v}"
     )
-    _among = "{k} = ANY(%(keys)s) AND " + Statements._live
+    # Three texts for all rows: psycopg takes as long to quote six hundred as the server to store.
+    _rows = (
+        "INSERT INTO {t} ({k}, {v}, {e}) SELECT * FROM ROWS FROM"
+        " (unnest(%(keys)s::text[]), string_to_table(%(values)s::text, %(separator)s),"
+        " unnest(%(ends)s::bigint[])) AS rows"
+    )
+    set_rows = _rows + Statements._overwrite
+    set_rows_keep = _rows + Statements._overwrite_keep
+    create_rows = _rows + Statements._overwrite + " WHERE {t}.{e} <= %(now)s RETURNING {k}"
+    _among = "{k} = ANY(%(keys)s::text[]) AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
     get_items = "SELECT {k}, {v}, {e} FROM {t} WHERE " + _among
     # Rows are locked in the order of their keys, as set_many locks them: else the two deadlock.
@@ -64,7 +78,25 @@ class PostgreSQL(Statements):
     )
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
-        return list(keys)
+        return array(keys)
+
+    def set_many(self, cursor: CursorWrapper, batch: Batch, *, keep: bool = False) -> None:
+        cursor.execute(self.set_rows_keep if keep else self.set_rows, self.rows_parameters(batch))
+
+    def create_many(self, cursor: CursorWrapper, batch: Batch) -> list[str]:
+        cursor.execute(self.create_rows, self.rows_parameters(batch))
+        return left_out(cursor, batch)
+
+    def rows_parameters(self, batch: Batch) -> dict[str, Any]:
+        keys, values, expiries = zip(*batch.writes, strict=True)
+        ends = [batch.ends[expires] for expires in expiries]
+        return {
+            "keys": array(keys),
+            "values": SEPARATOR.join(values).decode(),
+            "separator": SEPARATOR.decode(),
+            "ends": f"{{{msgspec.json.encode(ends).decode()[1:-1]}}}",
+            "now": batch.now,
+        }
 
     def purge_batch(
         self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
@@ -72,3 +104,15 @@ class PostgreSQL(Statements):
         cursor.execute(self.purge, {"now": now, "limit": limit, "reached": reached[0]})
         [(deleted, found, last)] = cursor.fetchall()
         return Purged(deleted, (last, "") if found == limit else None)
+
+
+def array(texts: Sequence[str]) -> str:
+    """Return texts as the literal of an array (PostgreSQL: Array Input and Output Syntax).
+
+    psycopg makes one too, but quotes each text by itself: of 200 keys that takes it as long as the
+    server takes for all the rest.
+    """
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') > 2 * (len(texts) - 1):
+        joined = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in texts])
+    return f'{{"{joined}"}}' if texts else "{}"

@@ -8,16 +8,13 @@ or NULL, `seen` what a read returned, `low` and `high` the integers to which `by
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from ..models import Entry
-
-Row: TypeAlias = tuple[str, str, int | None]
-"""A key, its value's text, and the microsecond at which the entry ends."""
+from .sql_rows import Batch, run_with_places
 
 
 class Purged(NamedTuple):
@@ -85,7 +82,11 @@ class Statements:
     )
 
     _among = "{k} IN (SELECT value FROM json_each(%(keys)s)) AND " + _live
-    get_many = "SELECT {k}, CAST({v} AS BLOB) FROM {t} WHERE " + _among
+    # In the order of the keys, and without the sorting of an IN.
+    get_many = (
+        "SELECT {k}, CAST({v} AS BLOB) FROM (SELECT value AS asked FROM json_each(%(keys)s))"
+        " CROSS JOIN {t} ON {k} = asked WHERE " + _live
+    )
     get_items = "SELECT {k}, CAST({v} AS BLOB), {e} FROM {t} WHERE " + _among
     remove_many = "DELETE FROM {t} WHERE " + _among
 
@@ -130,19 +131,20 @@ class Statements:
     def check_packet(self, params: Iterable[Any]) -> None:
         """Raise ValueTooLargeError for parameters that the server can't take in one statement."""
 
-    def set_many(self, number: int, *, keep: bool = False) -> str:
-        """Return the statement that stores so many rows.
+    def check_batch(self, batch: Batch) -> None:
+        """Raise ValueTooLargeError for rows that the server can't take in one statement."""
 
-        It takes key, value and expiry of each, and with `keep` the moment now, by their place.
-        """
-        return with_rows(self.set_rows_keep if keep else self.set_rows, number)
+    def set_many(self, cursor: CursorWrapper, batch: Batch, *, keep: bool = False) -> None:
+        """Store a batch; with `keep` those that are live keep their expiry."""
+        if keep:
+            run_with_places(cursor, self.set_rows_keep, batch.rows(), batch.now)
+        else:
+            run_with_places(cursor, self.set_rows, batch.rows())
 
-    def create_many(self, cursor: CursorWrapper, rows: Sequence[Row], now: int) -> list[str]:
-        """Store those rows whose keys have no live entry; return the keys of the others."""
-        statement = with_rows(self.create_rows, len(rows))
-        cursor.execute(statement, [*chain.from_iterable(rows), now])
-        created = {key for (key,) in cursor.fetchall()}
-        return [key for key, _, _ in rows if key not in created]
+    def create_many(self, cursor: CursorWrapper, batch: Batch) -> list[str]:
+        """Store what has no live entry under its key; return the keys of the rest."""
+        run_with_places(cursor, self.create_rows, batch.rows(), batch.now)
+        return left_out(cursor, batch)
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         """Return keys as the one parameter of `get_many` and `remove_many`."""
@@ -165,5 +167,7 @@ class Statements:
         return Purged(cursor.rowcount, reached if cursor.rowcount == limit else None)
 
 
-def with_rows(statement: str, number: int) -> str:
-    return statement.replace("%(rows)s", ", ".join(["(%s, %s, %s)"] * number))
+def left_out(cursor: CursorWrapper, batch: Batch) -> list[str]:
+    """Return the keys of a batch that a statement's RETURNING has not told."""
+    created = {key for (key,) in cursor.fetchall()}
+    return [key for key, _, _ in batch.writes if key not in created]

@@ -10,7 +10,6 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_persist import KEEP, REMOVE, Store
-from django_persist.drivers.base import Write
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import leave_expired
 from tests.drivers.database.conftest import Line
@@ -34,7 +33,7 @@ def set_many(store: Store) -> None:
 
 
 def create_many(store: Store) -> None:
-    store.driver.create_many([Write(key, b"1", None) for key in ("key", "new")])
+    store.driver.create_many([(key, b"1", None) for key in ("key", "new")])
 
 
 def purge(store: Store) -> None:

@@ -65,7 +65,9 @@ def test_large_values_are_written_in_chunks_of_bytes(database_store: Store) -> N
     values = {f"key:{i}": "x" * (CHUNK_BYTES // 2 - 10) for i in range(6)}
     with CaptureQueriesContext(connections[using(database_store)]) as queries:
         database_store.set_many(values)
-    assert len([query for query in queries if "INSERT" in query["sql"]]) == 3
+    # SQLite has nothing to send, and no limit to what it takes.
+    expected = 1 if connections[using(database_store)].vendor == "sqlite" else 3
+    assert len([query for query in queries if "INSERT" in query["sql"]]) == expected
     assert database_store.get_many(values) == values
 
 
@@ -96,10 +98,9 @@ def test_a_rollback_undoes_every_write(database_store: Store) -> None:
 
 def test_a_failed_chunk_undoes_those_before_it(database_store: Store) -> None:
     """On the driver itself: a store would refuse the key before anything is sent."""
-    from django_persist.drivers.base import Write
 
-    writes = [Write(f"key:{i:05}", b"1", None) for i in range(CHUNK_KEYS + 1)]
-    writes[-1] = Write("key:lone surrogate \ud800", b"1", None)
+    writes = [(f"key:{i:05}", b"1", None) for i in range(CHUNK_KEYS + 1)]
+    writes[-1] = ("key:lone surrogate \ud800", b"1", None)
     with pytest.raises((UnicodeEncodeError, ValueError)):
         database_store.driver.set_many(writes)
     assert database_store.count() == 0
