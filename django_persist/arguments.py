@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from itertools import repeat
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from . import codec
 from .drivers.base import Driver, Text
@@ -16,6 +16,7 @@ from .keys import MAX_LENGTH, Key, are_plain, check, check_characters
 
 AnyKey: TypeAlias = str | Key[Any]
 K = TypeVar("K", bound=AnyKey)
+V = TypeVar("V")
 
 MAX_VALUE_BYTES: Final = 512 * 1024 * 1024
 """The longest JSON text in bytes that every driver takes: Redis's proto-max-bulk-len."""
@@ -43,17 +44,13 @@ class FullKeys(NamedTuple, Generic[K]):
     def pairs(self) -> Iterable[tuple[K, str]]:
         return zip(self.given, self.names, strict=True)
 
-    def unique(self) -> list[str]:
-        """Return the complete keys, each once."""
-        names = self.names
-        return names if len(set(names)) == len(names) else list(dict.fromkeys(names))
-
-    def found_in(self, texts: Mapping[str, Text]) -> tuple[Sequence[K], list[Text]]:
-        """Return those keys that have a text, and, in the same order, the texts."""
-        if len(texts) == len(self.names):
-            return self.given, list(map(texts.__getitem__, self.names))
-        found = [key for key, name in self.pairs() if name in texts]
-        return found, [texts[name] for name in self.names if name in texts]
+    def in_order(self, found: dict[str, V]) -> dict[K, V]:
+        """Return what was found by complete keys, by the keys as passed and in their order."""
+        if list(found) == self.given:
+            return cast("dict[K, V]", found)
+        if len(found) == len(self.given):
+            return dict(zip(self.given, map(found.__getitem__, self.names), strict=True))
+        return {key: found[name] for key, name in self.pairs() if name in found}
 
 
 class Arguments:
@@ -130,8 +127,8 @@ class Arguments:
         return text
 
     def _encode_many(self, values: Iterable[Any]) -> list[bytes]:
-        texts = codec.encode_all(list(values))
-        self._check_size(max(map(len, texts), default=0))
+        texts, longest = codec.encode_all(list(values))
+        self._check_size(longest)
         return texts
 
     def _check_size(self, size: int) -> None:

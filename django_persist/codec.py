@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -27,6 +27,8 @@ __all__ = [
     "encode_all",
     "type_name",
 ]
+
+K = TypeVar("K")
 
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 
@@ -54,17 +56,19 @@ def encode(value: Any) -> bytes:
     return text
 
 
-def encode_all(values: Sequence[Any]) -> list[bytes]:
-    """Return the texts of many values, and raise, as `encode` does for each."""
+def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
+    """Return the texts of many values, and the size of the longest; raise as `encode` does."""
     if set(map(type, values)) <= PLAIN:
         # Together, at C speed, unless one of them has to be looked at by itself.
         with suppress(Exception):
             lines = to_lines(values)
             texts = lines.split(b"\n")
             texts.pop()
-            if are_faithful(values, lines, texts):
-                return texts
-    return [encode(value) for value in values]
+            longest = max(map(len, texts), default=0)
+            if are_faithful(values, lines, texts, longest):
+                return texts, longest
+    texts = [encode(value) for value in values]
+    return texts, max(map(len, texts), default=0)
 
 
 def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
@@ -93,12 +97,12 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     )
 
 
-def decode_all(texts: Iterable[str | bytes], as_: Any = None) -> list[Any] | None:
-    """Return the values of many texts; None where one of them is one that `decode` raises for."""
+def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict[K, Any] | None:
+    """Return the values of texts by their keys; None where `decode` would raise for any."""
     # Not as lines: what another wrote may be half a value, and the next text the other half.
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
-        return list(map(read, texts))
+        return {key: read(text) for key, text in stored}
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 

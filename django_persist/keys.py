@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import countOf
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 from uuid import UUID
@@ -183,10 +184,10 @@ def are_plain(keys: Collection[object], room: int) -> bool:
 
     It is for many keys, at C speed; a no only says that they are to be checked one by one.
     """
-    if set(map(type, keys)) != {str}:
+    if countOf(map(type, keys), str) < len(keys):
         return False
     text = "".join(keys)  # type: ignore[arg-type]
-    lengths = set(map(len, keys))  # type: ignore[arg-type]
+    lengths = {1, *map(len, keys)}  # type: ignore[arg-type]
     return 0 not in lengths and max(lengths) <= room and text.isascii() and "\0" not in text
 
 

@@ -55,12 +55,11 @@ def is_faithful(value: Any, text: bytes) -> bool:
     return check is not None and check(value, text, MAX_DEPTH)
 
 
-def are_faithful(values: Sequence[Any], lines: bytes, texts: Sequence[bytes]) -> bool:
+def are_faithful(values: Sequence[Any], lines: bytes, texts: Sequence[bytes], longest: int) -> bool:
     """Return whether values of PLAIN types, of which `lines` were made, certainly read back."""
-    return (
-        max(map(len, texts), default=0) <= _SHALLOW
-        or all(_is_shallow(text, MAX_DEPTH) for text in texts)
-    ) and bool(from_lines(lines) == values)
+    return (longest <= _SHALLOW or all(_is_shallow(text, MAX_DEPTH) for text in texts)) and bool(
+        from_lines(lines) == values
+    )
 
 
 def _is_shallow(text: bytes, levels: int) -> bool:

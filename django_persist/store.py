@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 from . import codec
 from .arguments import MISSING, AnyKey, key_name
 from .atomic import AtomicCalls
-from .drivers.base import Place, as_writes
+from .drivers.base import Place
 from .exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
 from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now
 from .keys import MAX_LENGTH, SEPARATOR, Key, Part, check, quote
@@ -180,14 +180,13 @@ class Store(AtomicCalls):
         One round trip for each 1,000 keys or so; not a snapshot across them. Types as for `get`.
         """
         asked = self._full_many(keys)
-        texts = self.driver.get_many(asked.unique())
+        stored = self.driver.get_many(asked.names)
         if asked.are_plain:
             # All are of one type: nothing is to be looked up for each, unless one doesn't fit.
-            found_keys, stored = asked.found_in(texts)
             values = codec.decode_all(stored, as_)
             if values is not None:
-                return dict(zip(found_keys, values, strict=True))
-        found = {}
+                return asked.in_order(values)
+        texts, found = dict(stored), {}
         for key, name in asked.pairs():
             value = self._decode(key, texts.get(name), as_, strict=strict)
             if value is not MISSING:
@@ -206,7 +205,7 @@ class Store(AtomicCalls):
         """
         keys = self._full_many(mapping)
         texts = self._encode_many(mapping.values())
-        writes = as_writes(keys.names, texts, self._expiries(keys, expires))
+        writes = list(zip(keys.names, texts, self._expiries(keys, expires), strict=True))
         if not keys.are_plain:
             # Keys that are one once they are complete, as "a" and Key("a"): the last one stands.
             writes = list(dict(zip(keys.names, writes, strict=True)).values())
@@ -214,7 +213,7 @@ class Store(AtomicCalls):
 
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""
-        return self.driver.remove_many(self._full_many(keys).unique())
+        return self.driver.remove_many(list(dict.fromkeys(self._full_many(keys).names)))
 
     # The whole store.
 

@@ -213,7 +213,7 @@ class Transfer:
     def _stored(self, batch: Sequence[Entry]) -> Sequence[Entry]:
         """Store what may be stored; return what was left out as something is there."""
         driver, prefix = self.target.driver, self.target._prefix
-        writes = [Write(prefix + e.key, e.value, e.expires_at) for e in batch]
+        writes: list[Write] = [(prefix + e.key, e.value, e.expires_at) for e in batch]
         if self.existing is Existing.OVERWRITE:
             driver.set_many(writes)
             return []

@@ -96,10 +96,10 @@ class FileDriver(Driver):
             return entries.setdefault(key, new) is new
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        self.set_many([Write(key, value, expires)], keep=keep)
+        self.set_many([(key, value, expires)], keep=keep)
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
-        return self.get_many([key]).get(key)
+        return dict(self.get_many([key])).get(key)
 
     def get_item(self, key: str) -> Stored | None:
         with self._reading() as entries:
@@ -148,9 +148,9 @@ class FileDriver(Driver):
 
     # Many keys.
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+    def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
         with self._reading() as entries:
-            return {key: entries[key][0] for key in keys if key in entries}
+            return [(key, entries[key][0]) for key in keys if key in entries]
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         with self._writing() as entries:

@@ -245,6 +245,6 @@ def test_an_integer_too_long_for_a_key_is_refused() -> None:
 def test_keys_that_are_plain_together_are_keys_as_they_are(keys: list[Any]) -> None:
     if are_plain(keys, 255):
         assert [check(key) for key in keys] == keys
-        assert {type(key) for key in keys} == {str}
+        assert {type(key) for key in keys} <= {str}
     assert are_plain(["key", "k" * 255], 255)
     assert not are_plain(["key", "k" * 255], 254)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
@@ -30,19 +29,8 @@ MOST: Final = COUNTER[-1]
 """Its bounds: to compare with both is quicker than to look into a range."""
 
 
-class Write(NamedTuple):
-    """One entry to be written by `set_many`."""
-
-    key: str
-    value: bytes
-    expires: Expiry
-
-
-def as_writes(
-    keys: Iterable[str], values: Iterable[bytes], expiries: Iterable[Expiry]
-) -> list[Write]:
-    """Return many Writes, without a call for each."""
-    return list(map(partial(tuple.__new__, Write), zip(keys, values, expiries, strict=True)))
+Write: TypeAlias = tuple[str, bytes, Expiry]
+"""One of many entries to be written: its key, its value as JSON text in UTF-8, and its expiry."""
 
 
 def ends_of(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
@@ -133,11 +121,11 @@ class Driver(ABC):
     def remove_if(self, key: str, seen: Text) -> bool:
         """Delete the live entry if its text is still `seen`; return whether it was."""
 
-    # Many keys: no key stands twice in one call.
+    # Many keys: none stands twice in a call that writes.
 
     @abstractmethod
-    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
-        """Return the texts of the live entries among `keys`."""
+    def get_many(self, keys: Sequence[str]) -> Sequence[tuple[str, Text]]:
+        """Return the live entries among `keys` with their texts, in any order."""
 
     @abstractmethod
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
@@ -159,7 +147,7 @@ class Driver(ABC):
 
         Each is stored as `create` does: a live entry stays as it is, whoever made it, and when.
         """
-        return [write.key for write in writes if not self.create(*write)]
+        return [key for key, value, expires in writes if not self.create(key, value, expires)]
 
     def clock(self) -> datetime:
         """Return the moment that it is, in UTC, by the clock that ends the entries.

@@ -144,11 +144,11 @@ class DatabaseDriver(DatabaseTransfer):
 
     # Many keys: written in their order, so that two calls never wait for each other in a circle.
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
-        found: dict[str, Text] = {}
+    def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
+        found: list[tuple[str, Text]] = []
         for chunk in chunks(keys):
             params = {"keys": self.sql.keys_parameter(chunk), "now": now()}
-            found.update(self._rows(self.sql.get_many, params))
+            found += self._rows(self.sql.get_many, params)
         return found
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:

@@ -132,11 +132,11 @@ class MemoryDriver(CacheDriver):
 
     # Many keys.
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
+    def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
         memory, moment = self.memory, now()
         with memory.lock:
             slots = [(key, memory.find(key, moment)) for key in keys]
-        return {key: slot.text for key, slot in slots if slot is not None}
+        return [(key, slot.text) for key, slot in slots if slot is not None]
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         memory, moment = self.memory, now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning
@@ -60,7 +61,7 @@ class RedisDriver(CacheDriver):
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         if isinstance(expires, datetime) or (keep and expires is not None):
-            self.set_many([Write(key, value, expires)], keep=keep)
+            self.set_many([(key, value, expires)], keep=keep)
             return
         name = self._name(key)
         kept = (b"KEEPTTL",) if keep else ()
@@ -126,11 +127,11 @@ class RedisDriver(CacheDriver):
         command = scripts.run(scripts.REMOVE_IF, [name], _bytes(seen))
         return bool(self.servers.call(name, command, True))
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, Text]:
-        found: dict[str, Text] = {}
+    def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
+        found: list[tuple[str, Text]] = []
         for indexes, values in self._grouped(b"MGET", keys, writes=False):
             pairs = zip(map(keys.__getitem__, indexes), values, strict=True)
-            found |= {key: value for key, value in pairs if value is not None}
+            found += [pair for pair in pairs if pair[1] is not None]
         return found
 
     def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
@@ -141,7 +142,7 @@ class RedisDriver(CacheDriver):
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
         replies = self._write_many(scripts.CREATE_MANY, writes)
-        return [writes[indexes[i - 1]].key for indexes, left in replies for i in left]
+        return [writes[indexes[i - 1]][0] for indexes, left in replies for i in left]
 
     def clock(self) -> datetime:
         nodes = self.servers.primaries()
@@ -151,11 +152,11 @@ class RedisDriver(CacheDriver):
         self, script: bytes, writes: Sequence[Write], *, keep: bool = False
     ) -> list[tuple[list[int], Any]]:
         """Run a script that writes, for each slot; return the indexes and the reply of each."""
-        names = self._names(write.key for write in writes)
+        names = self._names(key for key, _, _ in writes)
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
             self._check_moments(writes, names, groups)
-        expiries = {expires: _expiry(expires) for expires in {write.expires for write in writes}}
+        expiries = {expires: _expiry(expires) for expires in set(map(itemgetter(2), writes))}
         calls = []
         for indexes in groups:
             args: list[Argument] = [int(keep)]
@@ -167,7 +168,7 @@ class RedisDriver(CacheDriver):
         replies = list(zip(groups, self.servers.batch(calls, True), strict=True))
         for indexes, reply in replies:
             if isinstance(reply, int) and reply < 0:
-                expires = writes[indexes[-reply - 1]].expires
+                _, _, expires = writes[indexes[-reply - 1]]
                 assert isinstance(expires, datetime)
                 raise past(expires)
         return replies
@@ -210,7 +211,7 @@ class RedisDriver(CacheDriver):
         """Refuse a moment that has passed before the first of several scripts writes."""
         timed = []
         for indexes in groups:
-            moments = [w.expires for i in indexes if isinstance((w := writes[i]).expires, datetime)]
+            moments = [end for i in indexes if isinstance(end := writes[i][2], datetime)]
             if moments:
                 timed.append((names[indexes[0]], min(moments)))
         times = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], False)

@@ -80,7 +80,6 @@ def public() -> list[str]:
         "django_persist.contract.DriverContract",
         "django_persist.drivers.base.Place",
         "django_persist.drivers.base.Stored",
-        "django_persist.drivers.base.Write",
         "django_persist.drivers.database.DatabaseDriver",
         "django_persist.drivers.memory.MemoryDriver",
         "django_persist.drivers.redis.RedisDriver",

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from django_persist import Store, stores
-from django_persist.drivers.base import Driver, Write
+from django_persist.drivers.base import Driver
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import ContentionError, InvalidExpiryError
@@ -44,12 +44,12 @@ def text(driver: Driver, key: str) -> bytes | None:
 def test_create_many_stores_what_is_absent_and_tells_the_others(driver: Driver) -> None:
     driver.set("b", b"1", timedelta(hours=1))
     before = driver.get_item("b")
-    assert driver.create_many([Write("c", b"2", None), Write("b", b"2", None)]) == ["b"]
-    assert driver.create_many([Write("a", b"3", timedelta(hours=1))]) == []
+    assert driver.create_many([("c", b"2", None), ("b", b"2", None)]) == ["b"]
+    assert driver.create_many([("a", b"3", timedelta(hours=1))]) == []
     assert driver.get_item("b") == before
     assert (text(driver, "a"), text(driver, "c")) == (b"3", b"2")
     assert driver.create_many([]) == []
-    same = [Write("c", b"2", None)]
+    same = [("c", b"2", None)]
     assert driver.create_many(same) == ["c"]
 
 
@@ -58,24 +58,24 @@ def test_create_many_stores_over_the_expired(
 ) -> None:
     driver.set("old", b"1", timedelta(milliseconds=50))
     elapse(stores["default"], 0.1)
-    assert driver.create_many([Write("old", b"2", None), Write("new", b"2", None)]) == []
+    assert driver.create_many([("old", b"2", None), ("new", b"2", None)]) == []
     assert driver.get_items(["old", "new", "none"]).keys() == {"old", "new"}
     item = driver.get_item("old")
     assert item and item.expires_at is None
 
 
 def test_create_many_takes_many(driver: Driver) -> None:
-    writes = [Write(f"key:{n}", b"%d" % n, None) for n in range(MANY)]
+    writes = [(f"key:{n}", b"%d" % n, None) for n in range(MANY)]
     assert driver.create_many(writes[::2]) == []
-    left = driver.create_many([write._replace(value=b"-1") for write in writes])
-    assert sorted(left) == sorted(write.key for write in writes[::2])
+    left = driver.create_many([(key, b"-1", None) for key, _, _ in writes])
+    assert sorted(left) == sorted(key for key, _, _ in writes[::2])
     assert text(driver, "key:100") == b"100"
     assert text(driver, "key:101") == b"-1"
 
 
 def test_a_moment_that_has_passed_is_refused(driver: Driver) -> None:
     past = datetime.now(UTC) - timedelta(hours=1)
-    writes = [Write("a", b"1", None), Write("b", b"1", past), Write("c", b"1", None)]
+    writes = [("a", b"1", None), ("b", b"1", past), ("c", b"1", None)]
     with pytest.raises(InvalidExpiryError):
         driver.create_many(writes)
     if not isinstance(driver, Plain):
@@ -84,7 +84,7 @@ def test_a_moment_that_has_passed_is_refused(driver: Driver) -> None:
 
 def test_get_items_has_values_and_ends(driver: Driver) -> None:
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-    driver.set_many([Write(f"key:{n}", b"%d" % n, moment if n % 2 else None) for n in range(MANY)])
+    driver.set_many([(f"key:{n}", b"%d" % n, moment if n % 2 else None) for n in range(MANY)])
     found = driver.get_items([f"key:{n}" for n in range(MANY + 10)])
     assert {key: (int(value), ends) for key, (value, ends) in found.items()} == {
         f"key:{n}": (n, moment if n % 2 else None) for n in range(MANY)
@@ -107,7 +107,7 @@ def create(i: int) -> set[str]:
     created = set()
     for start in range(0, 300, 50):
         part = order[start : start + 50]
-        left = driver.create_many([Write(key, b"%d" % i, None) for key in part])
+        left = driver.create_many([(key, b"%d" % i, None) for key in part])
         created |= set(part).difference(left)
     return created
 
@@ -132,7 +132,7 @@ def test_what_another_made_since_the_snapshot_is_left(
         with suppress(ContentionError), transaction.atomic("at_level"):
             assert inside.get("key") is None
             outside.set("key", b"1", None)
-            writes = [Write("key", b"2", None), Write("new", b"2", None)]
+            writes = [("key", b"2", None), ("new", b"2", None)]
             assert inside.create_many(writes) == ["key"]
     assert text(outside, "key") == b"1"
 
@@ -141,8 +141,8 @@ def test_it_joins_the_transaction_of_the_caller(database_store: Store) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
     database_store.set("there", 1)
     with transaction.atomic(using):
-        assert database_store.driver.create_many(
-            [Write("there", b"2", None), Write("new", b"2", None)]
-        ) == ["there"]
+        assert database_store.driver.create_many([("there", b"2", None), ("new", b"2", None)]) == [
+            "there"
+        ]
         transaction.set_rollback(True, using)
     assert list(database_store.keys()) == ["there"]

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 
@@ -28,7 +27,7 @@ class Call(NamedTuple):
 def prepare(driver: RedisDriver) -> None:
     """Store what the calls are about."""
     driver.remove("new")
-    driver.set_many([Write(key, b"1", None) for key in ["k", *MANY]])
+    driver.set_many([(key, b"1", None) for key in ["k", *MANY]])
 
 
 def replace(driver: RedisDriver, expires: Any, *, keep: bool) -> bool:
@@ -36,18 +35,18 @@ def replace(driver: RedisDriver, expires: Any, *, keep: bool) -> bool:
 
 
 def set_many(driver: RedisDriver, expires: Any, *, keep: bool) -> None:
-    driver.set_many([Write(key, b'"secret"', expires) for key in MANY], keep=keep)
+    driver.set_many([(key, b'"secret"', expires) for key in MANY], keep=keep)
 
 
 def create_many(driver: RedisDriver, expires: Any) -> list[str]:
-    return driver.create_many([Write(key, b'"secret"', expires) for key in ["new", *MANY]])
+    return driver.create_many([(key, b'"secret"', expires) for key in ["new", *MANY]])
 
 
 READS: dict[str, Call] = {
     "get": Call(lambda driver: driver.get("k"), writes=False),
     "get_item": Call(lambda driver: driver.get_item("k"), writes=False),
     "contains": Call(lambda driver: driver.contains("k"), writes=False),
-    "get_many": Call(lambda driver: driver.get_many(MANY), writes=False, commands=2),
+    "get_many": Call(lambda driver: dict(driver.get_many(MANY)), writes=False, commands=2),
     "get_items": Call(lambda driver: driver.get_items(MANY), writes=False, commands=11),
     "keys": Call(lambda driver: list(driver.keys("")), writes=False),
     "items": Call(lambda driver: list(driver.items("")), writes=False),
@@ -96,4 +95,4 @@ def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
 def unchanged(driver: RedisDriver) -> None:
     assert not driver.contains("new")
     assert driver.get_item("k") == (b"1", None)
-    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+    assert dict(driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import (
     InvalidExpiryError,
@@ -39,7 +38,7 @@ class TestEntries:
     def test_every_byte_comes_back(self, driver: RedisDriver, value: bytes) -> None:
         driver.set("k", value, None)
         assert driver.get("k") == value
-        assert driver.get_many(["k"]) == {"k": value}
+        assert dict(driver.get_many(["k"])) == {"k": value}
         assert driver.replace("k", value, value + b"!", None)
         assert driver.remove_if("k", value + b"!")
 
@@ -121,7 +120,7 @@ class TestExpiry:
             lambda key: driver.set(key, b"1", moment),
             lambda key: driver.set(key, b"1", moment, keep=True),
             lambda key: driver.incr(key, 1, moment),
-            lambda key: driver.set_many([Write(key, b"1", moment)]),
+            lambda key: driver.set_many([(key, b"1", moment)]),
             lambda key: driver.create(key, b"1", None) and driver.touch(key, moment),
             lambda key: driver.create(key, b"1", None) and driver.replace(key, b"1", b"2", moment),
         ]
@@ -144,7 +143,7 @@ class TestExpiry:
                 partial(driver.incr, key, 1, passed),
                 partial(driver.touch, key, passed),
                 partial(driver.replace, key, b"1", b"9", passed),
-                partial(driver.set_many, [Write("other", b"9", None), Write(key, b"9", passed)]),
+                partial(driver.set_many, [("other", b"9", None), (key, b"9", passed)]),
             ):
                 with pytest.raises(InvalidExpiryError, match="not in the future"):
                     call()
@@ -188,8 +187,8 @@ class TestExpiry:
             assert expires_at(driver, "never") is None
             driver.remove("new")
             keys = ["ends", "never", "new"]
-            driver.set_many([Write(key, b"4", default) for key in keys], keep=True)
-            assert driver.get_many(keys) == dict.fromkeys(keys, b"4")
+            driver.set_many([(key, b"4", default) for key in keys], keep=True)
+            assert dict(driver.get_many(keys)) == dict.fromkeys(keys, b"4")
             assert expires_at(driver, "ends") == soon
             assert expires_at(driver, "never") is None
             assert (expires_at(driver, "new") is None) == (default is None)

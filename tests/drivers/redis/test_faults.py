@@ -16,7 +16,6 @@ import pytest
 import redis
 
 from django_persist import Store
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, READS, WRITES, Call, prepare
@@ -74,7 +73,7 @@ def still_answers(driver: RedisDriver) -> None:
     """No reply of another call is read."""
     for _ in range(3):
         assert patiently(lambda: driver.get("beside")) == b'"beside"'
-        many = patiently(lambda: driver.get_many(["beside", "absent"]))
+        many = patiently(lambda: dict(driver.get_many(["beside", "absent"])))
         assert many == {"beside": b'"beside"'}
 
 
@@ -253,7 +252,7 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
                 driver.set(f"last{i}", new, None)
                 last = {new}
                 assert driver.get(f"last{i}") == new
-                assert driver.get_many(list(own)) == own
+                assert dict(driver.get_many(list(own))) == own
                 key = random.choice(list(own))
                 item = driver.get_item(key)
                 assert item is not None and item.value == own[key]
@@ -266,7 +265,7 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
 
     stored = {f"{i}:{n}": b'"%d:%d"' % (i, n) for i in range(8) for n in range(20)}
     stored |= {f"last{i}": b"0" for i in range(8)} | {"counter": b"0"}
-    driver.set_many([Write(key, value, None) for key, value in stored.items()])
+    driver.set_many([(key, value, None) for key, value in stored.items()])
     with ThreadPoolExecutor(8) as threads:
         running = [threads.submit(work, i) for i in range(8)]
         end = time.monotonic() + 1.5
@@ -280,4 +279,4 @@ def test_threads_while_lines_are_cut_at_random(proxy: Proxy, driver: RedisDriver
     total = int(driver.get("counter") or 0)
     assert counted <= total <= counted + maybe
     assert told and counted
-    assert driver.get_many(MANY) == dict.fromkeys(MANY, b"1")
+    assert dict(driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import BACKENDS
@@ -60,7 +59,7 @@ def write(i: int, location: Any) -> Written:
                 tried += 1
                 driver.set(f"last{i}", b"%d" % tried, None)
                 last = tried
-                driver.set_many([Write(f"pair{i}:{side}", b"%d" % tried, None) for side in "ab"])
+                driver.set_many([(f"pair{i}:{side}", b"%d" % tried, None) for side in "ab"])
                 pairs = tried
                 driver.create(f"all{i}:{tried}", b"1", None)
                 after += failed
@@ -116,7 +115,7 @@ def tell(location: str, done: Connection) -> None:
         while True:
             number += 1
             driver.set(f"k{number}", b"%d" % number, MINUTE)
-            driver.set_many([Write(f"many{number}:{i}", b"%d" % number, None) for i in range(50)])
+            driver.set_many([(f"many{number}:{i}", b"%d" % number, None) for i in range(50)])
             total = driver.incr("counter", 1, MINUTE)
             done.send((number, total))
 
@@ -142,6 +141,6 @@ def test_a_writer_killed_in_full_flight(
         number, total = told[-1]
         assert total <= int(driver.get("counter") or 0) <= total + 1
         keys = [f"k{i}" for i in range(1, number + 1)]
-        assert driver.get_many(keys) == {key: key[1:].encode() for key in keys}
+        assert dict(driver.get_many(keys)) == {key: key[1:].encode() for key in keys}
         for i in range(1, number + 2):  # The one that was under way: all of it or nothing.
             assert driver.count(f"many{i}:") in ((50,) if i <= number else (0, 50))

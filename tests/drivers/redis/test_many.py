@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import (
     DecodeError,
@@ -24,8 +23,8 @@ class TestMany:
     def test_ten_thousand(self, server: ValkeyServer, driver: RedisDriver) -> None:
         entries = {f"k{i}": b"%d" % i for i in range(10_000)}
         reads, removals = calls(server, "mget"), calls(server, "unlink")
-        driver.set_many([Write(key, value, MINUTE) for key, value in entries.items()])
-        assert driver.get_many([*entries, "absent"]) == entries
+        driver.set_many([(key, value, MINUTE) for key, value in entries.items()])
+        assert dict(driver.get_many([*entries, "absent"])) == entries
         assert set(driver.keys("")) == set(entries)
         assert {key: item.value for key, item in driver.items("")} == entries
         assert driver.count("k99") == 111
@@ -35,19 +34,19 @@ class TestMany:
         assert calls(server, "unlink") - removals == 11
 
     def test_a_hundred_thousand_in_one_script(self, driver: RedisDriver) -> None:
-        driver.set_many([Write(f"k{i}", b"1", None) for i in range(100_000)])
+        driver.set_many([(f"k{i}", b"1", None) for i in range(100_000)])
         assert driver.remove_many([f"k{i}" for i in range(100_000)]) == 100_000
 
     def test_none(self, driver: RedisDriver) -> None:
         driver.set_many([])
-        assert driver.get_many([]) == {}
+        assert dict(driver.get_many([])) == {}
         assert driver.remove_many([]) == 0
 
     @pytest.mark.parametrize("special", [*"*?[]\\^-{}", "[ab]", "\\*", "[^a]", "Zoë*"])
     def test_a_prefix_is_no_pattern(self, driver: RedisDriver, special: str) -> None:
         wanted = {f"p{special}", f"p{special}1", f"p{special}{special}"}
         others = {"p", "pa1", "pab", "p1", "q*", "px" + special, "P" + special}
-        driver.set_many([Write(key, b"1", None) for key in wanted | others])
+        driver.set_many([(key, b"1", None) for key in wanted | others])
         assert set(driver.keys(f"p{special}")) == wanted
         assert {key for key, _ in driver.items(f"p{special}")} == wanted
         assert driver.count(f"p{special}") == 3
@@ -63,14 +62,14 @@ class TestMany:
         assert [key for key, _ in driver.items("")] == ["k"]
 
     def test_items_skips_what_goes_meanwhile(self, driver: RedisDriver) -> None:
-        driver.set_many([Write(f"k{i}", b"1", None) for i in range(3_000)])
+        driver.set_many([(f"k{i}", b"1", None) for i in range(3_000)])
         items = driver.items("")
         first, _ = next(items)
         driver.remove_many([key for key in driver.keys("") if key != first])
         assert len(list(items)) < 200  # The rest of what one command had read.
 
     def test_clearing_while_listing(self, driver: RedisDriver) -> None:
-        driver.set_many([Write(f"k{i}", b"1", None) for i in range(5_000)])
+        driver.set_many([(f"k{i}", b"1", None) for i in range(5_000)])
         for key in driver.keys(""):
             driver.remove(key)
         assert driver.count("") == 0
@@ -101,7 +100,7 @@ class TestOtherTypes:
         assert driver.get("k") == b"1"
 
     def test_set_many_and_remove(self, server: ValkeyServer, driver: RedisDriver) -> None:
-        driver.set_many([Write("k", b"1", MINUTE)], keep=True)
+        driver.set_many([("k", b"1", MINUTE)], keep=True)
         assert driver.get("k") == b"1"
         server.client.delete(driver.prefix + "k")
         server.client.rpush(driver.prefix + "k", "secret")

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import (
@@ -45,7 +44,7 @@ class TestLoading:
         driver = make_driver(server.url, OPTIONS=RETRYING)
         prepare(driver)
         # It listens each time that it has read a kilobyte of the file, which is compressed.
-        driver.set_many([Write(f"large{i}", os.urandom(1_000), None) for i in range(1_000)])
+        driver.set_many([(f"large{i}", os.urandom(1_000), None) for i in range(1_000)])
         server.client.save()
         server.kill()
         server.options += ("--key-load-delay", "10000")  # Microseconds.
@@ -238,7 +237,7 @@ class TestStopped:
         wait_for(server.client.ping, "The server")
         assert patiently(lambda: driver.get("k")) == b"1"
         assert patiently(lambda: driver.get("counter")) in (b"0", b"1")
-        assert patiently(lambda: driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")
+        assert patiently(lambda: dict(driver.get_many(MANY))) == dict.fromkeys(MANY, b"1")
 
     def test_the_other_threads_of_a_pool(
         self, own_server: OwnServer, make_driver: MakeDriver
@@ -246,7 +245,7 @@ class TestStopped:
         server = own_server()
         driver = make_driver(server.url, OPTIONS={**RETRYING, "SOCKET_TIMEOUT": 0.3})
         keys = [f"k{i}" for i in range(8)]
-        writes = [Write(key, key.encode(), None) for key in keys]
+        writes = [(key, key.encode(), None) for key in keys]
         patiently(lambda: driver.set_many(writes))
         paused = server.client
         told: list[bool] = []

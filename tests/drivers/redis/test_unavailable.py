@@ -13,7 +13,6 @@ import pytest
 import redis
 
 from django_persist.drivers import redis_scripts as scripts
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import (
     InvalidStoreError,
@@ -38,7 +37,7 @@ class TestUnavailable:
         for call in each(
             lambda: driver.create("k", b'"secret"', None),
             lambda: driver.get("k"),
-            lambda: driver.set_many([Write("k", b'"secret"', None)]),
+            lambda: driver.set_many([("k", b'"secret"', None)]),
             lambda: list(driver.keys("")),
         ):
             with pytest.raises(StoreUnavailableError) as caught:
@@ -74,12 +73,12 @@ class TestUnavailable:
     def test_scripts_that_the_server_lost(self, server: ValkeyServer, driver: RedisDriver) -> None:
         for _ in range(2):
             server.run("SCRIPT FLUSH")
-            driver.set_many([Write("k", b"1", MINUTE)])
+            driver.set_many([("k", b"1", MINUTE)])
             server.run("SCRIPT FLUSH")
             assert driver.replace("k", b"1", b"2", None)
             server.run("SCRIPT FLUSH")
             assert driver.incr("k", 1, MINUTE) == 3
-        driver.set_many([Write(f"k{i}", b"1", None) for i in range(500)])
+        driver.set_many([(f"k{i}", b"1", None) for i in range(500)])
         server.run("SCRIPT FLUSH")
         assert len(list(driver.items(""))) == 501  # Many scripts in one batch.
 

@@ -14,7 +14,6 @@ from redis.crc import key_slot
 from redis.retry import Retry
 
 from django_persist import Store
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.drivers.redis_scripts import TEXTS
 from django_persist.exceptions import (
@@ -49,7 +48,7 @@ class TestFailures:
             driver = make_driver(cluster.urls)
             lost, kept = key_on(driver, cluster, victim), key_on(driver, cluster, healthy)
             stored = {f"k{i}": b"1" for i in range(1_000)}
-            driver.set_many([Write(key, value, MINUTE) for key, value in stored.items()])
+            driver.set_many([(key, value, MINUTE) for key, value in stored.items()])
             safe = {key for key in stored if cluster.owner(slot(driver, key)) is not victim}
             victim.client.wait(1, 1000)
             victim.kill()
@@ -58,7 +57,7 @@ class TestFailures:
                 driver.remove_many([kept, lost])
             assert caught.value.maybe_applied  # One of the two has gone.
             assert not driver.contains(kept)
-            driver.set_many([Write(kept, b"2", MINUTE)])
+            driver.set_many([(kept, b"2", MINUTE)])
             # Another process starts while the first of its nodes is down.
             late = make_driver(cluster.urls)
             assert late.get(kept) == b"2"
@@ -69,9 +68,9 @@ class TestFailures:
             assert tries > 1
             assert replica.client.get(name(driver, lost)) == b"2"
             stored |= {lost: b"2", kept: b"2"}
-            assert driver.get_many(list(stored)) == stored
+            assert dict(driver.get_many(list(stored))) == stored
             assert late.incr(lost, 1, MINUTE) == 3
-            driver.set_many([Write(key, b"3", None) for key in stored])
+            driver.set_many([(key, b"3", None) for key in stored])
 
             victim.start()  # It becomes the replica of its replica, and has what that has.
             wait_for(lambda: victim.client.info("replication")["role"] == "slave", "The old one")
@@ -79,7 +78,7 @@ class TestFailures:
                 lambda: victim.client.info("replication")["master_link_status"] == "up", "The copy"
             )
             assert sorted(driver.keys("")) == sorted(stored)
-            assert late.get_many(list(stored)) == dict.fromkeys(stored, b"3")
+            assert dict(late.get_many(list(stored))) == dict.fromkeys(stored, b"3")
             assert {key: item.value for key, item in late.items("")} == dict.fromkeys(stored, b"3")
             assert Store(driver).clear() == len(stored)
         finally:
@@ -90,7 +89,7 @@ class TestFailures:
         stuck, healthy, other = cluster.primaries
         driver = make_driver(cluster.urls, SOCKET_TIMEOUT=0.3)
         keys = {server: key_on(driver, cluster, server) for server in cluster.primaries}
-        patiently(lambda: driver.set_many([Write(key, b"1", None) for key in keys.values()]))
+        patiently(lambda: driver.set_many([(key, b"1", None) for key in keys.values()]))
         both = [keys[healthy], keys[other]]
         assert stuck.process is not None
         os.kill(stuck.process.pid, signal.SIGSTOP)
@@ -98,7 +97,7 @@ class TestFailures:
             for call, writes in (
                 (lambda: driver.incr(keys[stuck], 1, None), True),
                 (lambda: driver.get(keys[stuck]), False),
-                (lambda: driver.get_many(list(keys.values())), False),
+                (lambda: dict(driver.get_many(list(keys.values()))), False),
                 (lambda: driver.set(keys[stuck], b"2", None), False),  # It isn't even sent.
                 (lambda: driver.count(""), False),
             ):
@@ -107,8 +106,8 @@ class TestFailures:
                     call()
                 assert time.monotonic() - started < 1.5
                 assert caught.value.maybe_applied is writes
-                assert patiently(lambda: driver.get_many(both)) == dict.fromkeys(both, b"1")
-                patiently(lambda: driver.set_many([Write(key, b"1", None) for key in both]))
+                assert patiently(lambda: dict(driver.get_many(both))) == dict.fromkeys(both, b"1")
+                patiently(lambda: driver.set_many([(key, b"1", None) for key in both]))
         finally:
             os.kill(stuck.process.pid, signal.SIGCONT)
         wait_for(stuck.client.ping, "The node")
@@ -152,7 +151,7 @@ class TestFailures:
         driver = make_driver(["redis://127.0.0.1:1", "redis://127.0.0.1:2"])
         for call in (
             lambda: driver.set("k", b"1", None),
-            lambda: driver.set_many([Write("k", b"1", None)]),
+            lambda: driver.set_many([("k", b"1", None)]),
             lambda: driver.count(""),
         ):
             with pytest.raises(StoreUnavailableError) as caught:
@@ -193,7 +192,7 @@ def told_for_its_keys_alone(
         lambda: driver.get(lost),
         lambda: driver.create(lost, b"2", None),
         lambda: driver.incr(lost, 1, MINUTE),
-        lambda: driver.get_many([lost, kept]),
+        lambda: dict(driver.get_many([lost, kept])),
         lambda: list(driver.keys("")),
     ):
         healthy.client.script_flush()
@@ -201,10 +200,10 @@ def told_for_its_keys_alone(
             call()
         assert not caught.value.maybe_applied
         assert driver.incr(kept, 1, MINUTE)
-        driver.set_many([Write(key, b"1", MINUTE) for key in safe])
-        assert driver.get_many(safe) == dict.fromkeys(safe, b"1")
+        driver.set_many([(key, b"1", MINUTE) for key in safe])
+        assert dict(driver.get_many(safe)) == dict.fromkeys(safe, b"1")
         assert driver.remove_many([*safe, "absent"][:3]) == 3
-        driver.set_many([Write(key, b"1", MINUTE) for key in safe])
+        driver.set_many([(key, b"1", MINUTE) for key in safe])
 
 
 def until_it_works(call: Callable[[], object]) -> int:

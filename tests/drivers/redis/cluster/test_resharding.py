@@ -12,7 +12,6 @@ import pytest
 from redis.crc import key_slot
 
 from django_persist import Store
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, name
 from tests.redis_servers import ValkeyCluster
@@ -54,13 +53,13 @@ class Load:
                 assert driver.create(f"{tag}{i}:set", value, MINUTE)
                 # Many keys of one slot: some that are there, and some that are new.
                 keys = [f"{tag}{i}:{n}" for n in range(10)]
-                driver.set_many([Write(key, value, None) for key in keys])
-                assert driver.get_many([*keys, f"{tag}absent"]) == dict.fromkeys(keys, value)
+                driver.set_many([(key, value, None) for key in keys])
+                assert dict(driver.get_many([*keys, f"{tag}absent"])) == dict.fromkeys(keys, value)
                 assert driver.remove_many([f"{tag}absent", *keys[:5]]) == 5
             # Many keys of many slots.
             everywhere = [f"{i}:{n}" for n in range(20)] + [f"{tag}{i}:9" for tag in TAGS]
-            driver.set_many([Write(key, value, None) for key in everywhere])
-            assert driver.get_many(everywhere) == dict.fromkeys(everywhere, value)
+            driver.set_many([(key, value, None) for key in everywhere])
+            assert dict(driver.get_many(everywhere)) == dict.fromkeys(everywhere, value)
             assert f"{i}:0" in set(driver.keys(f"{i}:"))
             assert driver.remove_many(everywhere) == len(everywhere)
             self.rounds[i] = round_
@@ -99,7 +98,7 @@ def load(driver: RedisDriver) -> Iterator[Load]:
 @pytest.fixture
 def filled(driver: RedisDriver) -> RedisDriver:
     """A driver whose slots take a while to move."""
-    writes = [Write(f"{tag}filling{n}", b"1", None) for tag in TAGS for n in range(100)]
+    writes = [(f"{tag}filling{n}", b"1", None) for tag in TAGS for n in range(100)]
     driver.set_many(writes)
     return driver
 

@@ -8,7 +8,6 @@ import pytest
 import redis
 from django.core.cache import caches
 
-from django_persist.drivers.base import Write
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import (
     InvalidStoreError,
@@ -46,7 +45,7 @@ class TestSettings:
             server.client.config_set("requirepass", "hush")
         try:
             driver = make_driver(cluster.urls, PASSWORD="hush", SOCKET_TIMEOUT=3)
-            driver.set_many([Write(f"k{i}", b"1", None) for i in range(100)])
+            driver.set_many([(f"k{i}", b"1", None) for i in range(100)])
             assert driver.count("") == 100
             pools = [node.pool.connection_kwargs for node in driver.servers.primaries()]
             assert [options["socket_timeout"] for options in pools] == [3, 3, 3]
