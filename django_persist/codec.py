@@ -64,9 +64,8 @@ def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
             lines = to_lines(values)
             texts = lines.split(b"\n")
             texts.pop()
-            longest = max(map(len, texts), default=0)
-            if are_faithful(values, lines, texts, longest):
-                return texts, longest
+            if len(texts) == len(values) and are_faithful(values, lines):
+                return texts, max(map(len, texts), default=0)
     texts = [encode(value) for value in values]
     return texts, max(map(len, texts), default=0)
 

@@ -19,8 +19,8 @@ from .fidelity import MAX_DEPTH, field_names, has_whole_offset
 from .jsontext import (
     CACHED_TYPES,
     TypeInfo,
-    from_lines,
     from_text,
+    is_json,
     is_lazy_text,
     is_model,
     to_text,
@@ -42,24 +42,25 @@ PLAIN: Final = _SCALARS | {dict, list}
 def is_faithful(value: Any, text: bytes) -> bool:
     """Return whether the value, of which `text` was made, certainly reads back as what it is."""
     cls: Any = type(value)
-    if (
-        cls in (dict, list)
-        and (len(text) <= _SHALLOW or _is_shallow(text, MAX_DEPTH))
-        and from_text(text) == value
-    ):
-        # Most values are small and plain, and this is the quickest to tell it of them.
-        return True
+    if cls in (dict, list):
+        # Most values are small and plain, and it is quickest to read those back.
+        plain = from_text(text) == value if len(text) <= _SHALLOW else _is_plain(value, text)
+        if plain:
+            return True
     if cls in _CONTAINERS or cls in _SCALARS:
         return _reads_back([value], text, MAX_DEPTH)
     check = _check(cls)
     return check is not None and check(value, text, MAX_DEPTH)
 
 
-def are_faithful(values: Sequence[Any], lines: bytes, texts: Sequence[bytes], longest: int) -> bool:
+def are_faithful(values: Sequence[Any], lines: bytes) -> bool:
     """Return whether values of PLAIN types, of which `lines` were made, certainly read back."""
-    return (longest <= _SHALLOW or all(_is_shallow(text, MAX_DEPTH) for text in texts)) and bool(
-        from_lines(lines) == values
-    )
+    return _is_plain(values, lines) or _reads_back(values, lines, MAX_DEPTH)
+
+
+def _is_plain(value: Any, text: bytes) -> bool:
+    # What stands as null in the text may be NaN, and an infinite Decimal is equal to its float.
+    return b"null" not in text and b"Infinity" not in text and is_json(value)
 
 
 def _is_shallow(text: bytes, levels: int) -> bool:

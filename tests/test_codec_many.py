@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,11 @@ from django_persist import codec
 from django_persist.exceptions import DecodeError, EncodeError
 from tests.codec_values import anything, plain_json
 from tests.extent import examples
+
+
+class WithRaw(msgspec.Struct):
+    raw: msgspec.Raw
+
 
 bounded = settings(deadline=None, max_examples=examples(200))
 
@@ -47,6 +53,11 @@ def test_a_value_among_plain_ones_is_judged(value: Any) -> None:
             codec.encode_all([{"a": 1}, value, []])
     else:
         assert codec.encode_all([{"a": 1}, value, []])[0] == [b'{"a":1}', text, b"[]"]
+
+
+def test_a_value_may_have_several_lines() -> None:
+    raw = {"a": WithRaw(msgspec.Raw(b"[1,\n2]"))}
+    assert codec.encode_all([raw, {"b": 1}])[0] == [b'{"a":{"raw":[1,\n2]}}', b'{"b":1}']
 
 
 def test_a_value_among_plain_ones_may_be_too_deep() -> None:
