@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -24,6 +25,10 @@ Elapse: TypeAlias = Callable[[Store, float], None]
 # How long an example takes says nothing on a busy machine; CI is to find the same each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("tests")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what runs in the background. The commands that tests interrupt inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
