@@ -13,7 +13,7 @@ import msgspec
 from django.db import connections
 
 from django_persist.drivers.sql import CANONICAL, statements
-from django_persist.drivers.sql_postgresql import PostgreSQL, array
+from django_persist.drivers.sql_postgresql import SEPARATOR, PostgreSQL, array
 from django_persist.drivers.sql_rows import with_places
 from django_persist.expiry import now
 
@@ -124,8 +124,8 @@ class ByHand(Contender):
             items = sorted(mapping.items())
             params = {
                 "keys": array([key for key, _ in items]),
-                "values": "\x1f".join([to_text(value).decode() for _, value in items]),
-                "separator": "\x1f",
+                "values": SEPARATOR.join([to_text(value) for _, value in items]).decode(),
+                "separator": SEPARATOR.decode(),
                 "ends": f"{{{','.join([str(ends)] * len(items))}}}",
             }
         else:

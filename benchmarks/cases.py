@@ -15,6 +15,7 @@ MANY = 200
 """How many keys a call of get_many and set_many has."""
 
 FILLED_AT_ONCE = 50
+"""So many of the largest values MariaDB takes in one statement, which by hand nothing cuts."""
 
 Batch = Callable[[], None]
 
@@ -54,7 +55,6 @@ class Load:
         return cls(f"cart:{thread}:", named("cart"), named("visits"), named("none"), value)
 
     def fill(self, contender: Contender) -> None:
-        # By hand, where nothing cuts them, MariaDB takes no more of the largest at once.
         for first in range(0, len(self.values), FILLED_AT_ONCE):
             keys = self.values[first : first + FILLED_AT_ONCE]
             contender.set_many(dict.fromkeys(keys, self.value))

@@ -47,8 +47,10 @@ class FullKeys(NamedTuple, Generic[K]):
     def in_order(self, found: dict[str, V]) -> dict[K, V]:
         """Return what was found by complete keys, by the keys as passed and in their order."""
         if list(found) == self.given:
+            # In this order already, and with nothing before the keys.
             return cast("dict[K, V]", found)
         if len(found) == len(self.given):
+            # Most often all are there: to ask of each takes half as long again.
             return dict(zip(self.given, map(found.__getitem__, self.names), strict=True))
         return {key: found[name] for key, name in self.pairs() if name in found}
 

@@ -58,16 +58,22 @@ def encode(value: Any) -> bytes:
 
 def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
     """Return the texts of many values, and the size of the longest; raise as `encode` does."""
+    texts = _encode_together(values)
+    if texts is None:
+        texts = [encode(value) for value in values]
+    return texts, max(map(len, texts), default=0)
+
+
+def _encode_together(values: Sequence[Any]) -> list[bytes] | None:
+    """Return the texts, at C speed; None where a value has to be looked at by itself."""
     if set(map(type, values)) <= PLAIN:
-        # Together, at C speed, unless one of them has to be looked at by itself.
         with suppress(Exception):
             lines = to_lines(values)
             texts = lines.split(b"\n")
             texts.pop()
             if len(texts) == len(values) and are_faithful(values, lines):
-                return texts, max(map(len, texts), default=0)
-    texts = [encode(value) for value in values]
-    return texts, max(map(len, texts), default=0)
+                return texts
+    return None
 
 
 def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:

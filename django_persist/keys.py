@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from operator import countOf
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
 from uuid import UUID
 
 from .exceptions import InvalidKeyError
@@ -186,8 +186,9 @@ def are_plain(keys: Collection[object], room: int) -> bool:
     """
     if countOf(map(type, keys), str) < len(keys):
         return False
-    text = "".join(keys)  # type: ignore[arg-type]
-    lengths = {1, *map(len, keys)}  # type: ignore[arg-type]
+    texts = cast("Collection[str]", keys)
+    text = "".join(texts)
+    lengths = {1, *map(len, texts)}
     return 0 not in lengths and max(lengths) <= room and text.isascii() and "\0" not in text
 
 

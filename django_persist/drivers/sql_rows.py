@@ -42,6 +42,7 @@ def run_with_places(cursor: CursorWrapper, statement: str, rows: Sequence[Row], 
 
 @lru_cache(TEXTS)
 def with_places(statement: str, rows: int) -> str:
+    """Return a statement of many rows with three places for each of so many."""
     return statement.replace("%(rows)s", ", ".join(["(%s, %s, %s)"] * rows))
 
 
