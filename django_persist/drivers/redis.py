@@ -19,7 +19,8 @@ except ImportError as error:
 from redis.exceptions import ResponseError
 
 from ..exceptions import DecodeError
-from ..expiry import EPOCH, Expiry, past
+from ..expiry import Expiry, past
+from . import redis_expiry
 from . import redis_scripts as scripts
 from .base import COUNTER, Place, Stored, Text, Write
 from .cache import CacheDriver, resolve
@@ -31,7 +32,6 @@ from .redis_servers import PAGE
 READ_PAGE = 100
 """How many values a listing holds at a time."""
 
-_MILLISECOND = timedelta(milliseconds=1)
 _SPECIAL = re.compile(rb"[*?\[\]\\^-]")
 
 
@@ -56,7 +56,7 @@ class RedisDriver(CacheDriver):
         name = self._name(key)
         if isinstance(expires, datetime):
             return self._judged(name, scripts.CREATE, expires, value)
-        command = (b"SET", name, value, b"NX", *_lifetime(expires))
+        command = (b"SET", name, value, b"NX", *redis_expiry.lifetime(expires))
         return self.servers.call(name, command, True) is not None
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
@@ -65,7 +65,7 @@ class RedisDriver(CacheDriver):
             return
         name = self._name(key)
         kept = (b"KEEPTTL",) if keep else ()
-        self.servers.call(name, (b"SET", name, value, *kept, *_lifetime(expires)), True)
+        self.servers.call(name, (b"SET", name, value, *kept, *redis_expiry.lifetime(expires)), True)
 
     def get(self, key: str, *, latest: bool = False) -> Text | None:
         name = self._name(key)
@@ -82,7 +82,7 @@ class RedisDriver(CacheDriver):
         value, ends = self.servers.call(name, scripts.run(scripts.READ, [name]), False)
         if value is None and ends != -2:
             raise _not_text(key)
-        return None if value is None else Stored(value, _moment(ends))
+        return None if value is None else Stored(value, redis_expiry.moment(ends))
 
     def contains(self, key: str) -> bool:
         name = self._name(key)
@@ -96,7 +96,9 @@ class RedisDriver(CacheDriver):
         name = self._name(key)
         if not isinstance(expires, timedelta):
             return self._judged(name, scripts.TOUCH, expires)
-        return bool(self.servers.call(name, (b"PEXPIRE", name, _milliseconds(expires)), True))
+        return bool(
+            self.servers.call(name, (b"PEXPIRE", name, redis_expiry.milliseconds(expires)), True)
+        )
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         if by not in COUNTER:
@@ -104,7 +106,7 @@ class RedisDriver(CacheDriver):
         name = self._name(key)
         command: Command = (b"INCRBY", name, by)
         if expires is not None:
-            command = scripts.run(scripts.INCR, [name], *_expiry(expires), by)
+            command = scripts.run(scripts.INCR, [name], *redis_expiry.expiry(expires), by)
         try:
             total = self.servers.call(name, command, True)
         except ResponseError as error:
@@ -146,7 +148,9 @@ class RedisDriver(CacheDriver):
 
     def clock(self) -> datetime:
         nodes = self.servers.primaries()
-        return min(_time(checked(n.run(((b"TIME",),), writes=False)[0], n.name)) for n in nodes)
+        return min(
+            redis_expiry.time(checked(n.run(((b"TIME",),), writes=False)[0], n.name)) for n in nodes
+        )
 
     def _write_many(
         self, script: bytes, writes: Sequence[Write], *, keep: bool = False
@@ -156,7 +160,9 @@ class RedisDriver(CacheDriver):
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
             self._check_moments(writes, names, groups)
-        expiries = {expires: _expiry(expires) for expires in set(map(itemgetter(2), writes))}
+        expiries = {
+            expires: redis_expiry.expiry(expires) for expires in set(map(itemgetter(2), writes))
+        }
         calls = []
         for indexes in groups:
             args: list[Argument] = [int(keep)]
@@ -216,7 +222,7 @@ class RedisDriver(CacheDriver):
                 timed.append((names[indexes[0]], min(moments)))
         times = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], False)
         for (_, moment), time in zip(timed, times, strict=True):
-            if moment <= _time(time):
+            if moment <= redis_expiry.time(time):
                 raise past(moment)
 
     def _name(self, key: str) -> bytes:
@@ -228,7 +234,7 @@ class RedisDriver(CacheDriver):
 
     def _judged(self, name: bytes, script: bytes, expires: Expiry, *args: Argument) -> bool:
         """Run a script that says 1 or 0, or -1 for a moment that has passed on the server."""
-        command = scripts.run(script, [name], *_expiry(expires), *args)
+        command = scripts.run(script, [name], *redis_expiry.expiry(expires), *args)
         reply = self.servers.call(name, command, True)
         if reply == -1:
             assert isinstance(expires, datetime)
@@ -256,35 +262,7 @@ class RedisDriver(CacheDriver):
         for indexes, reply in zip(groups, self.servers.batch(calls, False), strict=True):
             for i, value, ends in zip(indexes, reply[::2], reply[1::2], strict=True):
                 if value is not None:  # Gone since it was listed.
-                    yield keys[i], Stored(value, _moment(ends))
-
-
-def _milliseconds(span: timedelta) -> int:
-    """Return a span in whole milliseconds, rounded up: a lifetime is never 0."""
-    return -(-span // _MILLISECOND)
-
-
-def _lifetime(expires: timedelta | None) -> tuple[Argument, ...]:
-    return () if expires is None else (b"PX", _milliseconds(expires))
-
-
-def _expiry(expires: Expiry) -> tuple[Argument, Argument]:
-    """Return an expiry as the scripts take it."""
-    if expires is None:
-        return b"", 0
-    if isinstance(expires, datetime):
-        # Rounded down, so that a moment that has passed is never taken for one to come.
-        return b"PXAT", (expires - EPOCH) // _MILLISECOND
-    return b"PX", _milliseconds(expires)
-
-
-def _time(reply: Sequence[Any]) -> datetime:
-    seconds, micros = map(int, reply)
-    return EPOCH + timedelta(seconds=seconds, microseconds=micros)
-
-
-def _moment(ends: int) -> datetime | None:
-    return None if ends < 0 else EPOCH + timedelta(milliseconds=ends)
+                    yield keys[i], Stored(value, redis_expiry.moment(ends))
 
 
 def _bytes(text: Text) -> bytes:
