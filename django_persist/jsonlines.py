@@ -17,9 +17,9 @@ from typing import BinaryIO, Final
 import msgspec
 
 from . import codec
+from .codec.text import from_text, to_text
 from .exceptions import DecodeError
 from .expiry import from_micros, now
-from .jsontext import from_text, to_text
 from .transfer import Entry, Tally, one_line
 
 FORMAT: Final = 1

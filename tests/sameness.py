@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, time
 from typing import Any
 
-from django_persist.fidelity import field_names
+from django_persist.codec.fidelity import field_names
 
 
 def same(one: Any, other: Any) -> bool:

@@ -12,10 +12,11 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from django_persist import codec, levels
+from django_persist import codec
+from django_persist.codec import quick
+from django_persist.codec.fidelity import explain
+from django_persist.codec.text import to_text
 from django_persist.exceptions import DecodeError, EncodeError
-from django_persist.fidelity import explain
-from django_persist.jsontext import to_text
 from tests.codec_types import (
     Cat,
     Checked,
@@ -101,7 +102,7 @@ def test_the_quick_way_never_lets_pass_what_the_judge_refuses(value: Any, is_lar
         text = to_text(value)
     except Exception:
         return
-    if levels.is_faithful(value, text) and not is_equal(value, text):
+    if quick.is_faithful(value, text) and not is_equal(value, text):
         explain(value)
 
 
@@ -138,4 +139,4 @@ def test_well_typed_objects_are_taken(value: Everything) -> None:
     | st.lists(st.builds(Positive, st.integers(1)) | st.builds(Checked, st.integers(20)))
 )
 def test_what_is_in_order_goes_the_quick_way(value: Any) -> None:
-    assert levels.is_faithful(value, codec.encode(value))
+    assert quick.is_faithful(value, codec.encode(value))

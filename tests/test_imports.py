@@ -17,11 +17,11 @@ OURS_AT_IMPORT = {
     "django_persist.drivers.base",
     "django_persist.exceptions",
     "django_persist.expiry",
-    "django_persist.fidelity",
+    "django_persist.codec.fidelity",
     "django_persist.handler",
-    "django_persist.jsontext",
+    "django_persist.codec.text",
     "django_persist.keys",
-    "django_persist.levels",
+    "django_persist.codec.quick",
     "django_persist.store",
 }
 OURS_AT_SETUP = {f"django_persist.{name}" for name in ("apps", "checks", "models")}

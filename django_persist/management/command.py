@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
+from ..codec.text import to_text
 from ..exceptions import (
     ContentionError,
     EncodeError,
@@ -21,7 +22,6 @@ from ..exceptions import (
     StoreUnavailableError,
 )
 from ..jsonlines import NotAnExportError
-from ..jsontext import to_text
 
 FAILED: Final = 1
 USAGE: Final = 2

@@ -12,9 +12,9 @@ import msgspec
 from django.core.management.base import CommandError
 
 from ... import codec
+from ...codec.text import from_text
 from ...exceptions import DuplicateKeyError, InvalidExpiryError
 from ...expiry import DEFAULT, KEEP, ExpiresArg, parse
-from ...jsontext import from_text
 from ...transfer import one_line, to_bytes
 from ..command import FAILED, USAGE
 from .base import Subcommand

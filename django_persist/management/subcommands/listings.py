@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
 
+from ...codec.text import to_text
 from ...exceptions import ContentionError, StoreUnavailableError
 from ...handler import stores
-from ...jsontext import to_text
 from ..command import FAILED, STOPPED, plural
 from .base import Subcommand
 

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 from django.core.management.base import CommandError
 
+from ...codec.text import to_text
 from ...exceptions import PersistError
 from ...handler import stores
 from ...jsonlines import NotAnExportError, check_end, dump, load
-from ...jsontext import to_text
 from ...store import Store
 from ...transfer import Entry, Existing, Tally, Transfer, entries
 from ..command import FAILED, STOPPED, USAGE, plural

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from .exceptions import DecodeError, EncodeError
+from ..exceptions import DecodeError, EncodeError
 from .fidelity import MAX_DEPTH, explain
-from .jsontext import from_text, place_of, to_lines, to_text, type_info, type_name
-from .levels import PLAIN, are_faithful, is_faithful
+from .quick import PLAIN, are_faithful, is_faithful
+from .text import from_text, place_of, to_lines, to_text, type_info, type_name
 
 __all__ = [
     "MAX_DEPTH",

@@ -19,8 +19,8 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
-from .exceptions import EncodeError
-from .jsontext import (
+from ..exceptions import EncodeError
+from .text import (
     CACHED_TYPES,
     from_text,
     is_lazy_text,

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from .fidelity import MAX_DEPTH, field_names, has_whole_offset
-from .jsontext import (
+from .text import (
     CACHED_TYPES,
     TypeInfo,
     from_text,
