@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from django.db import connections
 
-from django_persist.drivers.sql import CANONICAL, statements
-from django_persist.drivers.sql_postgresql import SEPARATOR, PostgreSQL, array
-from django_persist.drivers.sql_rows import with_places
+from django_persist.drivers.database.statements import CANONICAL, statements
+from django_persist.drivers.database.statements.postgresql import SEPARATOR, PostgreSQL, array
+from django_persist.drivers.database.statements.rows import with_places
 from django_persist.expiry import now
 
 from .contenders import Change, Contender

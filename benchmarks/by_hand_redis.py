@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import redis
 
-from django_persist.drivers import redis_scripts as scripts
+from django_persist.drivers.redis import scripts
 
 from .contenders import Change, Contender
 from .servers import LIFETIME

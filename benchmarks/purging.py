@@ -11,7 +11,8 @@ from unittest import mock
 
 from django.db import connections, transaction
 
-from django_persist import batches, stores
+from django_persist import stores
+from django_persist.drivers import batches
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.expiry import now
 from django_persist.models import Entry

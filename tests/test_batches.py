@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from django_persist.batches import EXCLUSIVE_SECONDS, MOST, PAUSE, SECONDS, batches
+from django_persist.drivers.batches import EXCLUSIVE_SECONDS, MOST, PAUSE, SECONDS, batches
 
 
 def run(monkeypatch: pytest.MonkeyPatch, first: int, number: int, seconds_each: float) -> list[int]:

@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from ..backoff import attempts
 from ..drivers.database import DatabaseDriver, prefix_end
-from ..drivers.database_run import Database
+from ..drivers.database.connection import Database
 from ..exceptions import ContentionError, InvalidKeyError
 from ..keys import check_characters
 from ..models import Entry

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 
-from ..batches import batches
 from ..cache import MemoryCache, Slot
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
 from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, ends_of
+from .batches import batches
 from .cache import CacheDriver
 
 

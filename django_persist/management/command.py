@@ -21,7 +21,7 @@ from ..exceptions import (
     PersistError,
     StoreUnavailableError,
 )
-from ..jsonlines import NotAnExportError
+from ..export_format import NotAnExportError
 
 FAILED: Final = 1
 USAGE: Final = 2

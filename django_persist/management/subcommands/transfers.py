@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 
 from ...codec.text import to_text
 from ...exceptions import PersistError
+from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
-from ...jsonlines import NotAnExportError, check_end, dump, load
 from ...store import Store
 from ...transfer import Entry, Existing, Tally, Transfer, entries
 from ..command import FAILED, STOPPED, USAGE, plural

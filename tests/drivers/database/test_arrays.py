@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_persist import Store
-from django_persist.drivers.sql_postgresql import array
+from django_persist.drivers.database.statements.postgresql import array
 
 # What the literal of an array is written with, and what a key may hold besides.
 texts = st.text(st.sampled_from(["a", '"', "\\", ",", "{", "}", " ", "'", "\n", "\x1f", "é", "%"]))

@@ -231,7 +231,7 @@ def test_a_lock_that_goes_is_waited_for(database_store: Store) -> None:
 def test_a_lock_that_stays_ends_in_an_error(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_persist.drivers.database_run.SECONDS", 0.1)
+    monkeypatch.setattr("django_persist.drivers.database.connection.SECONDS", 0.1)
     told: list[BaseException] = []
 
     def write() -> None:

@@ -9,7 +9,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from django_persist import Store
-from django_persist.drivers.database_run import Database
+from django_persist.drivers.database.connection import Database
 from django_persist.exceptions import ContentionError, PersistError, StoreUnavailableError
 
 

@@ -208,7 +208,7 @@ def no_patience(store: Store) -> None:
 def test_a_locked_table_is_waited_for_and_no_longer_than_the_bound(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_persist.drivers.database_run.SECONDS", 0.2)
+    monkeypatch.setattr("django_persist.drivers.database.connection.SECONDS", 0.2)
     database_store.set("key", 1)
     told = []
 

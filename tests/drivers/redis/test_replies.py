@@ -12,7 +12,7 @@ from django.core.cache import caches
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from django_persist.drivers import redis_node
+from django_persist.drivers.redis import node
 from django_persist.exceptions import (
     StoreUnavailableError,
 )
@@ -119,7 +119,7 @@ class TestLostReplies:
 
         server.client.client_pause(200)  # The reply is still to come when the next call is made.
         with monkeypatch.context() as patch:
-            patch.setattr(redis_node, "_read", interrupted)
+            patch.setattr(node, "_read", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 driver.get("mine")
         assert driver.get("other") == b"2"

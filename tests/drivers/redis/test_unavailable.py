@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from django_persist.drivers import redis_scripts as scripts
-from django_persist.drivers.redis import RedisDriver
+from django_persist.drivers.redis import RedisDriver, scripts
 from django_persist.exceptions import (
     InvalidStoreError,
     NotSupportedError,
@@ -121,7 +120,7 @@ class TestUnavailable:
     def test_a_part_of_many_was_done(
         self, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("django_persist.drivers.redis.PAGE", 1)
+        monkeypatch.setattr("django_persist.drivers.redis.driver.PAGE", 1)
         for lines, done in (
             ((":1", "-BUSY Now."), True),
             (("-BUSY Now.", "-BUSY Now."), False),

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
-from django_persist.drivers.redis_scripts import TEXTS
+from django_persist.drivers.redis.scripts import TEXTS
 from django_persist.exceptions import (
     InvalidStoreError,
     StoreUnavailableError,

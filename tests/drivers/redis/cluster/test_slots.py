@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
-from django_persist.drivers import redis_cluster
-from django_persist.drivers.redis import RedisDriver
+from django_persist.drivers.redis import RedisDriver, cluster
 from django_persist.exceptions import (
     InvalidExpiryError,
     StoreUnavailableError,
@@ -197,7 +196,7 @@ class TestMovingSlots:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """What is the sum of its parts is done apart; what is one step waits for the slot."""
-        monkeypatch.setattr(redis_cluster, "SECONDS", 0.1)
+        monkeypatch.setattr(cluster, "SECONDS", 0.1)
         driver.set("{k}here", b"1", None)
         move("{k}", between=True)
         driver.set("{k}there", b"2", None)

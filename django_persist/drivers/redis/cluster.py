@@ -8,12 +8,12 @@ from typing import TypeAlias
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
-from ..backoff import attempts
-from ..exceptions import InvalidStoreError, StoreUnavailableError
-from .redis_node import Node, Reply, all_checked, checked
-from .redis_pool import Pool, location
-from .redis_scripts import Command, for_each_key
-from .redis_servers import Call, Servers
+from ...backoff import attempts
+from ...exceptions import InvalidStoreError, StoreUnavailableError
+from .node import Node, Reply, all_checked, checked
+from .pool import Pool, location
+from .scripts import Command, for_each_key
+from .servers import Call, Servers
 
 Address: TypeAlias = tuple[str, int]
 Owners: TypeAlias = list[Node | None]

@@ -7,12 +7,12 @@ from operator import itemgetter
 
 from django.db.backends.utils import CursorWrapper
 
-from ..expiry import from_micros, now
-from .base import Driver, Stored, Write, ends_of
-from .database_chunks import CHUNK_BYTES, chunks, chunks_of_bytes
-from .database_run import Database
-from .sql import Statements
-from .sql_rows import Batch
+from ...expiry import from_micros, now
+from ..base import Driver, Stored, Write, ends_of
+from .chunks import CHUNK_BYTES, chunks, chunks_of_bytes
+from .connection import Database
+from .statements import Statements
+from .statements.rows import Batch
 
 
 class DatabaseTransfer(Driver):

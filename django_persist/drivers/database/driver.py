@@ -12,15 +12,15 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
+from ...exceptions import InvalidStoreError
+from ...expiry import Expiry, ends, from_micros, now
+from ..base import COUNTER, Place, Stored, Text, Write
 from ..batches import batches
-from ..exceptions import InvalidStoreError
-from ..expiry import Expiry, ends, from_micros, now
-from .base import COUNTER, Place, Stored, Text, Write
-from .database_checks import check_server, check_settings, location
-from .database_chunks import chunks
-from .database_run import Database, is_inside
-from .database_transfer import DatabaseTransfer
-from .sql import CANONICAL, Statements, statements
+from .checks import check_server, check_settings, location
+from .chunks import chunks
+from .connection import Database, is_inside
+from .statements import CANONICAL, Statements, statements
+from .transfer import DatabaseTransfer
 
 R = TypeVar("R")
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any]

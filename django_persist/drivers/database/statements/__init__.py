@@ -1,12 +1,12 @@
-"""The statements of the database driver: `sql_sqlite` has them all, the others what differs."""
+"""The statements of the database driver: `sqlite` has them all, the others what differs."""
 
 from __future__ import annotations
 
 from django.db.backends.utils import CursorWrapper
 
-from .sql_mysql import MySQL
-from .sql_postgresql import PostgreSQL
-from .sql_sqlite import Statements
+from .mysql import MySQL
+from .postgresql import PostgreSQL
+from .sqlite import Statements
 
 __all__ = ["CANONICAL", "Statements", "statements"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Error, Warning
 from redis.exceptions import RedisError
 
-from ..exceptions import InvalidStoreError, PersistError
-from .redis_node import Node
-from .redis_servers import Servers
+from ...exceptions import InvalidStoreError, PersistError
+from .node import Node
+from .servers import Servers
 
 QUESTIONS = ((b"INFO", b"memory"), (b"INFO", b"persistence"), (b"CONFIG", b"GET", b"save"))
 

@@ -24,9 +24,9 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ..exceptions import InvalidStoreError, NotSupportedError, StoreUnavailableError
-from .redis_pool import Pool
-from .redis_scripts import Command, load_and_run
+from ...exceptions import InvalidStoreError, NotSupportedError, StoreUnavailableError
+from .pool import Pool
+from .scripts import Command, load_and_run
 
 Reply: TypeAlias = Any
 

@@ -9,25 +9,19 @@ from operator import itemgetter
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning
-
-try:
-    from .redis_connect import connect, flushing
-except ImportError as error:
-    raise ImportError(
-        f"RedisDriver needs django-redis: {error}. Install django-persist[redis]."
-    ) from error
 from redis.exceptions import ResponseError
 
-from ..exceptions import DecodeError
-from ..expiry import Expiry, past
-from . import redis_expiry
-from . import redis_scripts as scripts
-from .base import COUNTER, Place, Stored, Text, Write
-from .cache import CacheDriver, resolve
-from .redis_checks import check_servers
-from .redis_node import checked
-from .redis_scripts import Argument, Command
-from .redis_servers import PAGE
+from ...exceptions import DecodeError
+from ...expiry import Expiry, past
+from ..base import COUNTER, Place, Stored, Text, Write
+from ..cache import CacheDriver, resolve
+from . import expiry as redis_expiry
+from . import scripts as scripts
+from .checks import check_servers
+from .node import checked
+from .scripts import Argument, Command
+from .servers import PAGE
+from .settings import connect, flushing
 
 READ_PAGE = 100
 """How many values a listing holds at a time."""

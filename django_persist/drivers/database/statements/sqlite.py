@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from ..models import Entry
-from .sql_rows import Batch, run_with_places
+from ....models import Entry
+from .rows import Batch, run_with_places
 
 
 class Purged(NamedTuple):

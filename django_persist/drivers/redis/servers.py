@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from .redis_node import Node, Reply, all_checked, checked
-from .redis_pool import Pool, location
-from .redis_scripts import Command
+from .node import Node, Reply, all_checked, checked
+from .pool import Pool, location
+from .scripts import Command
 
 Call: TypeAlias = tuple[bytes, Command]
 """A command with the key that says which server it goes to."""

@@ -11,8 +11,8 @@ from django.db import Error, InterfaceError, OperationalError, connections, tran
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from ..backoff import retries
-from .database_errors import (
+from ...backoff import retries
+from .errors import (
     DatabaseContentionError,
     DatabaseUnavailableError,
     Meaning,

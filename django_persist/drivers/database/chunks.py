@@ -7,7 +7,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import TypeVar
 
-from .base import Write
+from ..base import Write
 
 T = TypeVar("T")
 

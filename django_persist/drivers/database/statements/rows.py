@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db.backends.utils import CursorWrapper
 
-from ..expiry import Expiry
-from .base import Write
+from ....expiry import Expiry
+from ...base import Write
 
 Row: TypeAlias = tuple[str, str, int | None]
 """A key, its value's text, and the microsecond at which the entry ends."""

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from .sql_rows import Batch
-from .sql_sqlite import Purged, Statements, left_out
+from .rows import Batch
+from .sqlite import Purged, Statements, left_out
 
 SEPARATOR = b"\x1f"
 """Stands between values: a control character is nowhere in JSON (RFC 8259, section 7)."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..expiry import EPOCH, Expiry
-from .redis_scripts import Argument
+from ...expiry import EPOCH, Expiry
+from .scripts import Argument
 
 MILLISECOND = timedelta(milliseconds=1)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from ..exceptions import ValueTooLargeError
-from ..models import COLUMN_LENGTH
-from .sql_postgresql import PostgreSQL
-from .sql_rows import Batch, run_with_places
-from .sql_sqlite import Purged, Statements
+from ....exceptions import ValueTooLargeError
+from ....models import COLUMN_LENGTH
+from .postgresql import PostgreSQL
+from .rows import Batch, run_with_places
+from .sqlite import Purged, Statements
 
 STATEMENT_BYTES = 8192
 """More than a statement takes beside its value."""

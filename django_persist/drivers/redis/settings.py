@@ -15,13 +15,13 @@ from django_redis.client import DefaultClient, ShardClient  # type: ignore[impor
 from redis.connection import parse_url
 from redis.exceptions import RedisError
 
-from ..cluster import ClusterConnectionFactory
-from ..exceptions import InvalidStoreError
-from .cache import resolve
-from .redis_cluster import Cluster
-from .redis_node import Node
-from .redis_pool import Pool, location, private_pool
-from .redis_servers import Servers, Single
+from ...cluster import ClusterConnectionFactory
+from ...exceptions import InvalidStoreError
+from ..cache import resolve
+from .cluster import Cluster
+from .node import Node
+from .pool import Pool, location, private_pool
+from .servers import Servers, Single
 
 UNFIT = (ImproperlyConfigured, ImportError, ValueError, TypeError, RedisError)
 """What django-redis and redis-py raise for settings that they can't use."""

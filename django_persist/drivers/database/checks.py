@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..models import Entry
+from ...models import Entry
 
 
 def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:

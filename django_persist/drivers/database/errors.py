@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from django.db import Error, InterfaceError, OperationalError
 
-from ..exceptions import ContentionError, StoreUnavailableError
+from ...exceptions import ContentionError, StoreUnavailableError
 
 
 class DatabaseContentionError(ContentionError, OperationalError):

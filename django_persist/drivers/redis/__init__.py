@@ -1,0 +1,12 @@
+"""Entries in Redis or Valkey, where a django-redis alias of CACHES says."""
+
+from __future__ import annotations
+
+try:
+    from .driver import RedisDriver
+except ImportError as error:
+    raise ImportError(
+        f"RedisDriver needs django-redis: {error}. Install django-persist[redis]."
+    ) from error
+
+__all__ = ["RedisDriver"]
