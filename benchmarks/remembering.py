@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from statistics import quantiles
 
 from django_persist import Store, stores
-from django_persist.cache import Memory, Slot
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.expiry import now
+from django_persist.memory import Memory, Slot
 
 from .growth import key
 from .report import table

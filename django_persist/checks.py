@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
 
+from .conf import load, session_alias, setting
 from .drivers.base import Driver
 from .exceptions import InvalidStoreError
-from .handler import load, session_alias, setting
 from .store import Store
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http.response import HttpResponseBase
 
-from .handler import DEFAULT_ALIAS, stores
+from .conf import DEFAULT_ALIAS
+from .handler import stores
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

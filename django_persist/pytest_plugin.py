@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .handler import DEFAULT_ALIAS, stores
+from .conf import DEFAULT_ALIAS
+from .handler import stores
 from .store import Store
 from .testing import persist_in_memory
 

@@ -17,8 +17,9 @@ from django.contrib.sessions.backends.base import (
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.utils.crypto import get_random_string
 
+from .conf import session_alias
 from .exceptions import DecodeError, DuplicateKeyError, MissingKeyError
-from .handler import session_alias, stores
+from .handler import stores
 from .store import Store
 
 NAMESPACE: Final = "sessions"

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from django.test.utils import TestContextDecorator, override_settings
 
-from .cache import Memory
+from .conf import DEFAULT_ALIAS, setting
 from .drivers.base import Place
 from .drivers.memory import MemoryDriver
-from .handler import DEFAULT_ALIAS, setting, stores
+from .handler import stores
+from .memory import Memory
 from .store import Store
 
 __all__ = ["override_persist"]

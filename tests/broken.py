@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from django_persist.cache import Slot
 from django_persist.drivers.base import Stored, Text, Write
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.expiry import Expiry, from_micros, now
+from django_persist.memory import Slot
 
 Class = TypeVar("Class", bound=type[MemoryDriver])
 

@@ -13,6 +13,7 @@ OURS_AT_IMPORT = {
     "django_persist.atomic",
     "django_persist.backoff",
     "django_persist.codec",
+    "django_persist.conf",
     "django_persist.drivers",
     "django_persist.drivers.base",
     "django_persist.exceptions",

@@ -14,8 +14,8 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from django_persist import Store, stores
-from django_persist.cache import Slot
 from django_persist.drivers.memory import MemoryDriver
+from django_persist.memory import Slot
 from tests.conftest import BACKENDS, DATABASES, REDIS, OpenStore
 from tests.extent import LONG
 from tests.processes import Place, context, enter, place

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..conf import DEFAULT_ALIAS
 from ..drivers.base import Driver
 from ..drivers.database import DatabaseDriver
-from ..handler import DEFAULT_ALIAS, stores
+from ..handler import stores
 from ..store import Store
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 
-from ..cache import MemoryCache, Slot
+from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, ends, from_micros, now
+from ..memory import Slot
 from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, ends_of
 from .batches import batches
 from .cache import CacheDriver

@@ -15,7 +15,7 @@ from django.db.utils import ConnectionHandler
 from django.test import RequestFactory
 
 from django_persist import stores
-from django_persist.handler import load
+from django_persist.conf import load
 from tests.conftest import BACKENDS, DATABASE, MEMORY
 from tests.docs.pages import PAGES, ROOT, Block, blocks, run
 

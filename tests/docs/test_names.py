@@ -15,8 +15,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 import django_persist
 from django_persist import exceptions, testing
+from django_persist.conf import STORE_SETTINGS
 from django_persist.drivers.base import Driver
-from django_persist.handler import STORE_SETTINGS
 from tests.docs.pages import PAGES, ROOT
 
 PACKAGE = ROOT / "django_persist"

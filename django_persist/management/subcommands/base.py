@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
-from ...handler import DEFAULT_ALIAS, stores
+from ...conf import DEFAULT_ALIAS
+from ...handler import stores
 from ...store import Store
 from ..command import StoreCommand
 
