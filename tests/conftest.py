@@ -17,7 +17,7 @@ from django.test.utils import setup_databases, teardown_databases
 from django_persist import Store, stores
 from tests import browser as browsers
 from tests import servers
-from tests.redis_servers import ValkeyCluster, start_cluster
+from tests.servers.valkey_servers import ValkeyCluster, start_cluster
 
 OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]

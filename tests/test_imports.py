@@ -93,5 +93,7 @@ def test_nothing_is_loaded_before_it_is_needed(code: str, expected: set[str]) ->
 def test_a_store_that_is_used_loads_its_driver_alone() -> None:
     modules, _ = loaded(SETUP + "from django_persist import persist\npersist.set('a', 1)\n")
     drivers = {name for name in modules if name.startswith("django_persist.drivers.")}
-    assert drivers == {f"django_persist.drivers.{name}" for name in ("base", "cache", "memory")}
+    assert drivers == {
+        f"django_persist.drivers.{name}" for name in ("base", "batches", "cache", "memory")
+    }
     assert not modules & FOREIGN

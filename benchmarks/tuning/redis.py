@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
-from tests.redis_servers import start, start_cluster
+from tests.servers.valkey_servers import start, start_cluster
 
 from .compare import OneByOne, Tuned, ratios
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from django_persist import Store
 from django_persist.exceptions import PersistError
+from tests.codec.sameness import same
 from tests.machine.expires import (
     NEVER,
     AnyExpires,
@@ -40,7 +41,6 @@ from tests.machine.samples import (
 )
 from tests.machine.view import BoomError, View
 from tests.machine.weighted import weighted
-from tests.sameness import same
 
 
 def micros() -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from django_persist import Key
 from django_persist.exceptions import EncodeError, InvalidKeyError, ValueTooLargeError
-from tests.codec_types import Cart, Color, Item, Level, Movie, Pair, Point, User
+from tests.codec.types import Cart, Color, Item, Level, Movie, Pair, Point, User
 from tests.machine.expires import Expires
 from tests.machine.weighted import weighted
 

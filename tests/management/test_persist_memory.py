@@ -15,7 +15,7 @@ from tests.conftest import BACKENDS, OpenStore
 from tests.extent import LONG
 from tests.management.exports import lines
 from tests.processes import Place, context, enter, place
-from tests.test_listing_memory import KILOBYTE
+from tests.store.test_listing_memory import KILOBYTE
 
 FEW: Final = 3_000
 MANY: Final = 1_000_000 if LONG else 30_000

@@ -17,7 +17,7 @@ from tests import aliases, servers
 from tests.conftest import BACKENDS, OpenStore
 from tests.management.commands import Result, finish, persist, run, start
 from tests.management.exports import contents, entry, fill, lines
-from tests.proxy import Fault, Proxy
+from tests.servers.proxy import Fault, Proxy
 
 MANY = 5000
 

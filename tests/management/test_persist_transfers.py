@@ -15,7 +15,7 @@ from django_persist import Item, Store, stores
 from tests.conftest import BACKENDS, OpenStore
 from tests.management.commands import open_two, persist
 from tests.management.exports import contents, entry, fill, lines
-from tests.redis_servers import ValkeyCluster
+from tests.servers.valkey_servers import ValkeyCluster
 
 ODD = {
     "a b": 1,

@@ -17,7 +17,7 @@ from django_persist.exceptions import StoreUnavailableError
 from tests import servers
 from tests.aliases import alias, another
 from tests.conftest import DATABASE, OpenStore
-from tests.proxy import Fault, Proxy
+from tests.servers.proxy import Fault, Proxy
 
 Get = Callable[[str], Any]
 

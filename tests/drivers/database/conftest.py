@@ -16,7 +16,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.models import Entry
 from tests import servers
 from tests.aliases import alias, another, migrate
-from tests.proxy import Proxy
+from tests.servers.proxy import Proxy
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from django_persist import KEEP, REMOVE, Store
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import leave_expired
 from tests.drivers.database.conftest import Line
-from tests.proxy import Fault
+from tests.servers.proxy import Fault
 
 CUTS = pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.WITHIN])
 MANY = [f"many:{i}" for i in range(5)]

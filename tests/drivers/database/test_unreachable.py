@@ -14,7 +14,7 @@ from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias, another
 from tests.drivers.database.conftest import Line
 from tests.drivers.database.test_cut import READS, WRITES, fill
-from tests.proxy import Fault
+from tests.servers.proxy import Fault
 
 
 def assert_unreachable(store: Store) -> None:

@@ -14,8 +14,8 @@ from redis.retry import Retry
 
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
-from tests.proxy import Proxy
-from tests.redis_servers import ValkeyServer, start
+from tests.servers.proxy import Proxy
+from tests.servers.valkey_servers import ValkeyServer, start
 
 DJANGO_REDIS = "django_redis.cache.RedisCache"
 MINUTE = timedelta(minutes=1)

@@ -17,7 +17,7 @@ from tests.conftest import REDIS
 from tests.drivers.redis.cluster.conftest import FACTORY
 from tests.drivers.redis.conftest import DJANGO_REDIS
 from tests.drivers.redis.test_sentinel import alias as sentinel_alias
-from tests.redis_servers import ValkeySentinel, ValkeyServer, start_cluster
+from tests.servers.valkey_servers import ValkeySentinel, ValkeyServer, start_cluster
 
 Told = Callable[..., dict[str, str]]
 OwnServer = Callable[..., ValkeyServer]

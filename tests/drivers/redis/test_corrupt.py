@@ -14,7 +14,7 @@ from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import DecodeError
 from tests.drivers.redis.conftest import MakeDriver
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 unpickled: list[str] = []
 

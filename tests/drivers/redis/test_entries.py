@@ -24,7 +24,7 @@ from tests.drivers.redis.conftest import (
     expires_at,
     server_now,
 )
-from tests.redis_servers import ValkeyServer, wait_for
+from tests.servers.valkey_servers import ValkeyServer, wait_for
 
 
 class TestEntries:

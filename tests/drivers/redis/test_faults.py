@@ -20,8 +20,8 @@ from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, READS, WRITES, Call, prepare
 from tests.drivers.redis.conftest import COMMANDS, RETRYING, MakeDriver, patiently, ran
-from tests.proxy import Fault, Proxy
-from tests.redis_servers import ValkeyServer, wait_for
+from tests.servers.proxy import Fault, Proxy
+from tests.servers.valkey_servers import ValkeyServer, wait_for
 
 TIMEOUT = 0.2
 

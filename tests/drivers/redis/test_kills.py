@@ -17,7 +17,7 @@ from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import BACKENDS
 from tests.drivers.redis.conftest import DJANGO_REDIS, MINUTE, RETRYING, MakeDriver
 from tests.processes import context, race
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 

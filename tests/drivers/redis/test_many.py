@@ -16,7 +16,7 @@ from tests.drivers.redis.conftest import (
     NEVER,
     calls,
 )
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 
 class TestMany:

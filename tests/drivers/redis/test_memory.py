@@ -11,7 +11,7 @@ from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.calls import MANY, READS, STORING, WRITES, prepare, refuses, unchanged
 from tests.drivers.redis.conftest import RETRYING, MakeDriver
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 OwnServer = Callable[..., ValkeyServer]
 

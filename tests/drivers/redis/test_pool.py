@@ -7,7 +7,7 @@ import os
 import redis
 
 from django_persist.drivers.redis import RedisDriver
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 
 def others(client: redis.Redis) -> set[str]:

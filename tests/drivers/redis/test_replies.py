@@ -21,7 +21,7 @@ from tests.drivers.redis.conftest import (
     MakeDriver,
     patiently,
 )
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 
 class TestTheAliassOwnSettings:

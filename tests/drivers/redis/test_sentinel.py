@@ -13,8 +13,8 @@ import redis
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, prepare
-from tests.proxy import Fault, Proxy
-from tests.redis_servers import ValkeySentinel, ValkeyServer, start, wait_for
+from tests.servers.proxy import Fault, Proxy
+from tests.servers.valkey_servers import ValkeySentinel, ValkeyServer, start, wait_for
 
 MINUTE = timedelta(minutes=1)
 

@@ -27,7 +27,7 @@ from tests.drivers.redis.calls import (
     unchanged,
 )
 from tests.drivers.redis.conftest import RETRYING, MakeDriver, patiently
-from tests.redis_servers import ValkeyServer, wait_for
+from tests.servers.valkey_servers import ValkeyServer, wait_for
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/production.md"
 

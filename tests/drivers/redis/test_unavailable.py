@@ -24,7 +24,7 @@ from tests.drivers.redis.conftest import (
     MakeDriver,
     each,
 )
-from tests.redis_servers import ValkeyServer
+from tests.servers.valkey_servers import ValkeyServer
 
 
 class TestUnavailable:

@@ -10,7 +10,7 @@ import pytest
 from redis.crc import key_slot
 
 from django_persist.drivers.redis import RedisDriver
-from tests.redis_servers import ValkeyCluster, ValkeyServer
+from tests.servers.valkey_servers import ValkeyCluster, ValkeyServer
 
 FACTORY = "django_persist.cluster.ClusterConnectionFactory"
 MINUTE = timedelta(minutes=1)

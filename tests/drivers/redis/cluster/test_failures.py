@@ -23,8 +23,8 @@ from django_persist.exceptions import (
 from tests.drivers.redis.calls import CALLS, prepare
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, key_on, name
 from tests.drivers.redis.conftest import patiently, ran
-from tests.proxy import Fault, Proxy
-from tests.redis_servers import (
+from tests.servers.proxy import Fault, Proxy
+from tests.servers.valkey_servers import (
     ValkeyCluster,
     ValkeyServer,
     start,

@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, name
-from tests.redis_servers import ValkeyCluster
+from tests.servers.valkey_servers import ValkeyCluster
 
 THREADS = 6
 TAGS = ("{a}", "{b}", "{c}")

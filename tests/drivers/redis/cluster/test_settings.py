@@ -13,7 +13,7 @@ from django_persist.exceptions import (
     InvalidStoreError,
 )
 from tests.drivers.redis.cluster.conftest import MakeDriver
-from tests.redis_servers import (
+from tests.servers.valkey_servers import (
     ValkeyCluster,
 )
 

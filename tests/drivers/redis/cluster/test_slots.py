@@ -17,7 +17,7 @@ from django_persist.exceptions import (
 )
 from tests.drivers.redis.calls import CALLS, prepare
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, name, sent
-from tests.redis_servers import (
+from tests.servers.valkey_servers import (
     ValkeyCluster,
     ValkeyServer,
 )

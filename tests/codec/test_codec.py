@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 from django_persist import codec
 from django_persist.exceptions import DecodeError
-from tests.codec_types import (
+from tests.codec.types import (
     Access,
     Address,
     Blind,

@@ -9,7 +9,7 @@ import pytest
 
 from django_persist import codec
 from django_persist.exceptions import EncodeError
-from tests.codec_types import Cart, Measure, Pair, Tree, User
+from tests.codec.types import Cart, Measure, Pair, Tree, User
 
 
 def test_a_long_path_is_cut() -> None:

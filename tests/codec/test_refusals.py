@@ -19,7 +19,8 @@ from django.utils.functional import SimpleLazyObject, lazy, lazystr
 
 from django_persist import codec
 from django_persist.exceptions import EncodeError
-from tests.codec_types import (
+from tests.codec.test_codec import everything
+from tests.codec.types import (
     Access,
     Account,
     Address,
@@ -49,7 +50,6 @@ from tests.codec_types import (
     Uncompared,
     User,
 )
-from tests.test_codec import everything
 
 ODD = dt.timezone(dt.timedelta(hours=1, seconds=30))
 NAN = math.nan

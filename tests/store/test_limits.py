@@ -14,7 +14,7 @@ from django.db import connections
 from django_persist import Item, Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import DecodeError, EncodeError, ValueTooLargeError
-from tests.codec_types import Tree
+from tests.codec.types import Tree
 from tests.conftest import OpenStore
 
 Stack = Callable[[Callable[[], None]], None]

@@ -10,7 +10,7 @@ import msgspec
 from django.utils.safestring import SafeString
 from hypothesis import strategies as st
 
-from tests.codec_types import (
+from tests.codec.types import (
     Access,
     Address,
     Blind,

@@ -17,7 +17,7 @@ from django_persist.codec import quick
 from django_persist.codec.fidelity import explain
 from django_persist.codec.text import to_text
 from django_persist.exceptions import DecodeError, EncodeError
-from tests.codec_types import (
+from tests.codec.types import (
     Cat,
     Checked,
     Dog,
@@ -30,7 +30,7 @@ from tests.codec_types import (
     Status,
     Task,
 )
-from tests.codec_values import (
+from tests.codec.values import (
     anything,
     as_json,
     finite,

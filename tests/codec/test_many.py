@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from django_persist import codec
 from django_persist.exceptions import DecodeError, EncodeError
-from tests.codec_values import anything, plain_json
+from tests.codec.values import anything, plain_json
 from tests.extent import examples
 
 

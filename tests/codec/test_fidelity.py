@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from django_persist import KEEP, Item, Store, codec
 from django_persist.exceptions import EncodeError
-from tests.codec_types import Color, Everything, Level, Movie, Pair, Pets, Point, Task
-from tests.codec_values import anything, as_json, is_itself, leaves, plain_json, structured
+from tests.codec.sameness import same
+from tests.codec.types import Color, Everything, Level, Movie, Pair, Pets, Point, Task
+from tests.codec.values import anything, as_json, is_itself, leaves, plain_json, structured
 from tests.extent import examples
-from tests.sameness import same
 
 bounded = settings(
     max_examples=examples(40),

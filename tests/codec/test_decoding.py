@@ -14,7 +14,7 @@ import pytest
 
 from django_persist import codec
 from django_persist.exceptions import DecodeError
-from tests.codec_types import (
+from tests.codec.types import (
     Box,
     Cart,
     Checked,

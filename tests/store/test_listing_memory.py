@@ -19,7 +19,7 @@ from django_persist.memory import Slot
 from tests.conftest import BACKENDS, DATABASES, REDIS, OpenStore
 from tests.extent import LONG
 from tests.processes import Place, context, enter, place
-from tests.redis_servers import start
+from tests.servers.valkey_servers import start
 
 FEW: Final = 10_000
 MANY: Final = 1_000_000 if LONG else 100_000
