@@ -80,7 +80,7 @@ class AtomicCalls(Arguments):
         """
         full = self._full(key)
         for attempt in attempts(TRIES, SECONDS):
-            text = self.driver.get(full, latest=attempt > 0)
+            text = self.driver.get(full, for_update=attempt > 0)
             value = self._decode(key, text, as_, strict=strict)
             if text is None or value is MISSING:
                 return default
@@ -152,7 +152,7 @@ class AtomicCalls(Arguments):
         expiry = self._expiry(key, expires)
         as_ = type_asked(key, as_)
         for attempt in attempts(TRIES, SECONDS):
-            seen = self.driver.get(full, latest=attempt > 0)
+            seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
                 old = codec.decode(seen, as_, key=key)
             elif default is not MISSING:
@@ -219,7 +219,7 @@ class AtomicCalls(Arguments):
         as_ = type_asked(key, as_)
         text: bytes | None = None
         for attempt in attempts(TRIES, SECONDS):
-            seen = self.driver.get(full, latest=attempt > 0)
+            seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
                 return codec.decode(seen, as_, key=key), False
             if text is None:
@@ -248,7 +248,7 @@ class AtomicCalls(Arguments):
     def _refused_incr(self, key: AnyKey, full: str, by: int, expiry: Expiry) -> int:
         for _ in attempts(TRIES, SECONDS):
             # The entry says why, unless another writer has changed it meanwhile.
-            text = self.driver.get(full, latest=True)
+            text = self.driver.get(full, for_update=True)
             if text is not None:
                 value: int = codec.decode(text, int, key=key)
                 if str(value).encode() != (text if isinstance(text, bytes) else text.encode()):

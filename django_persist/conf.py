@@ -186,7 +186,7 @@ def _collisions(made: Mapping[str, Store]) -> Iterator[InvalidStoreError]:
     """Find stores of which one would list and clear the other's entries."""
     for (alias, store), (other_alias, other) in combinations(made.items(), 2):
         place, other_place = store.place(), other.place()
-        if place.home == other_place.home and (
+        if place.location == other_place.location and (
             place.prefix.startswith(other_place.prefix)
             or other_place.prefix.startswith(place.prefix)
         ):

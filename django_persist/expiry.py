@@ -116,7 +116,7 @@ def now() -> int:
     return (time.time_ns() + 500) // 1000
 
 
-def ends(expiry: Expiry, start: int) -> int | None:
+def expires_at_micros(expiry: Expiry, start: int) -> int | None:
     """Return the moment, in microseconds, at which an entry written at `start` ends.
 
     Raises InvalidExpiryError for a moment that isn't after `start`.

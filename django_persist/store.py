@@ -69,8 +69,8 @@ class Store(AtomicCalls):
 
     def place(self) -> Place:
         """Return where this store's entries are, and what stands before their keys there."""
-        home, prefix = self.driver.place()
-        return Place(home, prefix + self._prefix)
+        location, prefix = self.driver.place()
+        return Place(location, prefix + self._prefix)
 
     # One key.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django_persist.drivers.base import COUNTER, Driver, Place, Stored, Text, Write
 from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
-from django_persist.expiry import Expiry, ends, from_micros, now
+from django_persist.expiry import Expiry, expires_at_micros, from_micros, now
 
 Entries = dict[str, tuple[str, int | None]]
 """The text of each key's value, and the microsecond at which it ends, or None for never."""
@@ -92,13 +92,13 @@ class FileDriver(Driver):
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
         with self._writing() as entries:
-            new = value.decode(), ends(expires, now())
+            new = value.decode(), expires_at_micros(expires, now())
             return entries.setdefault(key, new) is new
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         self.set_many([(key, value, expires)], keep=keep)
 
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         return dict(self.get_many([key])).get(key)
 
     def get_item(self, key: str) -> Stored | None:
@@ -114,14 +114,14 @@ class FileDriver(Driver):
 
     def touch(self, key: str, expires: Expiry) -> bool:
         with self._writing() as entries:
-            expires_at = ends(expires, now())
+            expires_at = expires_at_micros(expires, now())
             if key in entries:
                 entries[key] = entries[key][0], expires_at
             return key in entries
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         with self._writing() as entries:
-            text, expires_at = entries.get(key, ("0", ends(expires, now())))
+            text, expires_at = entries.get(key, ("0", expires_at_micros(expires, now())))
             total = _integer(text, by)
             if total is not None:
                 entries[key] = str(total), expires_at
@@ -133,7 +133,7 @@ class FileDriver(Driver):
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
         with self._writing() as entries:
-            expires_at = ends(expires, now())
+            expires_at = expires_at_micros(expires, now())
             if key not in entries or entries[key][0] != seen:
                 return False
             entries[key] = value.decode(), entries[key][1] if keep else expires_at
@@ -156,7 +156,7 @@ class FileDriver(Driver):
         with self._writing() as entries:
             moment = now()
             for key, value, expires in writes:
-                expires_at = ends(expires, moment)
+                expires_at = expires_at_micros(expires, moment)
                 if keep and key in entries:
                     expires_at = entries[key][1]
                 entries[key] = value.decode(), expires_at

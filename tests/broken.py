@@ -50,7 +50,7 @@ def dawdle() -> None:
 
 @found_by("test_what_has_expired_is_not_there")
 class GetIgnoresExpiry(MemoryDriver):
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         slot = self.memory.slots.get(key)
         return None if slot is None else slot.text
 
@@ -212,21 +212,21 @@ class AListingEndsAfterAPage(MemoryDriver):
 
 @found_by("test_a_value_reads_back_as_what_it_was", machine=False)
 class ValuesAreWrittenAnew(MemoryDriver):
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         text = super().get(key)
         return text if text is None else json.dumps(json.loads(text), sort_keys=True)
 
 
 @found_by("test_none_is_a_value", machine=False)
 class NoneIsNothing(MemoryDriver):
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         text = super().get(key)
         return None if text == b"null" else text
 
 
 @found_by("test_every_read_tells_of_a_corrupt_entry", machine=False)
 class TheCorruptIsAbsent(MemoryDriver):
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         text = super().get(key)
         try:
             json.loads(text or b"null")

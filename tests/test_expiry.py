@@ -18,7 +18,7 @@ from django_persist.expiry import (
     EPOCH,
     LAST_MOMENT,
     LONGEST,
-    ends,
+    expires_at_micros,
     from_micros,
     now,
     parse,
@@ -131,27 +131,27 @@ def test_an_expiry_of_another_type_is_a_type_error(expires: Any) -> None:
 
 
 def test_ends_counts_a_lifetime_from_the_start() -> None:
-    assert ends(timedelta(seconds=1.5), 1_000_000) == 2_500_000
-    assert ends(MICROSECOND, 1_000_000) == 1_000_001
+    assert expires_at_micros(timedelta(seconds=1.5), 1_000_000) == 2_500_000
+    assert expires_at_micros(MICROSECOND, 1_000_000) == 1_000_001
 
 
 def test_ends_takes_a_moment_as_it_is() -> None:
-    assert ends(EPOCH + timedelta(seconds=3), 1_000_000) == 3_000_000
-    assert ends(EPOCH + timedelta(microseconds=1_000_001), 1_000_000) == 1_000_001
+    assert expires_at_micros(EPOCH + timedelta(seconds=3), 1_000_000) == 3_000_000
+    assert expires_at_micros(EPOCH + timedelta(microseconds=1_000_001), 1_000_000) == 1_000_001
 
 
 def test_ends_of_never_is_none() -> None:
-    assert ends(None, 1_000_000) is None
+    assert expires_at_micros(None, 1_000_000) is None
 
 
 @pytest.mark.parametrize("micros", [1_000_000, 999_999, 0, -5])
 def test_ends_refuses_a_moment_that_is_not_after_the_start(micros: int) -> None:
     with pytest.raises(InvalidExpiryError, match="is not in the future"):
-        ends(from_micros(micros), 1_000_000)
+        expires_at_micros(from_micros(micros), 1_000_000)
 
 
 def test_whatever_can_be_parsed_can_be_told_as_a_moment() -> None:
-    last = ends(parse(LONGEST), now())
+    last = expires_at_micros(parse(LONGEST), now())
     assert last is not None
     assert from_micros(last).year < 9999
     assert from_micros(to_micros(LAST_MOMENT)) == LAST_MOMENT

@@ -20,7 +20,7 @@ def databases() -> list[str]:
     for alias in sorted(stores, key=lambda alias: alias != DEFAULT_ALIAS):
         driver = stores[alias].driver
         if isinstance(driver, DatabaseDriver):
-            found.setdefault(driver.place().home, driver.using)
+            found.setdefault(driver.place().location, driver.using)
     return list(found.values())
 
 
@@ -42,5 +42,5 @@ def prefixes(driver: Driver) -> list[str]:
 
 
 def _stores(driver: Driver) -> Iterator[Store]:
-    home = driver.place().home
-    return (stores[alias] for alias in stores if stores[alias].place().home == home)
+    location = driver.place().location
+    return (stores[alias] for alias in stores if stores[alias].place().location == location)

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import codec
 from ..drivers.database import DatabaseDriver
 from ..exceptions import EncodeError, InvalidExpiryError, InvalidKeyError
-from ..expiry import Expiry, ends, now, parse
+from ..expiry import Expiry, expires_at_micros, now, parse
 from ..models import COLUMN_LENGTH, Entry
 from ..store import Store
 from .databases import prefixes, store_of
@@ -171,7 +171,7 @@ class EntryForm(ModelForm):
         if "expires_at" in cleaned:
             try:
                 self.expiry = parse(cleaned["expires_at"])
-                ends(self.expiry, now())
+                expires_at_micros(self.expiry, now())
             except InvalidExpiryError as error:
                 self.add_error("expires_at", str(error))
         return cleaned

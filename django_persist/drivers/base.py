@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage
 
-from ..expiry import Expiry, ends, from_micros, now
+from ..expiry import Expiry, expires_at_micros, from_micros, now
 
 Text: TypeAlias = str | bytes
 """A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
@@ -33,9 +33,10 @@ Write: TypeAlias = tuple[str, bytes, Expiry]
 """One of many entries to be written: its key, its value as JSON text in UTF-8, and its expiry."""
 
 
-def ends_of(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
-    """Return when each expiry of some Writes ends, as `ends` does: most have the same one."""
-    return {expires: ends(expires, start) for expires in set(map(itemgetter(2), writes))}
+def distinct_expires_at(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
+    """Return `expires_at_micros` of each different expiry among `writes`: most have the same one."""
+    distinct = set(map(itemgetter(2), writes))
+    return {expires: expires_at_micros(expires, start) for expires in distinct}
 
 
 class Stored(NamedTuple):
@@ -48,7 +49,7 @@ class Stored(NamedTuple):
 class Place(NamedTuple):
     """Where a driver keeps its entries: what it shares with no other, and its own prefix there."""
 
-    home: Hashable
+    location: Hashable
     prefix: str = ""
 
 
@@ -78,10 +79,10 @@ class Driver(ABC):
         """Store over whatever is there. With `keep` a live entry's expiry stays as it is."""
 
     @abstractmethod
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         """Return the live entry's text, or None.
 
-        With `latest` it is the text that a write would meet now, even where the caller's
+        With `for_update` it is the text that a write would meet now, even where the caller's
         transaction reads from an older snapshot: so that a read-compare-write loop ends.
         """
 

@@ -11,9 +11,9 @@ from django.core.checks import CheckMessage, Warning
 
 from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
-from ..expiry import Expiry, ends, from_micros, now
+from ..expiry import Expiry, expires_at_micros, from_micros, now
 from ..memory import Slot
-from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, ends_of
+from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, distinct_expires_at
 from .batches import batches
 from .cache import CacheDriver
 
@@ -47,7 +47,7 @@ class MemoryDriver(CacheDriver):
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
         memory, moment = self.memory, now()
-        slot = Slot(value, ends(expires, moment))
+        slot = Slot(value, expires_at_micros(expires, moment))
         with memory.lock:
             memory.sweep(moment)
             if memory.find(key, moment) is not None:
@@ -57,13 +57,13 @@ class MemoryDriver(CacheDriver):
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         memory, moment = self.memory, now()
-        slot = Slot(value, ends(expires, moment))
+        slot = Slot(value, expires_at_micros(expires, moment))
         with memory.lock:
             memory.sweep(moment)
             old = memory.find(key, moment) if keep else None
             memory.put(key, slot if old is None else Slot(value, old.expires_at))
 
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         slot = self.memory.read(key, now())
         if slot is None:
             return None
@@ -83,7 +83,7 @@ class MemoryDriver(CacheDriver):
 
     def touch(self, key: str, expires: Expiry) -> bool:
         memory, moment = self.memory, now()
-        expires_at = ends(expires, moment)
+        expires_at = expires_at_micros(expires, moment)
         with memory.lock:
             slot = memory.find(key, moment)
             if slot is None:
@@ -94,11 +94,13 @@ class MemoryDriver(CacheDriver):
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         memory, moment = self.memory, now()
         if expires is not None and type(expires) is not timedelta:
-            ends(expires, moment)  # refuses a moment that has passed, whether or not it counts
+            expires_at_micros(
+                expires, moment
+            )  # refuses a moment that has passed, whether or not it counts
         with memory.lock:
             slot = memory.slots.get(key)
             if slot is None or ((ended := slot.expires_at) is not None and ended <= moment):
-                memory.put(key, Slot(by, ends(expires, moment)))
+                memory.put(key, Slot(by, expires_at_micros(expires, moment)))
                 return by
             value = slot.value
             counter = _integer(value) if isinstance(value, bytes) else value
@@ -114,7 +116,7 @@ class MemoryDriver(CacheDriver):
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
         memory, moment = self.memory, now()
-        expires_at = ends(expires, moment)
+        expires_at = expires_at_micros(expires, moment)
         with memory.lock:
             slot = memory.find(key, moment)
             if slot is None or slot.text != seen:
@@ -141,7 +143,7 @@ class MemoryDriver(CacheDriver):
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         memory, moment = self.memory, now()
-        moments = ends_of(writes, moment)
+        moments = distinct_expires_at(writes, moment)
         slots = [(key, Slot(value, moments[expires])) for key, value, expires in writes]
         with memory.lock:
             memory.sweep(moment)
@@ -151,7 +153,7 @@ class MemoryDriver(CacheDriver):
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
         memory, moment = self.memory, now()
-        moments = ends_of(writes, moment)
+        moments = distinct_expires_at(writes, moment)
         slots = [(key, Slot(value, moments[expires])) for key, value, expires in writes]
         left = []
         with memory.lock:

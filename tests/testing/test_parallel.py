@@ -70,7 +70,7 @@ TESTS = """
             persist.set("a", os.getpid())
             wait_for_both("memory")
             assert persist.get("a") == os.getpid()
-            assert persist.place().home[0] == "own memory"
+            assert persist.place().location[0] == "own memory"
 
 
     class Second(First):

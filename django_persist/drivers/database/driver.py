@@ -13,7 +13,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
 from ...exceptions import InvalidStoreError
-from ...expiry import Expiry, ends, from_micros, now
+from ...expiry import Expiry, expires_at_micros, from_micros, now
 from ..base import COUNTER, Place, Stored, Text, Write
 from ..batches import batches
 from .checks import check_server, check_settings, location
@@ -80,7 +80,12 @@ class DatabaseDriver(DatabaseTransfer):
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
         # As `_written` has them, without the call.
         at = now()
-        params = {"key": key, "value": value.decode(), "expires": ends(expires, at), "now": at}
+        params = {
+            "key": key,
+            "value": value.decode(),
+            "expires": expires_at_micros(expires, at),
+            "now": at,
+        }
         return self._write(self.sql.create, params, self.sql.created)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
@@ -88,12 +93,14 @@ class DatabaseDriver(DatabaseTransfer):
             self._write(self.sql.set_keep, _written(key, value, expires), _nothing)
             return
         # Without the moment that is now: each parameter takes its time.
-        params = {"key": key, "value": value.decode(), "expires": ends(expires, now())}
+        params = {"key": key, "value": value.decode(), "expires": expires_at_micros(expires, now())}
         self._write(self.sql.set, params, _nothing)
 
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         # Outside a transaction every read is of the latest; FOR UPDATE needs one.
-        statement = self.sql.get_latest if latest and self.in_transaction() else self.sql.get
+        statement = (
+            self.sql.get_for_update if for_update and self.in_transaction() else self.sql.get
+        )
         row = self._row(statement, key)
         if row is None or _expired(row[1]):
             return None
@@ -112,14 +119,14 @@ class DatabaseDriver(DatabaseTransfer):
 
     def touch(self, key: str, expires: Expiry) -> bool:
         moment = now()
-        params = {"key": key, "expires": ends(expires, moment), "now": moment}
+        params = {"key": key, "expires": expires_at_micros(expires, moment), "now": moment}
         return self._write(self.sql.touch, params, _changed)
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         sql, moment = self.sql, now()
         params = {
             "key": key,
-            "expires": ends(expires, moment),
+            "expires": expires_at_micros(expires, moment),
             "now": moment,
             "start": str(by),
             "by": by,
@@ -253,7 +260,12 @@ class DatabaseDriver(DatabaseTransfer):
 def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:
     """Return the parameters of a write that happens now."""
     at = now()
-    return {"key": key, "value": value.decode(), "expires": ends(expires, at), "now": at}
+    return {
+        "key": key,
+        "value": value.decode(),
+        "expires": expires_at_micros(expires, at),
+        "now": at,
+    }
 
 
 def _expired(expires_at: int | None) -> bool:

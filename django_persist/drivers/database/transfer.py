@@ -8,7 +8,7 @@ from operator import itemgetter
 from django.db.backends.utils import CursorWrapper
 
 from ...expiry import from_micros, now
-from ..base import Driver, Stored, Write, ends_of
+from ..base import Driver, Stored, Write, distinct_expires_at
 from .chunks import CHUNK_BYTES, chunks, chunks_of_bytes
 from .connection import Database
 from .statements import Statements
@@ -61,7 +61,7 @@ class DatabaseTransfer(Driver):
     def _batches(self, writes: Sequence[Write]) -> list[Batch]:
         """Return what statements of many rows are to store now."""
         sql, moment = self.sql, now()
-        ends = ends_of(writes, moment)
+        ends = distinct_expires_at(writes, moment)
         if sql.excludes_writers:
             chunked: Iterable[Sequence[Write]] = chunks(writes)
         else:

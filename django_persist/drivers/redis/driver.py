@@ -61,7 +61,7 @@ class RedisDriver(CacheDriver):
         kept = (b"KEEPTTL",) if keep else ()
         self.servers.call(name, (b"SET", name, value, *kept, *redis_expiry.lifetime(expires)), True)
 
-    def get(self, key: str, *, latest: bool = False) -> Text | None:
+    def get(self, key: str, *, for_update: bool = False) -> Text | None:
         name = self._name(key)
         try:
             text: bytes | None = self.servers.call(name, (b"GET", name), False)

@@ -120,7 +120,7 @@ def _stores(alias: str | None) -> dict[str, Store]:
         return {alias: stores[alias]}
     first: dict[Hashable, str] = {}
     for each in stores:
-        first.setdefault(stores[each].place().home, each)
+        first.setdefault(stores[each].place().location, each)
     return {each: stores[each] for each in first.values()}
 
 

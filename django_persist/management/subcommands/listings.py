@@ -151,7 +151,7 @@ class Stats(Subcommand):
             driver = stores[each].driver
             facts = found[each] = {
                 "driver": f"{type(driver).__module__}.{type(driver).__qualname__}",
-                "place": place_name(stores[each].place().home),
+                "place": place_name(stores[each].place().location),
                 "prefix": stores[each]._prefix,
             }
             try:

@@ -44,7 +44,7 @@ class TestSettings:
 
     def test_place_behind_sentinel(self, make_driver: MakeDriver) -> None:
         def home(service: str, *ports: int) -> Any:
-            return make_driver(f"redis://{service}/0", OPTIONS=sentinel(*ports)).place().home
+            return make_driver(f"redis://{service}/0", OPTIONS=sentinel(*ports)).place().location
 
         assert home("one", 1, 2) == home("one", 2, 1)
         assert home("one", 1, 2) != home("two", 1, 2)

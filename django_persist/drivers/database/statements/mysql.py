@@ -33,7 +33,7 @@ class MySQL(Statements):
     packet: int
 
     get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
-    get_latest = get + " FOR UPDATE"
+    get_for_update = get + " FOR UPDATE"
     remove_if = PostgreSQL.remove_if
     replace = PostgreSQL.replace
     replace_keep = PostgreSQL.replace_keep
@@ -69,7 +69,7 @@ class MySQL(Statements):
     _among = "{k} IN %(keys)s AND " + Statements._live
     get_many = "SELECT {k}, {v} FROM {t} WHERE " + _among
     get_items = "SELECT {k}, {v}, {e} FROM {t} WHERE " + _among
-    get_items_latest = get_items + " FOR UPDATE"
+    get_items_for_update = get_items + " FOR UPDATE"
     remove_many = "DELETE FROM {t} WHERE " + _among
     items = "SELECT {k}, {v}, {e}" + Statements._page
     items_next = "SELECT {k}, {v}, {e}" + Statements._next_page
@@ -140,7 +140,7 @@ class MySQL(Statements):
             return keys
         run_with_places(cursor, self.create_rows, absent, batch.now, batch.now)
         written = self.keys_parameter([key for key, _, _ in absent])
-        cursor.execute(self.get_items_latest, {"keys": written, "now": batch.now})
+        cursor.execute(self.get_items_for_update, {"keys": written, "now": batch.now})
         created = set(cursor.fetchall()).intersection(absent)
         return [row[0] for row in rows if row not in created]
 

@@ -19,7 +19,7 @@ class PostgreSQL(Statements):
     excludes_writers = False
 
     get = "SELECT {v}, {e} FROM {t} WHERE {k} = %(key)s"
-    get_latest = get + " FOR UPDATE"
+    get_for_update = get + " FOR UPDATE"
     remove_if = Statements.remove + " AND {v} = %(seen)s"
     replace = Statements.replace.replace("CAST({v} AS BLOB)", "{v}")
     replace_keep = Statements.replace_keep.replace("CAST({v} AS BLOB)", "{v}")

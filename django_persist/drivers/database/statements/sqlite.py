@@ -37,7 +37,7 @@ class Statements:
 
     # SQLite reads the value as a blob, so that one that isn't UTF-8 is read, and told as corrupt.
     get = "SELECT CAST({v} AS BLOB), {e} FROM {t} WHERE {k} = %(key)s"
-    get_latest = get
+    get_for_update = get
     contains = "SELECT {e} FROM {t} WHERE {k} = %(key)s"
     remove = "DELETE FROM {t} WHERE {k} = %(key)s AND " + _live
     remove_if = remove + " AND CAST({v} AS BLOB) = %(seen)s"
