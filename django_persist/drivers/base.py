@@ -34,7 +34,7 @@ Write: TypeAlias = tuple[str, bytes, Expiry]
 
 
 def distinct_expires_at(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
-    """Return `expires_at_micros` of each different expiry among `writes`: most have the same one."""
+    """Return `expires_at_micros` of each different expiry: most writes share one."""
     distinct = set(map(itemgetter(2), writes))
     return {expires: expires_at_micros(expires, start) for expires in distinct}
 
