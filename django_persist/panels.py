@@ -181,7 +181,9 @@ def _keys(given: dict[str, Any]) -> list[Any]:
 def _shown_key(store: Store, key: Any) -> str:
     # Whatever was passed, also if the store then refuses it.
     name = key.name if isinstance(key, Key) else key
-    text = f"{store._namespace}{name}" if isinstance(name, str) else f"<{type(name).__name__}>"
+    text = (
+        f"{store.keyspace.namespace}{name}" if isinstance(name, str) else f"<{type(name).__name__}>"
+    )
     return text[:LONGEST_KEY_SHOWN].encode(errors="backslashreplace").decode()
 
 

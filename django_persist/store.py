@@ -1,97 +1,165 @@
-"""The public API: keys, types, codec and lifetimes, once, over any driver."""
+"""The public API: every call of a store, with keys, types and lifetimes, once for all drivers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+from enum import Enum
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, Generic, Never, Protocol, TypeVar, cast, overload
+
+from typing_extensions import TypeVar as TypeVarWithDefault
 
 from . import codec
-from .arguments import MISSING, AnyKey, key_name
-from .atomic import AtomicCalls
-from .drivers.base import Place
-from .exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
-from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Keep, from_micros, now
-from .keys import MAX_LENGTH, SEPARATOR, Key, Part, check, quote
+from .backoff import attempts
+from .drivers.base import COUNTER, LEAST, MOST, Driver, Place, Text
+from .exceptions import (
+    ContentionError,
+    CounterRangeError,
+    DecodeError,
+    DuplicateKeyError,
+    EncodeError,
+    MissingKeyError,
+    StoreUnavailableError,
+)
+from .expiry import DEFAULT, KEEP, Default, ExpiresArg, Expiry, Keep, from_micros, now, parse
+from .keys import Key, Part
+from .keyspace import CHUNK, AnyKey, FullKeys, Keyspace, key_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 T = TypeVar("T")
 D = TypeVar("D")
+N = TypeVarWithDefault("N", default=Never)
+N_co = TypeVarWithDefault("N_co", default=Never, covariant=True)
 
-CHUNK: Final = 1000
+TRIES: Final = 200
+"""How often a call that reads, computes and writes tries again after losing to another writer."""
+
+SECONDS: Final = 30.0
+"""For how many seconds it does."""
+
+logger = logging.getLogger("django_persist")
+
+
+class Missing(Enum):
+    """The type of MISSING: no value, where None would be a value."""
+
+    MISSING = "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+
+class Remove(Enum):
+    """The type of REMOVE: what a function given to `update` returns to remove the entry."""
+
+    REMOVE = "REMOVE"
+
+    def __repr__(self) -> str:
+        return self.value
+
+    @property
+    def update_returns(self) -> None:
+        """None, for type checkers: see Removal."""
+
+
+class Removal(Protocol[N_co]):
+    """How a type checker sees Remove: `update` returns None if its function may return REMOVE.
+
+    A function that never returns REMOVE leaves `N` at Never, and `T | Never` is `T`. Overloads
+    would do the same for annotated functions, but mypy infers Any for a lambda that fits two.
+    """
+
+    @property
+    def update_returns(self) -> N_co: ...
+
+
+REMOVE: Final = Remove.REMOVE
 
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[T]):
-    """A value with the moment at which it ends: an aware datetime in UTC, or None for never."""
+    """A value, and when it expires: an aware datetime in UTC, or None for never."""
 
     value: T
     expires_at: datetime | None
 
     @property
     def ttl(self) -> timedelta | None:
-        """The time left by the application's clock, never negative, or None for ever."""
+        """The time left by the application's clock, never negative; None if it never expires."""
         if self.expires_at is None:
             return None
         return max(self.expires_at - from_micros(now()), timedelta(0))
 
 
-class Store(AtomicCalls):
-    """A key/value store whose every entry has its own expiry, over one driver.
+class Store:
+    """A key/value store in which each entry has its own expiry, over one driver.
 
-    An entry that has expired is the same as none, for every call. Every call is atomic unless it
-    says otherwise, and safe from threads. A key is a `str` of 1 to 255 characters or a `Key`.
+    For every call, an entry that has expired is the same as no entry. Every call is atomic unless
+    its documentation says otherwise, and safe to use from several threads. A key is a `str` of 1 to
+    255 characters, or a `Key`.
 
-    Any call may raise InvalidKeyError, StoreUnavailableError, and, where it lost against other
-    writers, ContentionError. Those that store raise EncodeError, ValueTooLargeError and
-    InvalidExpiryError before anything is written.
+    Any call may raise InvalidKeyError, StoreUnavailableError and, if it lost against other writers,
+    ContentionError. Calls that store may also raise EncodeError, ValueTooLargeError and
+    InvalidExpiryError, before anything is written.
     """
 
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        prefix: str = "",
+        default_expires: ExpiresArg = None,
+        max_value_bytes: int | None = None,
+    ) -> None:
+        self.driver = driver
+        self.keyspace = Keyspace(driver, prefix=prefix, max_value_bytes=max_value_bytes)
+        self._default_expires = parse(default_expires)
+
+    def __repr__(self) -> str:
+        prefix = self.keyspace.prefix
+        under = f" under {prefix!r}" if prefix else ""
+        return f"<{type(self).__name__} over {type(self.driver).__name__}{under}>"
+
     def namespace(self, name: Part) -> Store:
-        """Return this store with its keys under `name:`; chain to nest.
+        """Return this store with its keys under `name:`. Chain calls to nest namespaces.
 
         The name, a str, int or UUID, is quoted like a part of a Key, so that different names never
         share a key. It counts towards the length of the keys.
         """
-        quoted = quote(name)
-        if not quoted:
-            raise InvalidKeyError("A namespace must have a name.")
-        store = object.__new__(type(self))
-        store.__dict__.update(self.__dict__)
-        store._namespace = check(self._namespace + quoted + SEPARATOR)
-        store._prefix = self._prefix + quoted + SEPARATOR
-        store._room = MAX_LENGTH - len(store._namespace)
-        return store
+        inner = copy(self)
+        inner.keyspace = self.keyspace.nested(name)
+        return inner
 
     def place(self) -> Place:
         """Return where this store's entries are, and what stands before their keys there."""
-        location, prefix = self.driver.place()
-        return Place(location, prefix + self._prefix)
+        return self.keyspace.place()
 
     # One key.
 
     def create(self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None:
-        """Store a value where no live entry is (Redis: SET NX).
+        """Store a value if there is no live entry (Redis: SET NX).
 
-        Raises DuplicateKeyError, and changes nothing, where there is one.
+        Raises DuplicateKeyError, and changes nothing, if there is one.
         """
-        text, expiry = self._encode(value), self._expiry(key, expires)
-        if not self.driver.create(self._full(key), text, expiry):
+        text, expiry = self.keyspace.encode(value), self._expiry(key, expires)
+        if not self.driver.create(self.keyspace.full(key), text, expiry):
             raise DuplicateKeyError(key_name(key))
 
     def set(
         self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
     ) -> None:
-        """Store a value over whatever was there (Redis: SET).
+        """Store a value, overwriting any entry (Redis: SET).
 
         `expires=KEEP` leaves a live entry's expiry as it is (Redis: KEEPTTL).
         """
-        text, expiry = self._encode(value), self._expiry(key, expires)
-        self.driver.set(self._full(key), text, expiry, keep=expires is KEEP)
+        text, expiry = self.keyspace.encode(value), self._expiry(key, expires)
+        self.driver.set(self.keyspace.full(key), text, expiry, keep=expires is KEEP)
 
     @overload
     def get(
@@ -108,15 +176,15 @@ class Store(AtomicCalls):
     def get(
         self, key: AnyKey, default: Any = None, *, as_: Any = None, strict: bool = False
     ) -> Any:
-        """Return the value, or `default` where there is none or it isn't of the type `as_`.
+        """Return the value, or `default` if there is none or it isn't of the type `as_`.
 
-        Without `as_`, and without a Key that has one, the value is its plain JSON. The type is
+        Without `as_`, and without a Key that has a type, the value is plain JSON. The type is
         validated strictly. A value of another type stays in place and is logged as a warning; with
-        `strict` it raises DecodeError, as an entry does whose stored text isn't JSON.
+        `strict=True` it raises DecodeError. Text that isn't JSON always raises DecodeError.
         """
-        text = self.driver.get(self._full(key))
+        text = self.driver.get(self.keyspace.full(key))
         if as_ is None and type(key) is str:
-            # The most common of all calls, by the shortest way: no type is to be looked for.
+            # The most common call of all. Skipping the search for a type saves a tenth of it.
             return default if text is None else codec.decode(text, key=key)
         value = self._decode(key, text, as_, strict=strict)
         return default if value is MISSING else value
@@ -130,25 +198,232 @@ class Store(AtomicCalls):
     @overload
     def get_item(self, key: str, *, strict: bool = False) -> Item[Any] | None: ...
     def get_item(self, key: AnyKey, *, as_: Any = None, strict: bool = False) -> Item[Any] | None:
-        """Return the value with the moment at which it ends, or None; types as for `get`."""
-        stored = self.driver.get_item(self._full(key))
+        """Return the value with its expiry, or None. Types work as they do for `get`."""
+        stored = self.driver.get_item(self.keyspace.full(key))
         value = self._decode(key, stored and stored.value, as_, strict=strict)
         return None if stored is None or value is MISSING else Item(value, stored.expires_at)
 
     def remove(self, key: AnyKey) -> bool:
         """Delete the entry; return whether there was a live one (Redis: UNLINK)."""
-        return self.driver.remove(self._full(key))
+        return self.driver.remove(self.keyspace.full(key))
 
     def __contains__(self, key: object) -> bool:
         """Return whether there is a live entry, of whatever type (Redis: EXISTS)."""
-        return self.driver.contains(self._full(cast("AnyKey", key)))
+        return self.driver.contains(self.keyspace.full(cast("AnyKey", key)))
 
     def touch(self, key: AnyKey, expires: ExpiresArg | Default = DEFAULT) -> bool:
-        """Give a live entry a new expiry, counted from now; return whether there was one.
+        """Give a live entry a new expiry, counted from now; return whether there was an entry.
 
-        The value is not rewritten. (Redis: PEXPIRE, PERSIST)
+        The value is not rewritten (Redis: PEXPIRE, PERSIST).
         """
-        return self.driver.touch(self._full(key), self._expiry(key, expires))
+        return self.driver.touch(self.keyspace.full(key), self._expiry(key, expires))
+
+    # Read, compute and write, over the driver's compare-and-swap.
+
+    @overload
+    def pop(
+        self, key: AnyKey, default: None = None, *, as_: TypeForm[T], strict: bool = False
+    ) -> T | None: ...
+    @overload
+    def pop(self, key: AnyKey, default: D, *, as_: TypeForm[T], strict: bool = False) -> T | D: ...
+    @overload
+    def pop(self, key: Key[T], default: None = None, *, strict: bool = False) -> T | None: ...
+    @overload
+    def pop(self, key: Key[T], default: D, *, strict: bool = False) -> T | D: ...
+    @overload
+    def pop(self, key: str, default: Any = None, *, strict: bool = False) -> Any: ...
+    def pop(
+        self, key: AnyKey, default: Any = None, *, as_: Any = None, strict: bool = False
+    ) -> Any:
+        """Remove a value and return it. However many callers pop a key, one gets the value.
+
+        The others get `default`. The value is validated as for `get`, and only removed if it is
+        still what was read: a value of another type stays in place, and none is destroyed without
+        being returned.
+        """
+        full = self.keyspace.full(key)
+        for attempt in attempts(TRIES, SECONDS):
+            text = self.driver.get(full, for_update=attempt > 0)
+            value = self._decode(key, text, as_, strict=strict)
+            if text is None or value is MISSING:
+                return default
+            if self.driver.remove_if(full, text):
+                return value
+        raise _lost("pop", key)
+
+    # The first overload is for pyright, which infers a lambda's type before it looks at `as_`.
+    @overload
+    def update(
+        self,
+        key: AnyKey,
+        fn: Callable[[T], T],
+        default: T | Callable[[], T] = ...,
+        *,
+        as_: TypeForm[T],
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> T: ...
+    @overload
+    def update(
+        self,
+        key: AnyKey,
+        fn: Callable[[T], T | Removal[N]],
+        default: T | Callable[[], T] = ...,
+        *,
+        as_: TypeForm[T],
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> T | N: ...
+    @overload
+    def update(
+        self,
+        key: Key[T],
+        fn: Callable[[T], T | Removal[N]],
+        default: T | Callable[[], T] = ...,
+        *,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> T | N: ...
+    @overload
+    def update(
+        self,
+        key: str,
+        fn: Callable[[Any], Any],
+        default: Any = ...,
+        *,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> Any: ...
+    def update(
+        self,
+        key: AnyKey,
+        fn: Callable[[Any], Any],
+        default: Any = MISSING,
+        *,
+        as_: Any = None,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> Any:
+        """Read, change and write a value in one atomic step; return what a later `get` would.
+
+        `fn` gets a fresh copy of the value, which it may change, and returns the new value. If it
+        returns REMOVE, the entry is removed and the call returns None. If another writer was
+        faster, `fn` runs again on what that writer stored, so it should have no side effects.
+        Without a live entry, `fn` starts from `default`, a value or a callable.
+
+        Raises, without writing anything: MissingKeyError if there is no entry and no default;
+        DecodeError, before `fn` runs, if the value isn't of the type asked for; TypeError if `fn`
+        returns None for a value that was not None; EncodeError if what it returns can't be stored
+        or isn't of the type; ContentionError if it keeps losing against other writers.
+        """
+        full, expiry, keep = self.keyspace.full(key), self._expiry(key, expires), expires is KEEP
+        as_ = _wanted_type(key, as_)
+        for attempt in attempts(TRIES, SECONDS):
+            seen = self.driver.get(full, for_update=attempt > 0)
+            if seen is not None:
+                old = codec.decode(seen, as_, key=key)
+            elif default is not MISSING:
+                old = self._as_stored(key, self.keyspace.encode(_call_default(default)), as_)
+            else:
+                raise MissingKeyError(key_name(key))
+            was_none = old is None
+            new = fn(old)
+            if new is REMOVE:
+                if seen is None or self.driver.remove_if(full, seen):
+                    return None
+                continue
+            if new is None and not was_none:
+                raise TypeError(
+                    f"The function given to update({key_name(key)!r}) returned None: "
+                    "return the new value, or REMOVE."
+                )
+            text = self.keyspace.encode(new)
+            result = self._as_stored(key, text, as_)
+            if seen is None:
+                done = self.driver.create(full, text, expiry)
+            else:
+                done = self.driver.replace(full, seen, text, expiry, keep=keep)
+            if done:
+                return result
+        raise _lost("update", key)
+
+    @overload
+    def get_or_create(
+        self,
+        key: AnyKey,
+        default: T | Callable[[], T],
+        *,
+        as_: TypeForm[T],
+        expires: ExpiresArg | Default = DEFAULT,
+    ) -> tuple[T, bool]: ...
+    @overload
+    def get_or_create(
+        self,
+        key: Key[T],
+        default: T | Callable[[], T],
+        *,
+        expires: ExpiresArg | Default = DEFAULT,
+    ) -> tuple[T, bool]: ...
+    @overload
+    def get_or_create(
+        self, key: str, default: Any, *, expires: ExpiresArg | Default = DEFAULT
+    ) -> tuple[Any, bool]: ...
+    def get_or_create(
+        self,
+        key: AnyKey,
+        default: Any,
+        *,
+        as_: Any = None,
+        expires: ExpiresArg | Default = DEFAULT,
+    ) -> tuple[Any, bool]:
+        """Return the value and False, or store `default` and return it and True.
+
+        However many callers there are, one creates the entry and the others get what it stored.
+        `default` is a value, or a callable that is called only if there is no live entry. Returns
+        what a later `get` would. Raises DecodeError if the value isn't of the type asked for.
+        """
+        full, expiry = self.keyspace.full(key), self._expiry(key, expires)
+        as_ = _wanted_type(key, as_)
+        text: bytes | None = None
+        for attempt in attempts(TRIES, SECONDS):
+            seen = self.driver.get(full, for_update=attempt > 0)
+            if seen is not None:
+                return codec.decode(seen, as_, key=key), False
+            if text is None:
+                text = self.keyspace.encode(_call_default(default))
+                result = self._as_stored(key, text, as_)
+            if self.driver.create(full, text, expiry):
+                return result, True
+        raise _lost("get_or_create", key)
+
+    def incr(self, key: AnyKey, by: int = 1, *, expires: ExpiresArg | Default = DEFAULT) -> int:
+        """Add `by` to a counter and return the sum. A new counter starts at 0 (Redis: INCRBY).
+
+        The counter is a signed 64-bit integer. `expires` counts only for the call that starts the
+        counter. In the database it joins the caller's transaction: a rollback undoes the count.
+        Raises DecodeError if the value is not an integer, and CounterRangeError if the sum would
+        leave the range; the value then stays as it was.
+        """
+        if type(by) is not int and (isinstance(by, bool) or not isinstance(by, int)):
+            raise TypeError(f"by must be an int, not {type(by).__name__}.")
+        full, expiry = self.keyspace.full(key), self._expiry(key, expires)
+        if not LEAST <= by <= MOST:
+            raise _out_of_range(key)
+        total = self.driver.incr(full, by, expiry)
+        return total if total is not None else self._incr_again(key, full, by, expiry)
+
+    def _incr_again(self, key: AnyKey, full: str, by: int, expiry: Expiry) -> int:
+        """Find out why the driver refused to count, and raise that; else count after all."""
+        for _ in attempts(TRIES, SECONDS):
+            text = self.driver.get(full, for_update=True)
+            if text is not None:
+                value: int = codec.decode(text, int, key=key)
+                if str(value).encode() != (text if isinstance(text, bytes) else text.encode()):
+                    raise DecodeError(f"The value of {key_name(key)!r} is not a canonical integer.")
+                if value not in COUNTER or value + by not in COUNTER:
+                    raise _out_of_range(key)
+                if by == 0:
+                    return value
+            # Another writer has changed the entry since, or removed it.
+            total = self.driver.incr(full, by, expiry)
+            if total is not None:
+                return total
+        raise _lost("incr", key)
 
     # Many keys.
 
@@ -175,20 +450,22 @@ class Store(AtomicCalls):
     def get_many(
         self, keys: Iterable[Any], *, as_: Any = None, strict: bool = False
     ) -> dict[Any, Any]:
-        """Return the values of those keys that have one of the type, by the keys as passed.
+        """Return the values found, by the keys as they were passed, in their order.
 
-        One round trip for each 1,000 keys or so; not a snapshot across them. Types as for `get`.
+        Keys without an entry, or with a value of another type, are left out. Takes one round trip
+        for each 1,000 keys or so, and is not a snapshot across them. Types work as for `get`.
         """
-        asked = self._full_many(keys)
-        stored = self.driver.get_many(asked.names)
+        asked = self.keyspace.full_many(keys)
+        stored = self.driver.get_many(asked.full)
         if asked.are_plain:
-            # All are of one type: nothing is to be looked up for each, unless one doesn't fit.
+            # One type for all keys, so decode in one pass. None: at least one value needs a
+            # warning or an error of its own.
             values = codec.decode_all(stored, as_)
             if values is not None:
                 return asked.in_order(values)
         texts, found = dict(stored), {}
-        for key, name in asked.pairs():
-            value = self._decode(key, texts.get(name), as_, strict=strict)
+        for key, full in asked.pairs():
+            value = self._decode(key, texts.get(full), as_, strict=strict)
             if value is not MISSING:
                 found[key] = value
         return found
@@ -199,75 +476,69 @@ class Store(AtomicCalls):
         *,
         expires: ExpiresArg | Default | Keep = DEFAULT,
     ) -> None:
-        """Store all values of a mapping from keys, or, where that fails, none of them.
+        """Store all values of a mapping of keys, or none of them if that fails.
 
-        On a Redis Cluster that holds for the keys of one slot. Expiry as for `set`.
+        On a Redis Cluster this holds for the keys of one slot. Expiry works as for `set`.
         """
-        keys = self._full_many(mapping)
-        texts = self._encode_many(mapping.values())
-        writes = list(zip(keys.names, texts, self._expiries(keys, expires), strict=True))
+        keys = self.keyspace.full_many(mapping)
+        texts = self.keyspace.encode_many(mapping.values())
+        writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
         if not keys.are_plain:
-            # Keys that are one once they are complete, as "a" and Key("a"): the last one stands.
-            writes = list(dict(zip(keys.names, writes, strict=True)).values())
+            # "a" and Key("a") have the same full key: the last one wins.
+            writes = list(dict(zip(keys.full, writes, strict=True)).values())
         self.driver.set_many(writes, keep=expires is KEEP)
 
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""
-        return self.driver.remove_many(list(dict.fromkeys(self._full_many(keys).names)))
+        return self.driver.remove_many(list(dict.fromkeys(self.keyspace.full_many(keys).full)))
 
     # The whole store.
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Iterate over the keys of this store's live entries that begin with `prefix`.
 
-        Lazily and in bounded memory. Entries that live all the while are listed; those that come
-        or go meanwhile may be. While a Redis resizes its tables a key may be listed twice (SCAN).
+        Lazily and in bounded memory. Entries that live throughout are listed; entries that come or
+        go meanwhile may be. While Redis resizes its tables, a key may be listed twice (SCAN).
         """
-        skip = len(self._prefix)
-        keys = self.driver.keys(self._full_prefix(prefix))
-        return (key[skip:] for key in keys) if skip else keys
+        keys = self.driver.keys(self.keyspace.full_prefix(prefix))
+        return map(self.keyspace.strip, keys) if self.keyspace.prefix else keys
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, Item[Any]]]:
         """Iterate over keys and Items, as `keys` does. Raises DecodeError at a corrupt entry."""
-        skip = len(self._prefix)
+        strip = self.keyspace.strip
         return (
             (key, Item(codec.decode(stored.value, key=key), stored.expires_at))
-            for full, stored in self.driver.items(self._full_prefix(prefix))
-            for key in (full[skip:],)
+            for full, stored in self.driver.items(self.keyspace.full_prefix(prefix))
+            for key in (strip(full),)
         )
 
     def count(self, prefix: str = "") -> int:
         """Return how many live entries of this store have a key that begins with `prefix`."""
-        return self.driver.count(self._full_prefix(prefix))
+        return self.driver.count(self.keyspace.full_prefix(prefix))
 
     def clear(self, prefix: str = "") -> int:
         """Delete this store's entries whose keys begin with `prefix`; return how many were live.
 
-        In steps of 1,000 keys, each atomic, so that other callers are not held up; an entry that
-        is written meanwhile may stay or go.
+        Works in steps of 1,000 keys, each atomic, so that other callers don't wait long. An entry
+        that is written meanwhile may stay or go.
         """
-        return self._in_steps(self._clear_steps(prefix))
-
-    def _clear_steps(self, prefix: str) -> Iterator[int]:
-        keys = iter(self.driver.keys(self._full_prefix(prefix)))
-        chunks = iter(lambda: list(dict.fromkeys(islice(keys, CHUNK))), [])
-        return map(self.driver.remove_many, chunks)
+        return self._sum(self.keyspace.clear_steps(prefix))
 
     def purge(self, batch_size: int = CHUNK) -> int:
-        """Delete what has expired, wherever the driver keeps it; return how many entries went.
+        """Delete expired entries, wherever the driver keeps them; return how many were deleted.
 
-        In batches, each a step of its own, so that other callers are not held up: `batch_size` at
-        the beginning, then as many as are deleted within 50 milliseconds, up to 20 times as many;
-        on SQLite and in memory, where nobody else can write meanwhile, within 10, and with pauses.
-        Expired entries count as absent without it: it gives their room back. Redis and the memory
-        driver do that by themselves.
+        Works in batches, so that other callers don't wait long: `batch_size` entries in the first,
+        then as many as take 50 milliseconds, up to 20 times `batch_size`. On SQLite and in memory,
+        where nobody else can write meanwhile, a batch takes 10 milliseconds and a pause follows.
+        Expired entries count as absent without a purge; it gives their space back. Redis and the
+        memory driver do that by themselves.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError("batch_size must be a positive int.")
-        return self._in_steps(self.driver.purge(batch_size))
+        return self._sum(self.driver.purge(batch_size))
 
-    def _in_steps(self, steps: Iterator[int]) -> int:
-        """Return the sum of what steps did, each of which stands by itself."""
+    def _sum(self, steps: Iterator[int]) -> int:
+        """Return the sum of `steps`, each of which is atomic by itself."""
         done = 0
         try:
             for number in steps:
@@ -277,3 +548,68 @@ class Store(AtomicCalls):
                 error.maybe_applied = True
             raise
         return done
+
+    # What the calls have in common.
+
+    def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
+        """Return the expiry of a call: its own, else the Key's, else the store's."""
+        if expires is DEFAULT and type(key) is str:
+            return self._default_expires
+        if expires is not DEFAULT and expires is not KEEP:
+            return parse(expires)
+        if isinstance(key, Key) and key.expires is not DEFAULT:
+            return key.expires
+        return self._default_expires
+
+    def _expiries(
+        self, keys: FullKeys[AnyKey], expires: ExpiresArg | Default | Keep
+    ) -> Iterable[Expiry]:
+        """Return the expiry for each key, as `_expiry` does."""
+        if expires is not DEFAULT and expires is not KEEP:
+            return repeat(parse(expires), len(keys.given))
+        if keys.are_plain:
+            return repeat(self._default_expires, len(keys.given))
+        return [self._expiry(key, expires) for key in keys.given]
+
+    def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
+        """Return the value; MISSING if there is none or, logged, if it is of another type."""
+        if as_ is None and isinstance(key, Key):
+            as_ = key.as_
+        if text is None:
+            codec.check_type(as_)
+            return MISSING
+        try:
+            return codec.decode(text, as_, key=key)
+        except codec.MismatchError as error:
+            if strict:
+                raise
+            logger.warning("%s It counts as absent.", error)
+            return MISSING
+
+    def _as_stored(self, key: AnyKey, text: bytes, as_: Any) -> Any:
+        """Return what a later `get` would return for a text that is about to be written."""
+        try:
+            return codec.decode(text, as_, key=key)
+        except codec.MismatchError as error:
+            raise EncodeError(
+                f"The new value of {key_name(key)!r} is not of the type {codec.type_name(as_)}."
+            ) from error
+
+
+def _wanted_type(key: AnyKey, as_: Any) -> Any:
+    """Return the type asked for: the call's, else the Key's, else any JSON."""
+    if as_ is None and isinstance(key, Key):
+        as_ = key.as_
+    return Any if as_ is None else as_
+
+
+def _call_default(default: Any) -> Any:
+    return default() if callable(default) else default
+
+
+def _lost(call: str, key: AnyKey) -> ContentionError:
+    return ContentionError(f"{call}({key_name(key)!r}) kept losing against other writers.")
+
+
+def _out_of_range(key: AnyKey) -> CounterRangeError:
+    return CounterRangeError(f"The counter {key_name(key)!r} would leave the range of 64 bits.")

@@ -95,8 +95,8 @@ class Tally:
 
 def entries(store: Store, prefix: str = "") -> Iterator[Entry]:
     """Yield the live entries of a store, as `Store.items` does, without looking at the values."""
-    skip = len(store._prefix)
-    for key, stored in store.driver.items(store._full_prefix(prefix)):
+    skip = len(store.keyspace.prefix)
+    for key, stored in store.driver.items(store.keyspace.full_prefix(prefix)):
         yield Entry(key[skip:], to_bytes(stored.value), stored.expires_at)
 
 
@@ -156,9 +156,9 @@ class Transfer:
     def _checked(self, entry: Entry) -> Entry | None:
         """Return what the store itself would take, its end in UTC; None where it would refuse."""
         try:
-            self.target._full(entry.key)
-            self.target._encode(codec.decode(entry.value, key=entry.key))
-            self.target._check_size(len(entry.value))
+            self.target.keyspace.full(entry.key)
+            self.target.keyspace.encode(codec.decode(entry.value, key=entry.key))
+            self.target.keyspace.check_size(len(entry.value))
             expires_at = parse(entry.expires_at)
         except DecodeError:
             self.tally.refuse(f"{entry.where}: the value is not JSON that can be read.")
@@ -212,7 +212,7 @@ class Transfer:
 
     def _stored(self, batch: Sequence[Entry]) -> Sequence[Entry]:
         """Store what may be stored; return what was left out as something is there."""
-        driver, prefix = self.target.driver, self.target._prefix
+        driver, prefix = self.target.driver, self.target.keyspace.prefix
         writes: list[Write] = [(prefix + e.key, e.value, e.expires_at) for e in batch]
         if self.existing is Existing.OVERWRITE:
             driver.set_many(writes)
@@ -267,7 +267,7 @@ class Transfer:
         return free
 
     def _there(self, batch: Sequence[Entry]) -> dict[str, Stored]:
-        prefix = self.target._prefix
+        prefix = self.target.keyspace.prefix
         found = self.target.driver.get_items([prefix + entry.key for entry in batch])
         return {key[len(prefix) :]: stored for key, stored in found.items()}
 

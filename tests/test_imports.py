@@ -9,8 +9,7 @@ import pytest
 
 OURS_AT_IMPORT = {
     "django_persist",
-    "django_persist.arguments",
-    "django_persist.atomic",
+    "django_persist.keyspace",
     "django_persist.backoff",
     "django_persist.codec",
     "django_persist.conf",

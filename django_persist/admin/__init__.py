@@ -25,8 +25,8 @@ from ..drivers.database import DatabaseDriver, prefix_end
 from ..drivers.database.connection import Database
 from ..exceptions import ContentionError, InvalidKeyError
 from ..keys import check_characters
+from ..keyspace import CHUNK
 from ..models import Entry
-from ..store import CHUNK
 from .columns import EntryColumns
 from .databases import databases
 from .form import EntryForm

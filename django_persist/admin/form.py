@@ -202,7 +202,7 @@ class EntryForm(ModelForm):
             self.add_error("key", message % known)
             return
         try:
-            store._full(key.removeprefix(store.place().prefix))
+            store.keyspace.full(key.removeprefix(store.place().prefix))
         except InvalidKeyError as error:
             self.add_error("key", str(error))
             return
@@ -216,7 +216,7 @@ class EntryForm(ModelForm):
             return
         store = store_of(key, driver) or Store(driver)
         try:
-            self.encoded = store._encode(self.cleaned_data["text"])
+            self.encoded = store.keyspace.encode(self.cleaned_data["text"])
             driver.sql.check_packet((key, self.encoded.decode(), stored.seen if stored else ""))
         except EncodeError as error:
             self.add_error("text", str(error))

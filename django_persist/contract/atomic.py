@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from .. import atomic
-from ..atomic import REMOVE
 from ..exceptions import ContentionError, EncodeError, MissingKeyError, PersistError
 from ..expiry import DEFAULT
-from ..store import Item, Store
+from ..store import REMOVE, Item, Store
 from .base import Contract, MakeStore
 
 HOUR = timedelta(hours=1)
@@ -260,7 +258,7 @@ class AtomicContract(Contract):
     def test_an_update_that_keeps_losing_comes_to_an_end(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, fn: Callable[[Any], Any]
     ) -> None:
-        monkeypatch.setattr(atomic, "TRIES", 4)
+        monkeypatch.setattr("django_persist.store.TRIES", 4)
         store.set("a", 0)
         writes = [lambda store, n=n: store.set("a", n) for n in range(1, 100)]
         seen, losing = interfering(store, fn, *writes)
@@ -272,7 +270,7 @@ class AtomicContract(Contract):
     def test_an_update_that_keeps_losing_ends_in_time(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(atomic, "SECONDS", 0.05)
+        monkeypatch.setattr("django_persist.store.SECONDS", 0.05)
         store.set("a", 0)
         seen, losing = interfering(
             store, str, *[lambda store, n=n: store.set("a", n) for n in range(1, 1000)]

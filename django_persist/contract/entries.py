@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from ..atomic import REMOVE
 from ..exceptions import DuplicateKeyError, PersistError, ValueTooLargeError
 from ..expiry import KEEP
-from ..store import Item, Store
+from ..store import REMOVE, Item, Store
 from .base import Contract, MakeStore
 
 HOUR = timedelta(hours=1)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from ..atomic import REMOVE
 from ..exceptions import MissingKeyError
 from ..expiry import KEEP
-from ..store import Item, Store
+from ..store import REMOVE, Item, Store
 from .base import Contract, Elapse
 
 SOON = 0.02

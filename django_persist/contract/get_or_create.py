@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from .. import atomic
 from ..exceptions import ContentionError, DecodeError, EncodeError
 from ..store import Item, Store
 from .base import Contract, MakeStore
@@ -117,7 +116,7 @@ class GetOrCreateContract(Contract):
     def test_a_race_that_is_always_lost_comes_to_an_end(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(atomic, "TRIES", 3)
+        monkeypatch.setattr("django_persist.store.TRIES", 3)
         monkeypatch.setattr(store.driver, "create", lambda *args: False)
         with pytest.raises(ContentionError, match="'a'"):
             store.get_or_create("a", 1)

@@ -37,7 +37,7 @@ def test_any_json_is_a_value(store: Store, text: str) -> None:
 
 
 def test_the_text_that_is_stored_is_what_is_printed(store: Store) -> None:
-    store.driver.set(store._full("key"), b'{"a" : 1.10,\n"b":"\xc2\x9b[31m"}', None)
+    store.driver.set(store.keyspace.full("key"), b'{"a" : 1.10,\n"b":"\xc2\x9b[31m"}', None)
     assert persist("get", "key").out == '{"a" : 1.10, "b":"\\u009b[31m"}\n'
     assert '"value":{"a" : 1.10, "b":"\x9b[31m"}}\n' in persist("get", "key", "--json").out
 
@@ -188,7 +188,7 @@ def test_json_and_silence(store: Store) -> None:
 
 
 def test_a_corrupt_entry_is_told_without_its_text(store: Store) -> None:
-    store.driver.set(store._full("key"), b"{secret", None)
+    store.driver.set(store.keyspace.full("key"), b"{secret", None)
     result = persist("get", "key")
     assert (result.code, result.out) == (1, "")
     assert "'key' is corrupt" in result.err

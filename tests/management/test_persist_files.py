@@ -21,7 +21,7 @@ LAST = {"end": {"entries": 0, "left_out": 0}}
 
 def test_a_corrupt_entry_is_told_and_the_rest_exported(store: Store, tmp_path: Path) -> None:
     store.set_many({"a": 1, "z": 2})
-    store.driver.set(store._full("bad"), b"{secret", None)
+    store.driver.set(store.keyspace.full("bad"), b"{secret", None)
     file = tmp_path / "backup.jsonl"
     result = persist("export", str(file), "--json")
     assert result.code == 1
@@ -36,7 +36,7 @@ def test_a_corrupt_entry_is_told_and_the_rest_copied(open_store: OpenStore, serv
     open_two(open_store, server, "memory")
     store = stores["default"]
     store.set_many({"a": 1, "z": 2})
-    store.driver.set(store._full("bad"), b"{secret", None)
+    store.driver.set(store.keyspace.full("bad"), b"{secret", None)
     result = persist("copy", "default", "other")
     assert result.code == 1
     assert result.err == (

@@ -58,17 +58,17 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path) -> None:
 
 def test_the_text_of_a_value_is_kept_as_it_is(store: Store) -> None:
     text = b'{"a" : 1.10, "b": 1E2, "c":"\\u00e9 \xc3\xa9"}'
-    store.driver.set(store._full("key"), text, None)
+    store.driver.set(store.keyspace.full("key"), text, None)
     exported = persist("export").out.encode()
     assert b'{"key":"key","expires_at":null,"value":%b}\n' % text in exported
     store.clear()
     assert persist("import", stdin=exported).code == 0
-    found = store.driver.get(store._full("key"))
+    found = store.driver.get(store.keyspace.full("key"))
     assert (found if isinstance(found, bytes) else str(found).encode()) == text
 
 
 def test_an_export_is_json_in_each_line_whatever_breaks_the_text_has(store: Store) -> None:
-    store.driver.set(store._full("key"), b'{\r\n"a":\n1}', None)
+    store.driver.set(store.keyspace.full("key"), b'{\r\n"a":\n1}', None)
     exported = persist("export").out
     assert [json.loads(line) for line in exported.split("\n")[:-1]][1:] == [
         {"key": "key", "expires_at": None, "value": {"a": 1}},

@@ -13,8 +13,8 @@ from typing import Any, assert_type
 from uuid import UUID
 
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
-from django_persist.atomic import Remove
 from django_persist.http import HttpRequest
+from django_persist.store import Remove
 from django_persist.testing import override_persist
 
 

@@ -21,7 +21,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from ...handler import stores
-from ...store import CHUNK, Store
+from ...keyspace import CHUNK
+from ...store import Store
 from ..command import FAILED, STOPPED, StoreCommand, plural
 
 

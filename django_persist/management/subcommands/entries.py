@@ -46,7 +46,7 @@ class Get(Subcommand):
 
     def run(self) -> None:
         key = self.options["key"]
-        stored = self.store.driver.get_item(self.store._full(key))
+        stored = self.store.driver.get_item(self.store.keyspace.full(key))
         if stored is None:
             raise CommandError(f"{self.alias} has no live entry {key!r}.", returncode=FAILED)
         value, text = codec.decode(stored.value, key=key), one_line(to_bytes(stored.value))
@@ -147,7 +147,7 @@ class Remove(Subcommand):
     def run(self) -> None:
         keys = dict.fromkeys(self.options["keys"])
         for key in keys:
-            self.store._full(key)  # All are fit, or none is removed.
+            self.store.keyspace.full(key)  # All are fit, or none is removed.
         missing = [key for key in keys if not self.store.remove(key)]
         removed = len(keys) - len(missing)
         if self.json:

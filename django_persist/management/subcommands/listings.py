@@ -102,7 +102,7 @@ class Clear(Subcommand):
     def _clear(self, prefix: str) -> None:
         deleted = 0
         try:
-            for number in self.store._clear_steps(prefix):
+            for number in self.store.keyspace.clear_steps(prefix):
                 deleted += number
                 self.command.progress(f"{self.alias}: {plural(deleted)} deleted")
         except (StoreUnavailableError, ContentionError) as error:
@@ -152,7 +152,7 @@ class Stats(Subcommand):
             facts = found[each] = {
                 "driver": f"{type(driver).__module__}.{type(driver).__qualname__}",
                 "place": place_name(stores[each].place().location),
-                "prefix": stores[each]._prefix,
+                "prefix": stores[each].keyspace.prefix,
             }
             try:
                 facts |= {"entries": stores[each].count(), "expired": driver.expired()}

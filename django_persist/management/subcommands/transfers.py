@@ -216,7 +216,9 @@ class Import(Storing):
 
     def _load(self, file: BinaryIO, size: int) -> None:
         tally, store = Tally(self.command.tell), self.store
-        source = load(file, tally, longest=store._limit, partial=self.options["partial"])
+        source = load(
+            file, tally, longest=store.keyspace.max_value_bytes, partial=self.options["partial"]
+        )
 
         def progress() -> str:
             read = f"{100 * file.tell() // size} %, " if size else ""
