@@ -1,4 +1,4 @@
-"""How a call that lost against another one tries again: a bounded number of times, with jitter."""
+"""Retries for a call that lost against another: bounded in number and time, with jitter."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 
 LONGEST_WAIT = 0.05
-"""Seconds. The waits before the third and later tries double up to here, each drawn at random."""
+"""Seconds. The upper bound of the wait doubles from the third try on, until it reaches this."""
 
 
 def attempts(most: int, seconds: float) -> Iterator[int]:
-    """Yield 0, 1, 2, ... up to `most` tries, and none after `seconds`; wait before each later one.
+    """Yield 0, 1, 2, ... for up to `most` tries within `seconds`, waiting before the later ones.
 
-    The second try comes at once, as most losers win then; the waits are drawn from the whole
-    interval, so that writers who lost together don't meet again.
+    The second try follows at once, because most calls win then. Each wait is drawn from the whole
+    interval up to its bound, so that writers that lost together don't collide again.
     """
     deadline = time.monotonic() + seconds
     yield 0
@@ -22,7 +22,7 @@ def attempts(most: int, seconds: float) -> Iterator[int]:
 
 
 def retries(most: int, deadline: float) -> Iterator[int]:
-    """Yield 1, 2, ... for the tries after a first one, as `attempts` does."""
+    """Yield 1, 2, ... for the tries after the first, as `attempts` does."""
     for attempt in range(1, most):
         if attempt > 1:
             time.sleep(random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))

@@ -14,9 +14,9 @@ from .memory import SECOND, Slot, memory
 class MemoryCache(BaseCache):
     """A cache that never evicts, shared by the threads of a process and lost with it.
 
-    Its LOCATION names the memory. Expired entries are given back by the calls that follow, a few by
-    each. Values are kept as JSON, so that nobody changes one by changing an object: what can't be
-    stored faithfully raises EncodeError.
+    Its LOCATION names the memory. Each call frees a few expired entries. Values are kept as JSON,
+    so that changing an object never changes a stored value. A value that can't be stored
+    faithfully raises EncodeError.
     """
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ class MemoryCache(BaseCache):
             slot = self.memory.find(name, now())
             if slot is None:
                 return False
-            self._put(name, Slot(slot.value, self._ends(timeout)))
+            self._put(name, Slot(slot.value, self._expires_at(timeout)))
             return True
 
     def delete(self, key: Any, version: int | None = None) -> bool:
@@ -90,8 +90,8 @@ class MemoryCache(BaseCache):
             self.memory.put(name, slot)
 
     def _slot(self, value: Any, timeout: Any) -> Slot:
-        return Slot(codec.encode(value), self._ends(timeout))
+        return Slot(codec.encode(value), self._expires_at(timeout))
 
-    def _ends(self, timeout: Any) -> int | None:
+    def _expires_at(self, timeout: Any) -> int | None:
         seconds = self.get_backend_timeout(timeout)
         return None if seconds is None else int(seconds * SECOND)

@@ -1,4 +1,4 @@
-"""The system checks: what is wrong in PERSIST, and what the drivers say of their servers."""
+"""The system checks: errors in PERSIST, and what the drivers report about their servers."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from .store import Store
 
 @register("django_persist")
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Report all that would make `stores` raise, and what can be told without a connection."""
-    made, errors = _load()
-    return [*map(_wrong, errors), *_told(made, lambda driver: driver.check())]
+    """Report what would make `stores` raise, and what the drivers can check without I/O."""
+    stores, errors = _load()
+    return [*map(_to_message, errors), *_messages(stores, lambda driver: driver.check())]
 
 
 @register("django_persist")
 def check_sessions(**kwargs: Any) -> list[CheckMessage]:
-    """Report a PERSIST_SESSION_STORE that names no store."""
+    """Report a PERSIST_SESSION_STORE that doesn't name a store."""
     try:
         session_alias()
     except InvalidStoreError as error:
-        # What is wrong in PERSIST itself has been reported.
-        return [_wrong(error)] if error.id == "django_persist.E014" else []
+        # check_settings has reported the errors of PERSIST itself.
+        return [_to_message(error)] if error.id == "django_persist.E014" else []
     return []
 
 
 @register("django_persist", deploy=True)
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
-    """Report what is unfit for a site that others use."""
-    made, _ = _load()
-    return _told(made, lambda driver: driver.check_deployment())
+    """Report what should not be deployed (`check --deploy`)."""
+    stores, _ = _load()
+    return _messages(stores, lambda driver: driver.check_deployment())
 
 
 @register(Tags.database)
 def check_databases(databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report what the servers of `databases` tell."""
-    made, _ = _load()
-    return _told(made, lambda driver: driver.check_databases(databases or ()))
+    """Report what the drivers find when they ask the servers of `databases`."""
+    stores, _ = _load()
+    return _messages(stores, lambda driver: driver.check_databases(databases or ()))
 
 
 def _load() -> tuple[dict[str, Store], list[InvalidStoreError]]:
-    """Return the stores that can be made, and what is wrong with the others."""
+    """Return the stores that can be made, and the errors of the others."""
     try:
         return load(setting())
     except InvalidStoreError as error:
         return {}, [error]
 
 
-def _wrong(error: InvalidStoreError) -> CheckMessage:
+def _to_message(error: InvalidStoreError) -> CheckMessage:
     return Error(error.message, hint=error.hint or None, id=error.id)
 
 
-def _told(
-    made: dict[str, Store], ask: Callable[[Driver], Iterable[CheckMessage]]
+def _messages(
+    stores: dict[str, Store], ask: Callable[[Driver], Iterable[CheckMessage]]
 ) -> list[CheckMessage]:
-    """Return what the drivers say, once each: two stores may have one alias."""
+    """Return the drivers' messages, each once: two stores may share an alias of DATABASES."""
     messages: list[CheckMessage] = []
-    for store in made.values():
+    for store in stores.values():
         messages += (message for message in ask(store.driver) if message not in messages)
     return messages

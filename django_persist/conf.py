@@ -1,4 +1,4 @@
-"""The PERSIST setting: read, checked, and made into stores."""
+"""The PERSIST setting: reads it, checks it, and makes its stores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ MAX_PREFIX_LENGTH: Final = 64
 
 
 def setting() -> Mapping[str, Any]:
-    """Return PERSIST as the project has it, or what it is without it."""
+    """Return the project's PERSIST, or the default.
+
+    Raises InvalidStoreError if it is not a dict of stores, or has no store "default".
+    """
     found = getattr(settings, "PERSIST", DEFAULT_SETTING)
     if not isinstance(found, Mapping) or not all(isinstance(alias, str) for alias in found):
         raise InvalidStoreError(
@@ -41,19 +44,19 @@ def setting() -> Mapping[str, Any]:
     if DEFAULT_ALIAS not in found:
         raise InvalidStoreError(
             f"PERSIST has no {DEFAULT_ALIAS!r}.",
-            hint="It is the store of request.persist; give one of the stores that alias.",
+            hint="request.persist is the store of that alias: define it.",
             id="django_persist.E001",
         )
     return found
 
 
 def session_alias() -> str:
-    """Return the alias of the store that PERSIST_SESSION_STORE names for sessions."""
+    """Return the alias that PERSIST_SESSION_STORE names. Raises InvalidStoreError if unknown."""
     alias = getattr(settings, "PERSIST_SESSION_STORE", DEFAULT_ALIAS)
     known = setting()
     if not isinstance(alias, str) or alias not in known:
         raise InvalidStoreError(
-            f"PERSIST_SESSION_STORE is {alias!r}, which is no store of PERSIST.",
+            f"PERSIST_SESSION_STORE is {alias!r}, which is not a store of PERSIST.",
             hint=suggest(alias, known),
             id="django_persist.E014",
         )
@@ -61,16 +64,16 @@ def session_alias() -> str:
 
 
 def load(configs: Mapping[str, Any]) -> tuple[dict[str, Store], list[InvalidStoreError]]:
-    """Make all stores, without I/O; return them with what is wrong with the others."""
-    made: dict[str, Store] = {}
+    """Make the stores, without I/O. Return them, and the errors of those that can't be made."""
+    stores: dict[str, Store] = {}
     errors = []
     for alias, config in configs.items():
         try:
-            made[alias] = _make(f"PERSIST[{alias!r}]", config)
+            stores[alias] = _make(f"PERSIST[{alias!r}]", config)
         except InvalidStoreError as error:
             errors.append(error)
-    errors.extend(_collisions(made))
-    return made, errors
+    errors.extend(_collisions(stores))
+    return stores, errors
 
 
 def _make(where: str, config: Any) -> Store:
@@ -93,7 +96,7 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
     if "BACKEND" not in config:
         raise InvalidStoreError(
             f"{where} has no BACKEND.",
-            hint="It is the dotted path of a driver, such as "
+            hint="Set it to the dotted path of a driver, such as "
             f"{DEFAULT_SETTING[DEFAULT_ALIAS]['BACKEND']!r}.",
         )
     try:
@@ -124,7 +127,7 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
 
 
 def _check_options(where: str, backend: type[Driver], options: Any) -> None:
-    """Refuse what `backend(**options)` would, by its signature: so that the message names it."""
+    """Reject options that don't match the driver's signature, with a message that names them."""
     if not isinstance(options, Mapping):
         raise InvalidStoreError(
             f"{where} must be a dict, not {type(options).__name__}.", id="django_persist.E004"
@@ -158,7 +161,7 @@ def _prefix(where: str, prefix: Any) -> str:
     try:
         return check_characters(prefix)
     except InvalidKeyError as error:
-        raise InvalidStoreError(f"{where}['PREFIX'] is unfit: {error}") from error
+        raise InvalidStoreError(f"{where}['PREFIX'] is invalid: {error}") from error
 
 
 def _default_expires(where: str, expires: Any) -> Any:
@@ -168,8 +171,8 @@ def _default_expires(where: str, expires: Any) -> Any:
         return parse(expires)
     except (InvalidExpiryError, TypeError) as error:
         raise InvalidStoreError(
-            f"{where}['DEFAULT_EXPIRES'] is unfit: {error}",
-            hint="Give a timedelta or seconds, or leave it out for never.",
+            f"{where}['DEFAULT_EXPIRES'] is invalid: {error}",
+            hint="Use a timedelta or seconds, or leave it out for never.",
         ) from error
 
 
@@ -177,27 +180,28 @@ def _max_value_bytes(where: str, limit: Any) -> int | None:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise InvalidStoreError(
             f"{where}['MAX_VALUE_BYTES'] must be a positive int.",
-            hint="Leave it out for no limit but the drivers'.",
+            hint="Leave it out for no limit except the drivers' own.",
         )
     return limit
 
 
-def _collisions(made: Mapping[str, Store]) -> Iterator[InvalidStoreError]:
-    """Find stores of which one would list and clear the other's entries."""
-    for (alias, store), (other_alias, other) in combinations(made.items(), 2):
+def _collisions(stores: Mapping[str, Store]) -> Iterator[InvalidStoreError]:
+    """Yield an error for each two stores of which one would list and clear the other's entries."""
+    for (alias, store), (other_alias, other) in combinations(stores.items(), 2):
         place, other_place = store.place(), other.place()
         if place.location == other_place.location and (
             place.prefix.startswith(other_place.prefix)
             or other_place.prefix.startswith(place.prefix)
         ):
             yield InvalidStoreError(
-                f"PERSIST[{alias!r}] and PERSIST[{other_alias!r}] keep their entries in one place, "
-                "where each would list and clear the other's.",
-                hint="Give them PREFIXes of which neither begins the other, such as 'a:' and 'b:'.",
+                f"PERSIST[{alias!r}] and PERSIST[{other_alias!r}] keep their entries in the same "
+                "place, so each would list and clear the other's.",
+                hint="Set PREFIXes that don't begin with each other, such as 'a:' and 'b:'.",
                 id="django_persist.E005",
             )
 
 
 def suggest(name: Any, names: Any) -> str:
+    """Return the hint for an unknown name: the closest known one, else all of them."""
     close = get_close_matches(str(name), list(names), n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(map(repr, names))}."

@@ -1,6 +1,6 @@
 """Every error that django_persist raises on purpose: one tree, rooted in PersistError.
 
-No message holds a stored value. Each names the key or the setting, and says what to do.
+A message names the key or the setting and says what to do. It never holds a stored value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class PersistError(Exception):
 
 
 class DuplicateKeyError(PersistError):
-    """`create` found a live entry under its key, and left it as it was."""
+    """`create` found a live entry under its key and left it unchanged."""
 
     @property
     def key(self) -> str:
@@ -25,7 +25,7 @@ class DuplicateKeyError(PersistError):
 
 
 class MissingKeyError(PersistError, KeyError):
-    """`update` found no live entry under its key, and was given no default."""
+    """`update` found no live entry under its key and has no default to start from."""
 
     @property
     def key(self) -> str:
@@ -37,35 +37,35 @@ class MissingKeyError(PersistError, KeyError):
 
 
 class InvalidKeyError(PersistError, ValueError):
-    """The key can't be held by every driver, or a Key's parts don't fit its template."""
+    """The key is not one that every driver can hold, or a Key's template is invalid."""
 
 
 class InvalidExpiryError(PersistError, ValueError):
-    """The expiry isn't in the future, isn't finite, is naive, or is past what a store can hold."""
+    """The expiry isn't in the future, isn't finite, is naive, or is too far away to be stored."""
 
 
 class EncodeError(PersistError, ValueError):
-    """The value can't be stored faithfully; the message names the path within it."""
+    """The value would not read back as what it is. The message names the path within it."""
 
 
 class ValueTooLargeError(EncodeError):
-    """The encoded value is larger than the store, or its server, takes."""
+    """The encoded value is larger than the store or its server accepts."""
 
 
 class DecodeError(PersistError, ValueError):
-    """The stored text isn't JSON, or isn't of the type that was asked for."""
+    """The stored text isn't JSON, or isn't of the type asked for."""
 
 
 class CounterRangeError(PersistError, OverflowError):
-    """`incr` would leave the range of a signed 64-bit integer; the counter is as it was."""
+    """`incr` would leave the range of a signed 64-bit integer. The counter is unchanged."""
 
 
 class ContentionError(PersistError):
-    """The call lost against other writers, and nothing of it was stored.
+    """The call lost against other writers. Nothing was stored.
 
-    Outside a transaction: it kept losing for as long as it may try. Inside the caller's: a
-    deadlock, a serialization failure or a lock that could not be had; the transaction is then
-    marked for rollback, and is to be run again as a whole.
+    Outside a transaction, it kept losing until its tries or its time ran out. Inside the caller's
+    transaction, there was a deadlock, a serialization failure or a lock timeout; the transaction is
+    then marked for rollback and has to be run again as a whole.
     """
 
 
@@ -74,7 +74,7 @@ class NotSupportedError(PersistError, NotImplementedError):
 
 
 class InvalidStoreError(PersistError, ImproperlyConfigured):
-    """A setting of PERSIST, or something that it names, is unknown, missing or unfit."""
+    """A setting of PERSIST, or something that it names, is unknown, missing or invalid."""
 
     def __init__(self, message: str, *, hint: str = "", id: str = "django_persist.E002") -> None:
         super().__init__(message)
@@ -87,10 +87,10 @@ class InvalidStoreError(PersistError, ImproperlyConfigured):
 
 
 class StoreUnavailableError(PersistError):
-    """The store could not be reached, was cut off, or refused for its own state.
+    """The store could not be reached, was cut off, or refused the call because of its own state.
 
-    `__cause__` is the error of the driver underneath. `maybe_applied` is false where the call
-    certainly had no effect, and true where it may have had: the reply to a write was lost.
+    `__cause__` is the underlying driver's error. `maybe_applied` is False if the call certainly had
+    no effect, and True if it may have had one because the reply to a write was lost.
     """
 
     def __init__(self, message: str, *, maybe_applied: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""When an entry ends: the `expires` argument, the clock, and what a driver is handed.
+"""When an entry expires: the `expires` argument, the clock, and what a driver gets.
 
-A driver sees an `Expiry`: a positive lifetime (timedelta), a moment (an aware datetime in UTC), or
-None for never. Whether a moment has passed is for the driver to judge, by its clock.
+A driver gets an `Expiry`: a positive lifetime (timedelta), a moment (an aware datetime in UTC), or
+None for never. Whether a moment has passed is for the driver to decide, by its own clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Default(Enum):
 
 
 class Keep(Enum):
-    """The type of KEEP: a live entry's expiry stays as it is; a new entry gets the default."""
+    """The type of KEEP: a live entry keeps its expiry; a new entry gets the default."""
 
     KEEP = "KEEP"
 
@@ -37,13 +37,13 @@ DEFAULT: Final = Default.DEFAULT
 KEEP: Final = Keep.KEEP
 
 Expiry: TypeAlias = timedelta | datetime | None
-"""What a driver is handed: a lifetime, a moment, or None for never."""
+"""What a driver gets: a lifetime, a moment, or None for never."""
 
 ExpiresArg: TypeAlias = timedelta | datetime | int | float | None
-"""What a caller may say: a lifetime, seconds, an aware moment, or None for never."""
+"""What a caller may pass: a lifetime, seconds, an aware datetime, or None for never."""
 
 LONGEST: Final = timedelta(days=365_000)
-"""The longest lifetime, about a thousand years: no clock leaves datetime's range by it."""
+"""The longest lifetime, about a thousand years: added to any clock, it stays within datetime."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
@@ -55,7 +55,7 @@ def parse(expires: ExpiresArg) -> Expiry:
     """Turn an `expires` argument into an `Expiry`.
 
     Raises InvalidExpiryError for a lifetime that isn't positive, isn't finite or is longer than
-    LONGEST, and for a moment that is naive; TypeError for any other kind of object.
+    LONGEST, and for a naive datetime. Raises TypeError for any other kind of object.
     """
     if expires is None:
         return None
@@ -73,51 +73,55 @@ def parse(expires: ExpiresArg) -> Expiry:
     if lifetime <= _NONE:
         raise InvalidExpiryError(f"A lifetime must be positive, not {lifetime}.")
     if lifetime > LONGEST:
-        raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
+        raise InvalidExpiryError(
+            f"A lifetime can be at most {LONGEST.days} days; None means never."
+        )
     return lifetime
 
 
 def _parse_seconds(seconds: float) -> timedelta:
     if isinstance(seconds, float) and not math.isfinite(seconds):
-        raise InvalidExpiryError(f"A lifetime must be finite, not {seconds}; None says never.")
+        raise InvalidExpiryError(f"A lifetime must be finite, not {seconds}; None means never.")
     if seconds > LONGEST.total_seconds():
-        raise InvalidExpiryError(f"A lifetime can be at most {LONGEST.days} days; None says never.")
+        raise InvalidExpiryError(
+            f"A lifetime can be at most {LONGEST.days} days; None means never."
+        )
     if seconds <= 0:
         raise InvalidExpiryError("A lifetime must be positive.")
-    # A positive number of seconds under half a microsecond would round to no lifetime at all.
+    # Less than half a microsecond would round to no lifetime at all.
     return max(timedelta(seconds=seconds), _MICROSECOND)
 
 
 def _parse_moment(moment: datetime) -> datetime:
     if moment.utcoffset() is None:
         raise InvalidExpiryError(
-            "A moment of expiry must be aware: give it a tzinfo, as timezone.now() has."
+            "A moment of expiry must be aware: give it a tzinfo, as timezone.now() does."
         )
     try:
         moment = moment.astimezone(UTC)
     except OverflowError as error:
-        raise InvalidExpiryError("The moment of expiry is past what a store can hold.") from error
+        raise InvalidExpiryError("The moment of expiry is later than a store can hold.") from error
     if moment > LAST_MOMENT:
-        raise InvalidExpiryError("The moment of expiry is past what a store can hold.")
+        raise InvalidExpiryError("The moment of expiry is later than a store can hold.")
     return moment
 
 
 def past(moment: datetime) -> InvalidExpiryError:
-    """Make the error for a moment of expiry that isn't in the future."""
+    """Return the error for a moment of expiry that isn't in the future."""
     return InvalidExpiryError(f"The moment of expiry {moment.isoformat()} is not in the future.")
 
 
-# Moments as whole microseconds since 1970 in UTC, the form in which our own clock goes.
+# The application's clock, and moments as whole microseconds since 1970 in UTC.
 
 
 def now() -> int:
     """Return the application's clock, in microseconds since 1970 in UTC."""
-    # Rounded: freezegun makes its nanoseconds of a float, which may be a little less than was set.
+    # Rounded, because freezegun computes nanoseconds from a float, which may be slightly too small.
     return (time.time_ns() + 500) // 1000
 
 
 def expires_at_micros(expiry: Expiry, start: int) -> int | None:
-    """Return the moment, in microseconds, at which an entry written at `start` ends.
+    """Return when an entry written at `start` expires, both in microseconds; None for never.
 
     Raises InvalidExpiryError for a moment that isn't after `start`.
     """

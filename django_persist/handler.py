@@ -15,10 +15,10 @@ from .store import Store
 
 
 class Stores:
-    """The stores of the project, by their alias in PERSIST: one of each for the whole process.
+    """The project's stores by their alias in PERSIST, each made once per process.
 
-    The setting is read when a store is first asked for, and again after `override_settings`.
-    Raises InvalidStoreError, an ImproperlyConfigured, where anything in it is unfit.
+    PERSIST is read when a store is first used, and again after `override_settings`. Access raises
+    InvalidStoreError, an ImproperlyConfigured, if anything in PERSIST is invalid.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Stores:
         try:
             return self._stores[alias]
         except KeyError:
-            return self._loaded(alias)
+            return self._load(alias)
 
     def __iter__(self) -> Iterator[str]:
         return iter(setting())
@@ -39,11 +39,11 @@ class Stores:
         return alias in setting()
 
     def alias_of(self, store: Store) -> str | None:
-        """Return the alias of a store or of its namespaces, or None for one made by hand."""
-        made = self._stores.items()
-        return next((alias for alias, each in made if each.driver is store.driver), None)
+        """Return the alias of a store or of its namespaces; None if it is not in PERSIST."""
+        known = self._stores.items()
+        return next((alias for alias, each in known if each.driver is store.driver), None)
 
-    def _loaded(self, alias: str) -> Store:
+    def _load(self, alias: str) -> Store:
         with self._lock:
             if not self._stores:
                 stores, errors = load(setting())

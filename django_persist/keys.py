@@ -1,4 +1,4 @@
-"""Keys: what every driver can hold, typed keys, and the quoting of their parts."""
+"""Keys: what every driver can hold, typed keys, and how their parts are quoted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
 MAX_LENGTH = 255
-"""The longest key in characters, namespaces included and PREFIX not."""
+"""The longest key in characters, with its namespaces but without PREFIX."""
 
 SEPARATOR = ":"
 ESCAPE = "%"
@@ -30,11 +30,11 @@ class Key(Generic[T]):
         CART = Key("cart:{user_id}", as_=Cart, expires=timedelta(days=7))
         request.persist.get(CART(user_id=4))        # Cart | None
 
-    A Key goes wherever a `str` key goes; one whose name has fields is called with their values
-    first. A part is a str, int or UUID (4 and "4" are one part), quoted with `%` like a part of an
-    URL, so that different parts never make the same key.
+    A Key works wherever a `str` key does. Call a Key whose name has fields with their values first.
+    A part is a str, int or UUID (4 and "4" are the same part). It is quoted with `%`, like a part
+    of a URL, so that different parts never make the same key.
 
-    Raises InvalidKeyError where it is defined for a template that can't keep that promise: fields
+    Raises InvalidKeyError, when it is defined, for a template that can't keep that promise: fields
     with nothing between them, conversions (`{a!r}`), format specs (`{a:>4}`), unnamed fields, and
     `%` beside fields.
     """
@@ -67,13 +67,13 @@ class Key(Generic[T]):
         self.as_ = as_
         self.expires = DEFAULT if isinstance(expires, Default) else parse(expires)
         self._literals, self.fields = _parse_template(name)
-        # A part never holds the character that ends it, so a key falls apart in one way only.
+        # A quoted part never holds the character that ends it, so a key has only one reading.
         self._quoted = {ESCAPE, SEPARATOR, *(literal[0] for literal in self._literals[1:-1])}
         if not self.fields:
             self.name = check(self._literals[0])
 
     def __call__(self, /, **parts: Part) -> Key[T]:
-        """Return the key that these parts make. Raises TypeError where they don't fit."""
+        """Return the key that these parts make. Raises TypeError unless they match the fields."""
         if parts.keys() != set(self.fields):
             raise TypeError(
                 f"The key {self.name!r} takes {', '.join(self.fields) or 'no parts'}, "
@@ -108,7 +108,7 @@ class Key(Generic[T]):
 
 
 def _parse_template(template: str) -> tuple[list[str], tuple[str, ...]]:
-    """Split a template into its fields and the literals before, between and after them."""
+    """Split a template into the literals around its fields, and the names of the fields."""
     if not isinstance(template, str):
         raise TypeError(f"A Key's name must be a str, not {type(template).__name__}.")
     literals, fields = [""], []
@@ -126,20 +126,22 @@ def _parse_template(template: str) -> tuple[list[str], tuple[str, ...]]:
     except ValueError as error:
         if isinstance(error, InvalidKeyError):
             raise
-        raise InvalidKeyError(f"The Key {template!r} is not a template: {error}.") from error
+        raise InvalidKeyError(f"The Key {template!r} is not a valid template: {error}.") from error
     if not all(literals[1:-1]):
         raise InvalidKeyError(f"The Key {template!r} must have a separator between its fields.")
     if fields and ESCAPE in "".join(literals):
-        raise InvalidKeyError(f"The Key {template!r} must have no {ESCAPE!r}: it quotes parts.")
+        raise InvalidKeyError(
+            f"The Key {template!r} must not contain {ESCAPE!r}, which quotes parts."
+        )
     if len(set(fields)) < len(fields):
         raise InvalidKeyError(f"The Key {template!r} must have each field once.")
     return literals, tuple(fields)
 
 
 def quote(part: Part, characters: Collection[str] = (ESCAPE, SEPARATOR)) -> str:
-    """Return a part as it stands in a key: `characters` as `%` and the hexadecimal of their UTF-8.
+    """Return a part as it appears in a key: `characters` become `%` and their UTF-8 in hex.
 
-    Raises TypeError for a part that is no str, int or UUID.
+    Raises TypeError for a part that is not a str, int or UUID.
     """
     if isinstance(part, bool) or not isinstance(part, str | int | UUID):
         raise TypeError(f"A part of a key must be a str, int or UUID, not {type(part).__name__}.")
@@ -163,7 +165,7 @@ def quote(part: Part, characters: Collection[str] = (ESCAPE, SEPARATOR)) -> str:
 def check(key: str) -> str:
     """Return `key` as a plain str.
 
-    Raises TypeError if it is no str, and InvalidKeyError if some driver can't hold it: if it is
+    Raises TypeError if it is not a str, and InvalidKeyError if some driver can't hold it: if it is
     empty, longer than MAX_LENGTH, or has a NUL (PostgreSQL) or a lone surrogate (not UTF-8).
     """
     if type(key) is str and 0 < len(key) <= MAX_LENGTH and key.isascii() and "\0" not in key:
@@ -179,26 +181,26 @@ def check(key: str) -> str:
     return check_characters(key)
 
 
-def are_plain(keys: Collection[object], room: int) -> bool:
-    """Return whether all keys are plain `str`s of `room` characters at most, as `check` has them.
+def are_plain(keys: Collection[object], longest: int) -> bool:
+    """Return whether all keys are valid ASCII `str`s of at most `longest` characters.
 
-    It is for many keys, at C speed; a no only says that they are to be checked one by one.
+    This checks many keys at C speed. False only means that each has to be checked by itself.
     """
     if countOf(map(type, keys), str) < len(keys):
         return False
     texts = cast("Collection[str]", keys)
     text = "".join(texts)
     lengths = {1, *map(len, texts)}
-    return 0 not in lengths and max(lengths) <= room and text.isascii() and "\0" not in text
+    return 0 not in lengths and max(lengths) <= longest and text.isascii() and "\0" not in text
 
 
 def check_characters(text: str) -> str:
-    """Return `text` as a plain str; raise InvalidKeyError if no key can have its characters."""
+    """Return `text` as a plain str. Raises InvalidKeyError if no key can have its characters."""
     if "\0" in text:
-        raise InvalidKeyError(f"A key must have no NUL character: {text!r}.")
+        raise InvalidKeyError(f"A key must not contain a NUL character: {text!r}.")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidKeyError(f"A key must have no lone surrogate: {text!r}.") from error
+            raise InvalidKeyError(f"A key must not contain a lone surrogate: {text!r}.") from error
     return text if type(text) is str else str.__str__(text)

@@ -1,4 +1,4 @@
-"""Entries in the memory of one process, and the order in which they end."""
+"""Entries in the memory of one process, indexed by when they expire."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from threading import Lock
 import msgspec
 
 SWEEP = 16
-"""How many expired entries a call gives back at most: a bound on its cost, yet more than the one
+"""How many expired entries a call frees at most. This bounds its cost, yet is more than the one
 entry that it can add."""
 
 SECOND = 1_000_000
+"""In microseconds, the unit of the clock."""
 
 
 class Slot(msgspec.Struct, gc=False):
-    """A stored value, and the microsecond at which it ends.
+    """A stored value, and the microsecond at which it expires, or None for never.
 
-    The value is JSON text, but that of a counter may be the integer itself. Only a counter changes
-    in place: what else is written is another slot, so that who reads one sees it whole.
+    The value is JSON text; a counter may be the integer itself. Only a counter changes in place.
+    Every other write makes a new slot, so that readers, who hold no lock, see one state or the
+    other.
     """
 
     value: bytes | int
@@ -35,48 +37,48 @@ class Slot(msgspec.Struct, gc=False):
 
 
 class Memory:
-    """Entries, each with its end. Who calls what changes them holds `lock`; reading needs none.
+    """Entries with their expiries. Hold `lock` to change them; reading needs no lock.
 
-    Keys that end within the same second lie in one set, and the seconds in a heap. So an entry that
-    is renewed, or removed, leaves nothing behind, and giving back one that has expired costs the
-    same however many there are.
+    The keys that expire within the same second are in one set, and the seconds are in a heap. So an
+    entry that is renewed or removed leaves nothing behind, and freeing an expired entry costs the
+    same however many entries there are.
     """
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.slots: dict[str, Slot] = {}
         self.due = inf
-        """The microsecond from which on there may be something to sweep."""
-        self._ending: dict[int, set[str]] = {}
+        """The microsecond from which there may be something to sweep."""
+        self._keys_by_second: dict[int, set[str]] = {}
         self._seconds: list[int] = []
 
-    def find(self, key: str, moment: int) -> Slot | None:
-        """Return the entry, unless it has ended by `moment`."""
+    def find(self, key: str, at: int) -> Slot | None:
+        """Return the entry, unless it has expired by `at`."""
         slot = self.slots.get(key)
         if slot is None:
             return None
         expires_at = slot.expires_at
-        return slot if expires_at is None or expires_at > moment else None
+        return slot if expires_at is None or expires_at > at else None
 
-    def read(self, key: str, moment: int) -> Slot | None:
-        """Find an entry without holding `lock`, and sweep where something is due.
+    def read(self, key: str, at: int) -> Slot | None:
+        """Find an entry without holding `lock`, and sweep if something is due.
 
-        Nobody waits for `lock` to read: who holds it sweeps, or the next one does.
+        A reader never waits for `lock`: if another thread holds it, that one or the next sweeps.
         """
-        if self.due <= moment and self.lock.acquire(blocking=False):
+        if self.due <= at and self.lock.acquire(blocking=False):
             try:
-                self.sweep(moment)
+                self.sweep(at)
             finally:
                 self.lock.release()
-        # As `find` has it, without the call.
+        # `find` inlined: the call would be a tenth of a `get`.
         slot = self.slots.get(key)
         if slot is None:
             return None
         expires_at = slot.expires_at
-        return slot if expires_at is None or expires_at > moment else None
+        return slot if expires_at is None or expires_at > at else None
 
     def put(self, key: str, slot: Slot) -> None:
-        """Store an entry over whatever was there."""
+        """Store an entry, overwriting any other."""
         old = self.slots.get(key)
         self.slots[key] = slot
         ended = None if old is None or old.expires_at is None else old.expires_at // SECOND
@@ -94,23 +96,23 @@ class Memory:
             self._leave(key, slot.expires_at // SECOND)
 
     def _enter(self, key: str, second: int) -> None:
-        if second not in self._ending:
-            self._ending[second] = set()
+        if second not in self._keys_by_second:
+            self._keys_by_second[second] = set()
             heappush(self._seconds, second)
             self._find_due()
-        self._ending[second].add(key)
+        self._keys_by_second[second].add(key)
 
     def _leave(self, key: str, second: int) -> None:
-        self._ending[second].discard(key)
-        if not self._ending[second]:
-            del self._ending[second]
+        self._keys_by_second[second].discard(key)
+        if not self._keys_by_second[second]:
+            del self._keys_by_second[second]
             if second == self._seconds[0]:
-                while self._seconds and self._seconds[0] not in self._ending:
+                while self._seconds and self._seconds[0] not in self._keys_by_second:
                     heappop(self._seconds)
                 self._find_due()
-            # Elsewhere it stays in the heap, but not once most of the heap is of its kind.
-            elif len(self._seconds) > 2 * len(self._ending) + SWEEP:
-                self._seconds = sorted(self._ending)
+            # Inside the heap an empty second stays, until most of the heap is empty seconds.
+            elif len(self._seconds) > 2 * len(self._keys_by_second) + SWEEP:
+                self._seconds = sorted(self._keys_by_second)
 
     def _find_due(self) -> None:
         self.due = (self._seconds[0] + 1) * SECOND if self._seconds else inf
@@ -120,51 +122,51 @@ class Memory:
         copied = Memory()
         with self.lock:
             for key, slot in self.slots.items():
-                # A counter changes in place.
+                # New slots, because a counter changes in place.
                 copied.put(key, Slot(slot.value, slot.expires_at))
         return copied
 
     def clear(self) -> None:
         """Remove all entries."""
         self.slots.clear()
-        self._ending.clear()
+        self._keys_by_second.clear()
         self._seconds.clear()
         self._find_due()
 
-    def expired(self, moment: int) -> Iterator[str]:
-        """Yield the keys of the entries that have ended by `moment`, the earliest first."""
-        this_second = moment // SECOND
-        for second in self._due_by(this_second):
-            keys = self._ending.get(second, ())
+    def expired(self, at: int) -> Iterator[str]:
+        """Yield the keys of the entries that have expired by `at`, by their second."""
+        this_second = at // SECOND
+        for second in self._seconds_until(this_second):
+            keys = self._keys_by_second.get(second, ())
             if second < this_second:
                 yield from keys
             else:
-                yield from (key for key in keys if self.find(key, moment) is None)
+                yield from (key for key in keys if self.find(key, at) is None)
 
-    def _due_by(self, last: int) -> Iterator[int]:
-        """Yield the seconds of the heap up to `last` in their order, and look at no others."""
+    def _seconds_until(self, last: int) -> Iterator[int]:
+        """Yield the seconds in the heap up to `last`, in order, without looking at later ones."""
         seconds, seen = self._seconds, -inf
         near = [(second, 0) for second in seconds[:1]]
         while near and near[0][0] <= last:
-            second, at = heappop(near)
+            second, index = heappop(near)
             if second != seen:
                 yield second
             seen = second
-            for below in (2 * at + 1, 2 * at + 2):
+            for below in (2 * index + 1, 2 * index + 2):
                 if below < len(seconds):
                     heappush(near, (seconds[below], below))
 
-    def sweep(self, moment: int) -> None:
-        """Give back some entries, SWEEP at most, that ended before the second of `moment`."""
+    def sweep(self, at: int) -> None:
+        """Free at most SWEEP of the entries that expired before the second of `at`."""
         left = SWEEP
-        while self.due <= moment:
-            keys = self._ending.get(self._seconds[0])
+        while self.due <= at:
+            keys = self._keys_by_second.get(self._seconds[0])
             while keys and left:
                 del self.slots[keys.pop()]
                 left -= 1
             if keys:
                 return
-            self._ending.pop(heappop(self._seconds), None)
+            self._keys_by_second.pop(heappop(self._seconds), None)
             self._find_due()
 
 
@@ -173,13 +175,13 @@ _memories_lock = Lock()
 
 
 def memory(name: str) -> Memory:
-    """Return the memory of that name, one for the whole process."""
+    """Return the memory of that name, one per process."""
     with _memories_lock:
         return _memories.setdefault(name, Memory())
 
 
 def _renew_locks() -> None:
-    # A thread that holds a lock isn't there in a forked child to give it back.
+    # In a forked child, the thread that holds a lock is not there to release it.
     global _memories_lock
     _memories_lock = Lock()
     for each in _memories.values():

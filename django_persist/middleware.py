@@ -22,9 +22,9 @@ GetResponse = Callable[["HttpRequest"], HttpResponseBase | Awaitable[HttpRespons
 class PersistMiddleware:
     """Set `request.persist` to the store "default".
 
-    It does no I/O and makes no object for a request. Under an async handler it hands on the
-    coroutine, unadapted; in an async view the store's calls are still synchronous: use
-    `sync_to_async`.
+    It does no I/O and creates no object per request. Under an async handler it passes on the
+    coroutine without adapting it. In an async view the store's calls are still synchronous: wrap
+    them in `sync_to_async`.
     """
 
     sync_capable = True

@@ -64,8 +64,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "PREFIX of another type": (one(PREFIX=5), "E002", r"\['PREFIX'\] must be a str, not int"),
     "PREFIX None": (one(PREFIX=None), "E002", r"\['PREFIX'\] must be a str, not NoneType"),
     "PREFIX too long": (one(PREFIX="p" * 65), "E002", "has 65 characters. .*at most 64"),
-    "PREFIX with NUL": (one(PREFIX="a\0"), "E002", r"\['PREFIX'\] is unfit: .*NUL"),
-    "PREFIX with a surrogate": (one(PREFIX="\ud800"), "E002", "is unfit: .*surrogate"),
+    "PREFIX with NUL": (one(PREFIX="a\0"), "E002", r"\['PREFIX'\] is invalid: .*NUL"),
+    "PREFIX with a surrogate": (one(PREFIX="\ud800"), "E002", "is invalid: .*surrogate"),
     "unknown cache": (
         {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": "nowhere"}}},
         *("E010", "'nowhere'"),
@@ -77,13 +77,13 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     **{
         f"DEFAULT_EXPIRES {value!r}": (
             one(DEFAULT_EXPIRES=value),
-            *("E002", r"\['DEFAULT_EXPIRES'\] is unfit"),
+            *("E002", r"\['DEFAULT_EXPIRES'\] is invalid"),
         )
         for value in (0, -1, "60", True, float("nan"), timedelta(0), timedelta.max)
     },
     "DEFAULT_EXPIRES a moment": (
         one(DEFAULT_EXPIRES=datetime(2999, 1, 1, tzinfo=UTC)),
-        *("E002", r"\['DEFAULT_EXPIRES'\] is unfit: .*a lifetime, not a moment"),
+        *("E002", r"\['DEFAULT_EXPIRES'\] is invalid: .*a lifetime, not a moment"),
     ),
     **{
         f"MAX_VALUE_BYTES {value!r}": (
@@ -99,26 +99,31 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         )
         for value in ("nowhere", "", 5, None)
     },
-    "one place": (two(named("a"), named("a")), "E005", "'default'.*'other'.* in one place"),
-    "one prefix": (two(named("a", "p"), named("a", "p")), "E005", "in one place"),
-    "no prefix and one": (two(named("a"), named("a", "p")), "E005", "in one place"),
-    "a prefix of a prefix": (two(named("a", "p"), named("a", "p:")), "E005", "in one place"),
-    "a prefix of a prefix, turned": (two(named("a", "pp"), named("a", "p")), "E005", "one place"),
+    "one place": (two(named("a"), named("a")), "E005", "'default'.*'other'.* in the same place"),
+    "one prefix": (two(named("a", "p"), named("a", "p")), "E005", "in the same place"),
+    "no prefix and one": (two(named("a"), named("a", "p")), "E005", "in the same place"),
+    "a prefix of a prefix": (two(named("a", "p"), named("a", "p:")), "E005", "in the same place"),
+    "a prefix of a prefix, turned": (two(named("a", "pp"), named("a", "p")), "E005", "in the same place"),
     "one database": (
         {"default": {"BACKEND": DATABASE}, "other": {"BACKEND": DATABASE, "OPTIONS": {}}},
-        *("E005", "in one place"),
+        *("E005", "in the same place"),
     ),
     "one Redis": (
         {
             alias: {"BACKEND": REDIS, "OPTIONS": {"cache": "valkey"}, "PREFIX": prefix}
             for alias, prefix in (("default", "a"), ("other", "ab"))
         },
-        *("E005", "in one place"),
+        *("E005", "in the same place"),
     ),
 }
 
 
-SAY_IT_ALL = ("must be a dict, not", "must be a str, not", "is unfit: ", "which RedisDriver needs")
+SAY_IT_ALL = (
+    "must be a dict, not",
+    "must be a str, not",
+    "is invalid: ",
+    "which RedisDriver needs",
+)
 """Messages that need no hint."""
 
 

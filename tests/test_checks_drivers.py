@@ -130,7 +130,7 @@ def test_two_stores_on_one_file_under_two_aliases_are_refused(
         alias: {**BACKENDS["sqlite"], "OPTIONS": {"using": using}}
         for alias, using in (("default", "default"), ("other", add_database()))
     }
-    with pytest.raises(ImproperlyConfigured, match="in one place"):
+    with pytest.raises(ImproperlyConfigured, match="in the same place"):
         stores["default"]
     assert "E005" in ids()
 

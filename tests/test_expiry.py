@@ -104,9 +104,9 @@ def test_a_moment_in_the_past_is_for_the_drivers_clock_to_refuse() -> None:
         (timedelta.max, "at most 365000 days"),
         (naive(2999, 1, 1), "must be aware"),
         (naive(1, 1, 1), "must be aware"),
-        (LAST_MOMENT + MICROSECOND, "past what a store can hold"),
-        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "past what a store can hold"),
-        (datetime.max.replace(tzinfo=UTC), "past what a store can hold"),
+        (LAST_MOMENT + MICROSECOND, "later than a store can hold"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "later than a store can hold"),
+        (datetime.max.replace(tzinfo=UTC), "later than a store can hold"),
     ],
     ids=repr,
 )

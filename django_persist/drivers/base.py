@@ -1,8 +1,8 @@
 """The narrow side of a store: the few primitives in which drivers differ.
 
-A driver gets checked, complete keys (PREFIX and namespaces included) and values as JSON text in
-UTF-8. It never looks into a value, but for `incr`, which takes canonical decimal integers.
-For every primitive an entry that has expired is the same as none.
+A driver gets checked, full keys (with PREFIX and namespaces) and values as JSON text in UTF-8. It
+never looks into a value, except in `incr`, which accepts canonical decimal integers. For every
+primitive, an entry that has expired is the same as no entry.
 """
 
 from __future__ import annotations
@@ -18,19 +18,17 @@ from django.core.checks import CheckMessage
 from ..expiry import Expiry, expires_at_micros, from_micros, now
 
 Text: TypeAlias = str | bytes
-"""A stored value as the server hands it out: JSON text, decoded from UTF-8 or not."""
-
+"""A stored value as the server returns it: JSON text, decoded from UTF-8 or not."""
 
 COUNTER: Final = range(-(2**63), 2**63)
-"""What `incr` counts in: the signed integers of 64 bits, as Redis's INCRBY does."""
+"""The numbers `incr` counts in: signed 64-bit integers, like Redis's INCRBY."""
 
 LEAST: Final = COUNTER[0]
 MOST: Final = COUNTER[-1]
-"""Its bounds: to compare with both is quicker than to look into a range."""
-
+"""Its bounds. Comparing with both is faster than `in COUNTER`."""
 
 Write: TypeAlias = tuple[str, bytes, Expiry]
-"""One of many entries to be written: its key, its value as JSON text in UTF-8, and its expiry."""
+"""One of many entries to write: full key, value as JSON text in UTF-8, expiry."""
 
 
 def distinct_expires_at(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
@@ -40,55 +38,56 @@ def distinct_expires_at(writes: Iterable[Write], start: int) -> dict[Expiry, int
 
 
 class Stored(NamedTuple):
-    """An entry's text, and the aware UTC moment at which it ends, or None for never."""
+    """An entry's text, and when it expires: an aware datetime in UTC, or None for never."""
 
     value: Text
     expires_at: datetime | None
 
 
 class Place(NamedTuple):
-    """Where a driver keeps its entries: what it shares with no other, and its own prefix there."""
+    """Where a driver keeps its entries, and what it puts before their keys there."""
 
     location: Hashable
     prefix: str = ""
 
 
 class Driver(ABC):
-    """What a store needs of the thing that keeps its entries.
+    """What a store needs from the thing that keeps its entries.
 
     Every primitive is atomic and thread-safe. A moment of expiry that isn't in the future by the
-    clock that the driver goes by raises InvalidExpiryError, and nothing is written. A server that
-    can't be reached, or that refuses for its own state, raises StoreUnavailableError; losing
-    against other writers raises ContentionError.
+    driver's clock raises InvalidExpiryError, and nothing is written. A server that can't be
+    reached, or refuses because of its own state, raises StoreUnavailableError. Losing against other
+    writers raises ContentionError.
     """
 
     supports_atomic_set_many: bool = True
-    """Whether `set_many` is all or nothing: on a Redis Cluster it is so within a slot only."""
+    """Whether `set_many` is all or nothing. On a Redis Cluster it is only within a slot."""
 
     supports_exact_listings: bool = True
-    """Whether a listing has each key once: on Redis one may come twice while tables are resized."""
+    """Whether a listing has each key once. Redis may repeat a key while it resizes its tables."""
 
     # One key.
 
     @abstractmethod
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        """Store where no live entry is; return whether it did."""
+        """Store if there is no live entry; return whether it did."""
 
     @abstractmethod
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        """Store over whatever is there. With `keep` a live entry's expiry stays as it is."""
+        """Store, overwriting any entry. With `keep`, a live entry keeps its expiry."""
 
     @abstractmethod
     def get(self, key: str, *, for_update: bool = False) -> Text | None:
         """Return the live entry's text, or None.
 
-        With `for_update` it is the text that a write would meet now, even where the caller's
-        transaction reads from an older snapshot: so that a read-compare-write loop ends.
+        With `for_update`, return the text that a write would find now, even if the caller's
+        transaction reads from an older snapshot. Otherwise a read-compare-write loop might never
+        end.
         """
 
     @abstractmethod
     def get_item(self, key: str) -> Stored | None:
-        """Return the live entry's text with the moment at which it ends, or None."""
+        """Return the live entry's text and expiry, or None."""
 
     @abstractmethod
     def contains(self, key: str) -> bool:
@@ -106,8 +105,8 @@ class Driver(ABC):
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         """Add `by` to the live entry's integer, or start at `by` with `expires`; return the sum.
 
-        None says that nothing was changed: the text isn't a canonical integer of 64 bits, the sum
-        would leave that range, or `by` is 0 and the driver can't tell.
+        Return None if nothing was changed: the text isn't a canonical 64-bit integer, the sum would
+        leave that range, or `by` is 0 and the driver can't tell the difference.
         """
 
     # Compare and swap: `seen` is a text that `get` returned.
@@ -122,7 +121,7 @@ class Driver(ABC):
     def remove_if(self, key: str, seen: Text) -> bool:
         """Delete the live entry if its text is still `seen`; return whether it was."""
 
-    # Many keys: none stands twice in a call that writes.
+    # Many keys. A call that writes has each key once.
 
     @abstractmethod
     def get_many(self, keys: Sequence[str]) -> Sequence[tuple[str, Text]]:
@@ -130,13 +129,13 @@ class Driver(ABC):
 
     @abstractmethod
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
-        """Store all of `writes`, or none of them. With `keep` live entries keep their expiry."""
+        """Store all of `writes`, or none of them. With `keep`, live entries keep their expiry."""
 
     @abstractmethod
     def remove_many(self, keys: Sequence[str]) -> int:
         """Delete the live entries among `keys`; return how many there were."""
 
-    # Many entries with their expiries, on the way from one store to another.
+    # Many entries with their expiries, for moving them from one store to another.
 
     def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Return the live entries among `keys`."""
@@ -146,18 +145,18 @@ class Driver(ABC):
     def create_many(self, writes: Sequence[Write]) -> list[str]:
         """Store those of `writes` whose keys have no live entry; return the keys of the others.
 
-        Each is stored as `create` does: a live entry stays as it is, whoever made it, and when.
+        Each is stored as `create` does it, so a live entry always stays as it is.
         """
         return [key for key, value, expires in writes if not self.create(key, value, expires)]
 
     def clock(self) -> datetime:
-        """Return the moment that it is, in UTC, by the clock that ends the entries.
+        """Return the current moment in UTC, by the clock that decides when entries expire.
 
-        Where several servers have one each it is the moment that has come on all of them.
+        If several servers have a clock each, return the earliest of them.
         """
         return from_micros(now())
 
-    # The whole store: lazily, in bounded memory, safe while others write.
+    # The whole store: lazily, in bounded memory, and safe while others write.
 
     @abstractmethod
     def keys(self, prefix: str) -> Iterator[str]:
@@ -172,10 +171,10 @@ class Driver(ABC):
         return sum(1 for _ in self.keys(prefix))
 
     def purge(self, batch_size: int) -> Iterator[int]:
-        """Delete what has expired, in batches; yield how many entries each deleted.
+        """Delete expired entries in batches; yield how many each batch deleted.
 
-        The first is of `batch_size` at most, later ones of as many as are soon deleted: `batches`.
-        A driver whose server gives expired entries back by itself yields nothing.
+        The first batch has at most `batch_size` entries; `drivers.batches` sizes the later ones. A
+        driver whose server deletes expired entries by itself yields nothing.
         """
         return iter(())
 
@@ -184,35 +183,35 @@ class Driver(ABC):
         return 0
 
     def size(self) -> int | None:
-        """Return how many bytes all that is kept there takes, or None where that is costly."""
+        """Return the size of everything kept there in bytes; None if finding out is expensive."""
         return None
 
     # Settings.
 
     def in_transaction(self) -> bool:
-        """Return whether a write would stand only once a transaction of the caller's does."""
+        """Return whether a write now would depend on a transaction of the caller's."""
         return False
 
-    def close(self) -> None:  # noqa: B027 (most have none)
-        """Close the connections that are the driver's own; the next call opens one again."""
+    def close(self) -> None:  # noqa: B027 (most drivers have nothing to close)
+        """Close the driver's own connections. The next call opens one again."""
 
     @abstractmethod
     def place(self) -> Place:
         """Return where the entries are kept, without I/O."""
 
-    # What Django's system check framework should say of it.
+    # For Django's system checks.
 
     def check(self) -> Iterable[CheckMessage]:
-        """Return what the settings tell, without I/O."""
+        """Return messages about the settings, without I/O."""
         return ()
 
     def check_databases(self, databases: Collection[str]) -> Iterable[CheckMessage]:
-        """Return what the servers of these aliases of DATABASES tell: those alone may be asked."""
+        """Return messages about the servers of these aliases of DATABASES, and ask no others."""
         return ()
 
     def check_deployment(self) -> Iterable[CheckMessage]:
-        """Return what makes it unfit for a site that others use (`manage.py check --deploy`).
+        """Return messages for `manage.py check --deploy`.
 
-        The server may be asked. One that can't be reached is no reason to fail: nothing is said.
+        The server may be asked. If it can't be reached, return no message about it.
         """
         return ()

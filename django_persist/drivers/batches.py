@@ -1,4 +1,4 @@
-"""How large a batch is: as large as it can be without being in the way of others for long."""
+"""The size of the batches of a purge: as large as possible without blocking others for long."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 SECONDS: Final = 0.05
-"""How long a batch should take: for so long others may have to wait for it."""
+"""How long a batch should take. Others may have to wait that long."""
 
 EXCLUSIVE_SECONDS: Final = 0.01
-"""The same, where a batch keeps all other writers waiting."""
+"""The same, if a batch blocks all other writers."""
 
 PAUSE: Final = 0.5
-"""How long such a batch is followed by none, of the time that it took: else those who wait, and
-look only now and then whether they may go on, would find the next batch each time."""
+"""The pause after such a batch, as a share of its time. Waiting writers poll for the lock; without
+a pause they would find the next batch holding it each time."""
 
 MOST: Final = 20
-"""How many times as large as the first one a batch can get."""
+"""How many times larger than the first batch a batch can get."""
 
 
 def batches(
     first: int, delete: Callable[[int], tuple[int, bool]], *, exclusive: bool = False
 ) -> Iterator[int]:
-    """Yield how many entries each batch deleted: `first` at most, then as many as time allows.
+    """Yield how many entries each batch deleted: at most `first`, then as many as time allows.
 
-    `delete` takes how many it may delete, and returns how many it did, and whether more are left.
-    `exclusive` says that nobody else can write meanwhile.
+    `delete` takes the most it may delete; it returns how many it deleted and whether more are left.
+    `exclusive` means that nobody else can write meanwhile.
     """
     target = EXCLUSIVE_SECONDS if exclusive else SECONDS
     size, is_more = first, True
@@ -35,7 +35,7 @@ def batches(
         deleted, is_more = delete(size)
         took = time.monotonic() - started
         yield deleted
-        # Doubled or halved at most: the next one may meet other rows, and other writers.
+        # At most doubled or halved: the next batch may meet other rows and other writers.
         factor = target / took if took else 2.0
         size = max(1, min(int(size * min(max(factor, 0.5), 2.0)), MOST * first))
         if exclusive and is_more:

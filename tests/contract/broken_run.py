@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from django_persist import Store, atomic
+from django_persist import Store
 from django_persist.contract import DriverContract
 from django_persist.drivers.base import Driver
 from django_persist.drivers.memory import MemoryDriver
@@ -32,7 +32,7 @@ class TestBrokenDriver(DriverContract):
     @pytest.fixture(autouse=True)
     def tries(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a call that a broken driver has losing for ever give up soon."""
-        monkeypatch.setattr(atomic, "TRIES", 5)
+        monkeypatch.setattr("django_persist.store.TRIES", 5)
 
     @pytest.fixture
     def elapse(self, driver: Driver, elapse: Any) -> Callable[[float], None]:

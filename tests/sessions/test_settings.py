@@ -55,7 +55,7 @@ def test_what_is_no_store_is_refused(settings: Any, alias: Any, hint: str) -> No
     [error] = told()
     assert error.id == "django_persist.E014"
     assert error.hint == hint
-    message = f"PERSIST_SESSION_STORE is {alias!r}, which is no store of PERSIST."
+    message = f"PERSIST_SESSION_STORE is {alias!r}, which is not a store of PERSIST."
     assert error.msg == message
     for call in (
         lambda: SessionStore("x" * 32).load(),
