@@ -103,7 +103,9 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "one prefix": (two(named("a", "p"), named("a", "p")), "E005", "in the same place"),
     "no prefix and one": (two(named("a"), named("a", "p")), "E005", "in the same place"),
     "a prefix of a prefix": (two(named("a", "p"), named("a", "p:")), "E005", "in the same place"),
-    "a prefix of a prefix, turned": (two(named("a", "pp"), named("a", "p")), "E005", "in the same place"),
+    "a prefix of a prefix, turned": (
+        *(two(named("a", "pp"), named("a", "p")), "E005", "in the same place"),
+    ),
     "one database": (
         {"default": {"BACKEND": DATABASE}, "other": {"BACKEND": DATABASE, "OPTIONS": {}}},
         *("E005", "in the same place"),
