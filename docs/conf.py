@@ -1,4 +1,4 @@
-"""Sphinx: the documentation, with the reference taken from the docstrings."""
+"""Configuration of Sphinx. The reference is generated from the docstrings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
 django.setup()
 
-import django_persist  # noqa: E402 (only now can its models be imported)
+import django_persist  # noqa: E402 (its models need Django to be set up)
 
 project = "django-persist"
 author = "django-persist contributors"
@@ -25,7 +25,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "django-persist"
 
-# A name in single backquotes, as the docstrings have it.
+# Docstrings put names in single backquotes.
 default_role = "code"
 
 autodoc_member_order = "bysource"
