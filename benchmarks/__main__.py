@@ -33,7 +33,7 @@ def main() -> int:
             print(f"{store} is left out: {reason}.")
     with running(stores):
         if options.turns:
-            from .turns import compare_by_turns
+            from .interleaved import compare_by_turns
 
             near = [compare_by_turns(store, options) for store in stores]
             return int(options.check and not all(near))
@@ -71,10 +71,10 @@ def _is_of_all(options: argparse.Namespace, stores: list[str]) -> bool:
 def _is_of_each(options: argparse.Namespace, stores: list[str]) -> bool:
     """Print what is asked for of each store instead of the comparison; return whether it was."""
     from .growth import grow
+    from .memory_use import give_back
     from .plans import plans
     from .profiles import profile
     from .purging import purge
-    from .remembering import give_back
 
     for store in stores:
         if options.growth:

@@ -10,7 +10,7 @@ from django.db import connections
 
 from .cases import OPERATIONS, Load, check, value
 from .contenders import Contender
-from .field import contenders
+from .lineup import contenders
 from .report import SMALL, Case, case, header, line
 from .timing import FEW_KEYS, Crew, measure
 

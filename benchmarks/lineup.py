@@ -7,11 +7,11 @@ from django.core.cache import caches
 from django_persist import stores
 from tests import servers
 
-from .by_hand import ThroughDjango
-from .by_hand_bare import bare
-from .by_hand_memory import BareDict, JsonDict
-from .by_hand_redis import RedisPy
-from .by_orm import ByOrm
+from .baselines.database_library import bare
+from .baselines.django_cursor import ThroughDjango
+from .baselines.memory import BareDict, JsonDict
+from .baselines.orm import ByOrm
+from .baselines.redis import RedisPy
 from .contenders import Cache, Contender, DatabaseCache, DjangoRedis, Ours
 from .servers import DATABASES, REDIS, redis_url
 

@@ -15,7 +15,7 @@ from statistics import median
 
 from .cases import MANY, OPERATIONS, Batch, Load, Operation, value
 from .contenders import Contender
-from .field import contenders
+from .lineup import contenders
 from .report import Spread
 from .servers import analyze
 from .targets import BY_HAND, HAND_WRITTEN

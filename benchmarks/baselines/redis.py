@@ -10,8 +10,8 @@ import redis
 
 from django_persist.drivers.redis import scripts
 
-from .contenders import Change, Contender
-from .servers import LIFETIME
+from ..contenders import Change, Contender
+from ..servers import LIFETIME
 
 to_text = msgspec.json.Encoder().encode
 from_text = msgspec.json.Decoder().decode

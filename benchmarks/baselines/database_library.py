@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connections
 
-from .by_hand import ByHand
+from .django_cursor import ByHand
 
 
 class Bare(ByHand):

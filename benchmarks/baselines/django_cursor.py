@@ -17,8 +17,8 @@ from django_persist.drivers.database.statements.postgresql import SEPARATOR, Pos
 from django_persist.drivers.database.statements.rows import with_places
 from django_persist.expiry import now
 
-from .contenders import Change, Contender
-from .servers import LIFETIME
+from ..contenders import Change, Contender
+from ..servers import LIFETIME
 
 NAMED = re.compile(r"%\((\w+)\)s")
 Order = Callable[[Mapping[str, Any]], Sequence[Any]]

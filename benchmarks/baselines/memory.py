@@ -10,8 +10,8 @@ import msgspec
 
 from django_persist.expiry import now
 
-from .contenders import Change, Contender
-from .servers import LIFETIME
+from ..contenders import Change, Contender
+from ..servers import LIFETIME
 
 to_text = msgspec.json.Encoder().encode
 from_text = msgspec.json.Decoder().decode

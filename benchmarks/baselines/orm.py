@@ -10,9 +10,9 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from .contenders import Change, Contender
-from .models import Plain
-from .servers import LIFETIME
+from ..contenders import Change, Contender
+from ..models import Plain
+from ..servers import LIFETIME
 
 
 class ByOrm(Contender):
