@@ -1,6 +1,7 @@
-"""Entries on their way from one store to another: streamed, with their expiries.
+"""Move entries with their expiries from one store to another, as a stream.
 
-Memory is bounded by a batch: BATCH_ENTRIES, of BATCH_BYTES in all unless a single one is larger.
+Memory is bounded by one batch: up to BATCH_ENTRIES entries and BATCH_BYTES bytes of values, or one
+value that is larger than that by itself.
 """
 
 from __future__ import annotations
@@ -23,35 +24,36 @@ from .exceptions import (
     ValueTooLargeError,
 )
 from .expiry import parse
-from .store import Store
+from .keys import MAX_LENGTH
+from .keyspace import Keyspace
 
 BATCH_ENTRIES: Final = 1000
 BATCH_BYTES: Final = 1_000_000
 
 TRIES: Final = 10
-"""How often an entry is looked at that is there for `create_many`, and then gone again."""
+"""How often to retry a key that existed for `create_many` but was gone when it was compared."""
 
 PRECISION: Final = timedelta(milliseconds=1)
-"""Moments that are nearer to each other are the same: Redis keeps whole milliseconds."""
+"""Expiries less than this apart count as equal, because Redis keeps whole milliseconds."""
 
-_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
+_LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 
 
-class Existing(Enum):
-    """What becomes of an entry whose key has a live entry in the target."""
+class OnConflict(Enum):
+    """What happens to a record whose key has a live entry in the target."""
 
-    TELL = auto()
-    """It is left out; it counts as unchanged where the same is there, and is told where not."""
+    REPORT = auto()
+    """Leave the entry. An equal one counts as unchanged; a different one is reported."""
 
     SKIP = auto()
-    """It is left out."""
+    """Leave the entry, whatever it is."""
 
     OVERWRITE = auto()
-    """It is stored over what is there."""
+    """Overwrite the entry."""
 
 
-class Entry(NamedTuple):
-    """One entry, its key without PREFIX, and its line if it comes from a file."""
+class Record(NamedTuple):
+    """One entry on its way: its key without PREFIX and, if it was read from a file, its line."""
 
     key: str
     value: bytes
@@ -59,45 +61,44 @@ class Entry(NamedTuple):
     line: int | None = None
 
     @property
-    def where(self) -> str:
-        """How a message calls it: never by its value."""
-        key = repr(self.key) if len(self.key) <= 255 else f"{self.key[:80]!r}..."
+    def label(self) -> str:
+        """How messages name this record: by line and key, never by value."""
+        key = repr(self.key) if len(self.key) <= MAX_LENGTH else f"{self.key[:80]!r}..."
         return key if self.line is None else f"Line {self.line}, {key}"
 
 
 @dataclass
 class Tally:
-    """What has become of the entries so far: each that was read is in one of the counts."""
+    """What happened to the records so far. Every record that was read is in exactly one count."""
 
-    tell: Callable[[str], None]
-    """Called with a message for each entry that is left out, and that nobody asked to leave out."""
+    report: Callable[[str], None]
+    """Called with a message for each record that is left out without having been asked to."""
 
     stored: int = 0
     unchanged: int = 0
-    """The same was there, with the same end."""
+    """The target already had the same value and expiry."""
     skipped: int = 0
-    """Something was there, and was to be left as it is."""
+    """The target had an entry, and OnConflict.SKIP left it."""
     differing: int = 0
-    """Something else was there, and was left as it is."""
+    """The target had another value or expiry, and OnConflict.REPORT left it."""
     expired: int = 0
-    """The lifetime ended on the way."""
+    """The record expired before it could be stored."""
     refused: int = 0
-    """It is no entry, or one that the target can't hold."""
+    """It is not a valid record, or the target can't store it."""
     uncertain: int = 0
-    """Of those that were under way when it ended, as many may have been stored, or none."""
+    """If the last batch was interrupted: how many of its records may or may not be stored."""
     fault: str | None = None
-    """What is wrong with the source as a whole."""
+    """What is wrong with the source as a whole, or None."""
 
     def refuse(self, message: str) -> None:
         self.refused += 1
-        self.tell(message)
+        self.report(message)
 
 
-def entries(store: Store, prefix: str = "") -> Iterator[Entry]:
-    """Yield the live entries of a store, as `Store.items` does, without looking at the values."""
-    skip = len(store.keyspace.prefix)
-    for key, stored in store.driver.items(store.keyspace.full_prefix(prefix)):
-        yield Entry(key[skip:], to_bytes(stored.value), stored.expires_at)
+def read(keyspace: Keyspace, prefix: str = "") -> Iterator[Record]:
+    """Yield the live entries whose keys begin with `prefix`, without decoding the values."""
+    for full, stored in keyspace.driver.items(keyspace.full_prefix(prefix)):
+        yield Record(keyspace.strip(full), to_bytes(stored.value), stored.expires_at)
 
 
 def to_bytes(text: Text) -> bytes:
@@ -105,180 +106,184 @@ def to_bytes(text: Text) -> bytes:
 
 
 def one_line(text: bytes) -> bytes:
-    """Return JSON text without line breaks: in JSON they stand only where a space may stand."""
-    return text.translate(_BREAKS)
+    """Return JSON text with its line breaks, which JSON has only between tokens, made spaces."""
+    return text.translate(_LINE_BREAKS)
 
 
 class Transfer:
-    """Entries that are being stored in `target`, and counted in `tally`.
+    """Stores records in `target` and counts them in `tally`.
 
-    With `dry_run` nothing is written: what would be stored counts as stored.
+    With `dry_run` nothing is written: records that would be stored count as stored.
     """
 
     def __init__(
-        self, target: Store, tally: Tally, existing: Existing, *, dry_run: bool = False
+        self, target: Keyspace, tally: Tally, on_conflict: OnConflict, *, dry_run: bool = False
     ) -> None:
         self.target = target
         self.tally = tally
-        self.existing = existing
+        self.on_conflict = on_conflict
         self.dry_run = dry_run
 
-    def run(self, entries: Iterable[Entry]) -> Iterator[None]:
-        """Store entries a batch at a time, and yield after each.
+    def run(self, records: Iterable[Record]) -> Iterator[None]:
+        """Store the records batch by batch, and yield after each batch.
 
-        Raises StoreUnavailableError and ContentionError; `tally` says what was done until then.
+        Raises StoreUnavailableError and ContentionError; `tally` then has what was done before.
         """
-        for batch in self._batches(entries):
-            alive = self._alive(batch)
+        for batch in self._batches(records):
+            live = self._drop_expired(batch)
             if self.dry_run:
-                self._compare(alive)
+                self._count_dry_run(live)
             else:
-                self._write(alive)
+                self._write(live)
             yield
 
-    def _batches(self, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-        batch: dict[str, Entry] = {}
+    def _batches(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        """Group the valid records into batches in which every key occurs once."""
+        batch: dict[str, Record] = {}
         size = 0
-        for entry in entries:
-            checked = self._checked(entry)
-            if checked is None:
+        for record in records:
+            valid = self._validate(record)
+            if valid is None:
                 continue
-            is_full = len(batch) == BATCH_ENTRIES or size + len(entry.value) > BATCH_BYTES
-            # One key twice is for two batches: the second meets what the first has stored.
-            if batch and (is_full or entry.key in batch):
+            is_full = len(batch) == BATCH_ENTRIES or size + len(valid.value) > BATCH_BYTES
+            # A key that occurs again starts a new batch, so that it meets the entry stored before.
+            if batch and (is_full or valid.key in batch):
                 yield list(batch.values())
                 batch, size = {}, 0
-            batch[entry.key] = checked
-            size += len(entry.value)
+            batch[valid.key] = valid
+            size += len(valid.value)
         if batch:
             yield list(batch.values())
 
-    def _checked(self, entry: Entry) -> Entry | None:
-        """Return what the store itself would take, its end in UTC; None where it would refuse."""
+    def _validate(self, record: Record) -> Record | None:
+        """Return the record with its expiry in UTC, or None if the target would refuse it."""
         try:
-            self.target.keyspace.full(entry.key)
-            self.target.keyspace.encode(codec.decode(entry.value, key=entry.key))
-            self.target.keyspace.check_size(len(entry.value))
-            expires_at = parse(entry.expires_at)
+            self.target.full(record.key)
+            self.target.encode(codec.decode(record.value, key=record.key))
+            self.target.check_size(len(record.value))
+            expires_at = parse(record.expires_at)
         except DecodeError:
-            self.tally.refuse(f"{entry.where}: the value is not JSON that can be read.")
+            self.tally.refuse(f"{record.label}: the value is not JSON that can be read.")
             return None
         except (InvalidKeyError, EncodeError, InvalidExpiryError) as error:
-            self.tally.refuse(f"{entry.where}: {error}")
+            self.tally.refuse(f"{record.label}: {error}")
             return None
         assert not isinstance(expires_at, timedelta)
-        return entry._replace(expires_at=expires_at)
+        return record._replace(expires_at=expires_at)
 
-    def _alive(self, batch: list[Entry]) -> list[Entry]:
-        """Return the entries that have not ended, by the clock of the target; count the others."""
-        if all(entry.expires_at is None for entry in batch):
+    def _drop_expired(self, batch: list[Record]) -> list[Record]:
+        """Count the records that have expired by the target's clock; return the others."""
+        if all(record.expires_at is None for record in batch):
             return batch
-        moment = self.target.driver.clock()
-        alive = [e for e in batch if e.expires_at is None or e.expires_at > moment]
-        self.tally.expired += len(batch) - len(alive)
-        return alive
+        clock = self.target.driver.clock()
+        live = [r for r in batch if r.expires_at is None or r.expires_at > clock]
+        self.tally.expired += len(batch) - len(live)
+        return live
 
-    def _write(self, batch: Sequence[Entry]) -> None:
+    def _write(self, batch: Sequence[Record]) -> None:
+        """Store a batch. If that is interrupted, `tally.uncertain` says for how many records."""
         self.tally.uncertain = len(batch)
         try:
-            self._put(batch)
+            self._store_or_split(batch)
         except (StoreUnavailableError, ContentionError) as error:
             if not getattr(error, "maybe_applied", False):
                 self.tally.uncertain = 0
             raise
 
-    def _put(self, batch: Sequence[Entry]) -> None:
-        """Store a batch, or the parts of it that can be stored."""
+    def _store_or_split(self, batch: Sequence[Record]) -> None:
+        """Store a batch. If one of its records can't be stored, store the others."""
         try:
-            left = self._stored(batch)
+            existing = self._store(batch)
         except (InvalidExpiryError, ValueTooLargeError) as error:
-            # One of them is too large for the server, or has ended since; nothing was stored.
+            # One record has expired since, or is too large for the server, and nothing was stored.
+            # Halving the batch finds it.
             if len(batch) > 1:
                 half = len(batch) // 2
-                self._put(batch[:half])
-                self._put(batch[half:])
+                self._store_or_split(batch[:half])
+                self._store_or_split(batch[half:])
                 return
-            left = []
+            existing = []
             if isinstance(error, InvalidExpiryError):
                 self.tally.expired += 1
             else:
-                self.tally.refuse(f"{batch[0].where}: {error}")
+                self.tally.refuse(f"{batch[0].label}: {error}")
         else:
-            self.tally.stored += len(batch) - len(left)
-        self.tally.uncertain -= len(batch) - len(left)
-        if left:
-            self._leave(left)
-            self.tally.uncertain -= len(left)
+            self.tally.stored += len(batch) - len(existing)
+        self.tally.uncertain -= len(batch) - len(existing)
+        if existing:
+            self._resolve(existing)
+            self.tally.uncertain -= len(existing)
 
-    def _stored(self, batch: Sequence[Entry]) -> Sequence[Entry]:
-        """Store what may be stored; return what was left out as something is there."""
-        driver, prefix = self.target.driver, self.target.keyspace.prefix
-        writes: list[Write] = [(prefix + e.key, e.value, e.expires_at) for e in batch]
-        if self.existing is Existing.OVERWRITE:
+    def _store(self, batch: Sequence[Record]) -> Sequence[Record]:
+        """Store what `on_conflict` allows; return the records whose keys have a live entry."""
+        driver, prefix = self.target.driver, self.target.prefix
+        writes: list[Write] = [(prefix + r.key, r.value, r.expires_at) for r in batch]
+        if self.on_conflict is OnConflict.OVERWRITE:
             driver.set_many(writes)
             return []
-        there = set(driver.create_many(writes))
-        return [e for e in batch if prefix + e.key in there]
+        existing = set(driver.create_many(writes))
+        return [record for record in batch if prefix + record.key in existing]
 
-    def _leave(self, left: Sequence[Entry]) -> None:
-        """Count entries that were left out; try again to store those whose place is free now."""
-        if self.existing is Existing.SKIP:
-            self.tally.skipped += len(left)
+    def _resolve(self, existing: Sequence[Record]) -> None:
+        """Count the records whose keys have a live entry. If that is gone by now, store them."""
+        if self.on_conflict is OnConflict.SKIP:
+            self.tally.skipped += len(existing)
             return
         for _ in range(TRIES):
-            free = self._compared(left)
-            if not free:
+            absent = self._compare(existing)
+            if not absent:
                 return
-            left = self._stored(free)
-            self.tally.stored += len(free) - len(left)
-        for entry in left:
-            self._differs(entry)
+            existing = self._store(absent)
+            self.tally.stored += len(absent) - len(existing)
+        for record in existing:
+            self._report_different(record)
 
-    def _compare(self, batch: Sequence[Entry]) -> None:
-        """Count what would become of entries."""
-        tally, existing = self.tally, self.existing
-        if existing is Existing.TELL:
-            tally.stored += len(self._compared(batch))
+    def _count_dry_run(self, batch: Sequence[Record]) -> None:
+        """Count what storing the batch would do."""
+        tally, on_conflict = self.tally, self.on_conflict
+        if on_conflict is OnConflict.REPORT:
+            tally.stored += len(self._compare(batch))
             return
-        there = self._there(batch)
-        for entry in batch:
-            stored = there.get(entry.key)
+        found = self._find(batch)
+        for record in batch:
+            stored = found.get(record.key)
             if stored is None:
                 tally.stored += 1
-            elif existing is Existing.SKIP:
+            elif on_conflict is OnConflict.SKIP:
                 tally.skipped += 1
-            elif _is_same(entry, stored):
+            elif _are_equal(record, stored):
                 tally.unchanged += 1
             else:
                 tally.stored += 1
 
-    def _compared(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Count entries by what is in their place; return those that have nothing there."""
-        there = self._there(batch)
-        free = []
-        for entry in batch:
-            stored = there.get(entry.key)
+    def _compare(self, batch: Sequence[Record]) -> list[Record]:
+        """Count the records that the target has, equal or not; return those it doesn't have."""
+        found = self._find(batch)
+        absent = []
+        for record in batch:
+            stored = found.get(record.key)
             if stored is None:
-                free.append(entry)
-            elif _is_same(entry, stored):
+                absent.append(record)
+            elif _are_equal(record, stored):
                 self.tally.unchanged += 1
             else:
-                self._differs(entry)
-        return free
+                self._report_different(record)
+        return absent
 
-    def _there(self, batch: Sequence[Entry]) -> dict[str, Stored]:
-        prefix = self.target.keyspace.prefix
-        found = self.target.driver.get_items([prefix + entry.key for entry in batch])
-        return {key[len(prefix) :]: stored for key, stored in found.items()}
+    def _find(self, batch: Sequence[Record]) -> dict[str, Stored]:
+        """Return the target's live entries for the keys of a batch."""
+        prefix, strip = self.target.prefix, self.target.strip
+        found = self.target.driver.get_items([prefix + record.key for record in batch])
+        return {strip(full): stored for full, stored in found.items()}
 
-    def _differs(self, entry: Entry) -> None:
+    def _report_different(self, record: Record) -> None:
         self.tally.differing += 1
-        self.tally.tell(f"{entry.where}: another entry is there, and was left as it is.")
+        self.tally.report(f"{record.label}: the store has a different entry, which was kept.")
 
 
-def _is_same(entry: Entry, stored: Stored) -> bool:
-    if one_line(entry.value) != one_line(to_bytes(stored.value)):
+def _are_equal(record: Record, stored: Stored) -> bool:
+    if one_line(record.value) != one_line(to_bytes(stored.value)):
         return False
-    if entry.expires_at is None or stored.expires_at is None:
-        return entry.expires_at is stored.expires_at
-    return abs(entry.expires_at - stored.expires_at) < PRECISION
+    if record.expires_at is None or stored.expires_at is None:
+        return record.expires_at is stored.expires_at
+    return abs(record.expires_at - stored.expires_at) < PRECISION

@@ -1,4 +1,4 @@
-"""What the commands have in common: exit codes, output for people and for pipes, and progress."""
+"""What the commands share: exit codes, output for people and for pipes, and progress."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ FAILED: Final = 1
 USAGE: Final = 2
 UNAVAILABLE: Final = 3
 STOPPED: Final = 130
-"""As a shell has it for a program that Ctrl-C has ended: 128 and the number of SIGINT."""
+"""What a shell reports for a program ended by Ctrl-C: 128 plus the number of SIGINT."""
 PIPE_CLOSED: Final = 141
-"""As a shell has it for a program whose reader has gone: 128 and the number of SIGPIPE."""
+"""What a shell reports for a program whose reader is gone: 128 plus the number of SIGPIPE."""
 
-REFRESH: Final = 0.1
-"""Seconds between two states of the line of progress."""
+REFRESH_SECONDS: Final = 0.1
+"""The shortest time between two updates of the progress line."""
 
-UNFIT = (InvalidStoreError, InvalidKeyError, InvalidExpiryError, EncodeError)
+USAGE_ERRORS = (InvalidStoreError, InvalidKeyError, InvalidExpiryError, EncodeError)
+"""The errors that mean invalid arguments or settings."""
 
 
 class StoreCommand(BaseCommand):
-    """A command that ends with a message and an exit code, whatever happens."""
+    """A command that always ends with a message and an exit code, never with a traceback."""
 
     requires_system_checks = ()
     unavailable: int = UNAVAILABLE
-    """The exit code where a store can't be reached."""
+    """The exit code if a store can't be reached."""
 
-    _shown = ""
-    _shown_at = 0.0
+    _progress_line = ""
+    _progress_at = 0.0
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         return super().create_parser(
@@ -53,7 +54,7 @@ class StoreCommand(BaseCommand):
         )
 
     def run(self, **options: Any) -> None:
-        """Do what the command is for. Raises CommandError, with its exit code, where it failed."""
+        """Do the command's work. Raises CommandError with an exit code if it failed."""
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -64,7 +65,8 @@ class StoreCommand(BaseCommand):
                 self.end_progress()
             self.stdout.flush()
         except BrokenPipeError:
-            # Nobody reads on, as in `| head`. What is still buffered must not be tried again.
+            # The reader is gone, as in `| head`. Python flushes stdout again at exit; with
+            # os.devnull in its place that flush can't fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(PIPE_CLOSED) from None
         except KeyboardInterrupt:
@@ -73,67 +75,69 @@ class StoreCommand(BaseCommand):
             self.fail(error)
 
     def fail(self, error: BaseException, done: str = "") -> NoReturn:
-        """End the command for an error, after a sentence of what was done before it."""
+        """End the command because of `error`; `done` is a sentence about what was done before."""
         message, code = str(error), FAILED
-        if isinstance(error, UNFIT):
+        if isinstance(error, USAGE_ERRORS):
             code = USAGE
         elif isinstance(error, StoreUnavailableError):
-            had = "may have taken effect" if error.maybe_applied else "had no effect"
-            message, code = f"{error} What was under way {had}.", self.unavailable
+            effect = "may have taken effect" if error.maybe_applied else "had no effect"
+            message, code = f"{error} The operation in progress {effect}.", self.unavailable
         elif isinstance(error, ContentionError):
             code = self.unavailable
         elif isinstance(error, DatabaseError):
-            # Its own message can show what was sent, values too.
-            message = f"The database raised {type(error).__name__}: has it been migrated?"
+            # Its own message can contain the SQL parameters, which include values.
+            message = f"The database raised {type(error).__name__}. Has it been migrated?"
             code = self.unavailable
         elif isinstance(error, OSError):
             message = ": ".join(filter(None, (str(error.filename or ""), error.strerror)))
         raise CommandError(f"{message} {done}".rstrip(), returncode=code) from error
 
-    # Output: data on stdout, as bytes in UTF-8 whatever the locale; all else on stderr.
+    # Data goes to stdout as UTF-8 bytes, whatever the locale. All other output goes to stderr.
 
-    def emit(self, data: bytes) -> None:
+    def write_bytes(self, data: bytes) -> None:
         """Write data to stdout."""
         buffer = getattr(self.stdout, "buffer", None)
-        if buffer is None:  # A StringIO that call_command was given.
+        if buffer is None:  # A StringIO that was passed to call_command.
             self.stdout.write(data.decode(), ending="")
         else:
             buffer.write(data)
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line to stdout."""
         self.end_progress()
-        self.emit(f"{line}\n".encode())
+        self.write_bytes(f"{line}\n".encode())
 
-    def say_json(self, value: Any) -> None:
-        """Write a value to stdout, as a line of JSON."""
-        self.say(to_text(value).decode())
+    def write_json(self, value: Any) -> None:
+        """Write a value to stdout as one line of JSON."""
+        self.write_line(to_text(value).decode())
 
-    def tell(self, message: str) -> None:
+    def write_error(self, message: str) -> None:
         """Write a line to stderr."""
         self.end_progress()
         self.stderr.write(message)
 
     def shows_progress(self) -> bool:
+        """Return whether stderr is a terminal."""
         return self.stderr.isatty()
 
-    def progress(self, line: str) -> None:
-        """Show how far it is, in a line of the terminal that the next one replaces."""
-        moment = time.monotonic()
-        if moment - self._shown_at < REFRESH or not self.shows_progress():
+    def show_progress(self, line: str) -> None:
+        """Show a line on the terminal in place of the previous progress line."""
+        current = time.monotonic()
+        if current - self._progress_at < REFRESH_SECONDS or not self.shows_progress():
             return
-        self._shown_at = moment
-        blanks = " " * (len(self._shown) - len(line))
+        self._progress_at = current
+        blanks = " " * (len(self._progress_line) - len(line))
         self.stderr.write(f"\r{line}{blanks}", style_func=str, ending="")
         self.stderr.flush()
-        self._shown = line
+        self._progress_line = line
 
     def end_progress(self) -> None:
-        """Take the line of progress away."""
-        if self._shown:
-            self.stderr.write(f"\r{' ' * len(self._shown)}\r", style_func=str, ending="")
+        """Erase the progress line."""
+        if self._progress_line:
+            blanks = " " * len(self._progress_line)
+            self.stderr.write(f"\r{blanks}\r", style_func=str, ending="")
             self.stderr.flush()
-            self._shown = ""
+            self._progress_line = ""
 
 
 def plural(number: int, singular: str = "entry", plural: str = "entries") -> str:

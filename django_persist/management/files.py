@@ -1,4 +1,4 @@
-"""A file that is there whole, or not at all."""
+"""Write a file atomically."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import IO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place once the block has ended well.
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file next to `path`, and move it to `path` if the block succeeds.
 
-    Then it is on disk, and only its owner can read it. A path that is no regular file, such as a
-    named pipe, is written to as it is.
+    The file is then on disk, and only its owner can read it. If the block raises, `path` is left
+    as it was. A path that exists and is no regular file, such as a named pipe, is written directly.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():

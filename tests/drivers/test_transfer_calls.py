@@ -41,7 +41,7 @@ def text(driver: Driver, key: str) -> bytes | None:
     return found.encode() if isinstance(found, str) else found
 
 
-def test_create_many_stores_what_is_absent_and_tells_the_others(driver: Driver) -> None:
+def test_create_many_stores_absent_keys_and_returns_the_others(driver: Driver) -> None:
     driver.set("b", b"1", timedelta(hours=1))
     before = driver.get_item("b")
     assert driver.create_many([("c", b"2", None), ("b", b"2", None)]) == ["b"]
@@ -53,7 +53,7 @@ def test_create_many_stores_what_is_absent_and_tells_the_others(driver: Driver) 
     assert driver.create_many(same) == ["c"]
 
 
-def test_create_many_stores_over_the_expired(
+def test_create_many_overwrites_expired_entries(
     driver: Driver, elapse: Callable[[Store, float], None]
 ) -> None:
     driver.set("old", b"1", timedelta(milliseconds=50))
@@ -73,7 +73,7 @@ def test_create_many_takes_many(driver: Driver) -> None:
     assert text(driver, "key:101") == b"-1"
 
 
-def test_a_moment_that_has_passed_is_refused(driver: Driver) -> None:
+def test_create_many_refuses_an_expiry_in_the_past(driver: Driver) -> None:
     past = datetime.now(UTC) - timedelta(hours=1)
     writes = [("a", b"1", None), ("b", b"1", past), ("c", b"1", None)]
     with pytest.raises(InvalidExpiryError):
@@ -82,7 +82,7 @@ def test_a_moment_that_has_passed_is_refused(driver: Driver) -> None:
         assert list(driver.keys("")) == []
 
 
-def test_get_items_has_values_and_ends(driver: Driver) -> None:
+def test_get_items_returns_values_and_expiries(driver: Driver) -> None:
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     driver.set_many([(f"key:{n}", b"%d" % n, moment if n % 2 else None) for n in range(MANY)])
     found = driver.get_items([f"key:{n}" for n in range(MANY + 10)])
@@ -92,7 +92,7 @@ def test_get_items_has_values_and_ends(driver: Driver) -> None:
     assert driver.get_items([]) == {}
 
 
-def test_the_clock_is_the_one_that_ends_the_entries(driver: Driver) -> None:
+def test_clock_is_the_one_that_expires_entries(driver: Driver) -> None:
     before = datetime.now(UTC) - timedelta(seconds=1)
     assert before < driver.clock() < before + timedelta(seconds=3)
 
@@ -112,7 +112,7 @@ def create(i: int) -> set[str]:
     return created
 
 
-def test_of_processes_that_create_one_creates_each(shared_store: Store) -> None:
+def test_of_many_processes_one_creates_each_entry(shared_store: Store) -> None:
     for _ in range(3):
         shared_store.clear()
         created = race(create)
@@ -123,7 +123,7 @@ def test_of_processes_that_create_one_creates_each(shared_store: Store) -> None:
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"])
-def test_what_another_made_since_the_snapshot_is_left(
+def test_create_many_keeps_an_entry_newer_than_the_snapshot(
     open_store: OpenStore, database: str, level: str
 ) -> None:
     outside = open_store(database).driver
@@ -137,7 +137,7 @@ def test_what_another_made_since_the_snapshot_is_left(
     assert text(outside, "key") == b"1"
 
 
-def test_it_joins_the_transaction_of_the_caller(database_store: Store) -> None:
+def test_create_many_joins_the_transaction_of_the_caller(database_store: Store) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
     database_store.set("there", 1)
     with transaction.atomic(using):

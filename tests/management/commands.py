@@ -1,4 +1,4 @@
-"""How the tests run commands: in this process, or as a person would."""
+"""Run commands from tests: in this process, or in a process of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Result(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """The exit code of a command, and its output."""
 
     code: int
     out: str
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 
 class Terminal(io.StringIO):
-    """What a command takes for a terminal."""
+    """A stream that looks like a terminal to a command."""
 
     def isatty(self) -> bool:
         return True
@@ -43,7 +43,7 @@ def persist(*args: str, stdin: bytes = b"", stderr: io.StringIO | None = None) -
     """Run `manage.py persist` in this process."""
     out, err = io.BytesIO(), stderr or io.StringIO()
     stdout = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin))
+    original, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin))
     code = 0
     try:
         call_command("persist", *args, stdout=stdout, stderr=err)
@@ -51,13 +51,13 @@ def persist(*args: str, stdin: bytes = b"", stderr: io.StringIO | None = None) -
         code = error.returncode
         err.write(f"{error}\n")
     finally:
-        sys.stdin = before
+        sys.stdin = original
     stdout.flush()
     return Result(code, out.getvalue().decode(), err.getvalue())
 
 
 def open_two(open_store: OpenStore, source: str, target: str) -> None:
-    """Make the stores "default" and "other", each with a PREFIX: they may be on one server."""
+    """Open the stores "default" and "other". They may be on one server: each has its own PREFIX."""
     both = {"default": (source, "a:"), "other": (target, "other:")}
     for server, prefix in both.values():
         open_store(server, PREFIX=prefix)
@@ -68,9 +68,9 @@ def open_two(open_store: OpenStore, source: str, target: str) -> None:
 
 
 def start(*args: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a command as a process, with the databases, caches and stores of this one."""
+    """Start a command in a new process, with the databases, caches and stores of this one."""
     databases = {alias: connections[alias].settings_dict for alias in connections}
-    mine = {"DATABASES": databases, "CACHES": settings.CACHES, "PERSIST": settings.PERSIST}
+    current = {"DATABASES": databases, "CACHES": settings.CACHES, "PERSIST": settings.PERSIST}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(
         [sys.executable, "-m", "django", *args],
@@ -78,14 +78,14 @@ def start(*args: str, **options: Any) -> subprocess.Popen[bytes]:
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.management.process_settings",
-            "PERSIST_TEST_SETTINGS": json.dumps(mine, default=str),
+            "PERSIST_TEST_SETTINGS": json.dumps(current, default=str),
         },
         **{**pipes, **options},
     )
 
 
 def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
-    """Wait for a process to end by itself."""
+    """Wait until a process ends by itself."""
     try:
         out, err = process.communicate(stdin, timeout=60)
     finally:
@@ -94,5 +94,5 @@ def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Resu
 
 
 def run(*args: str, stdin: bytes = b"") -> Result:
-    """Run a command as a process."""
+    """Run a command in a process of its own."""
     return finish(start(*args), stdin)

@@ -1,4 +1,4 @@
-"""What the tests of commands share."""
+"""Fixtures for the tests of commands."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from tests import servers
 
 @pytest.fixture
 def free_port() -> int:
-    """A port at which nobody listens."""
+    """A port that nothing listens on."""
     return servers.free_port()

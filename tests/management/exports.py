@@ -1,4 +1,4 @@
-"""What the tests of export, import and copy move."""
+"""Data for the tests of export, import and copy."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def fill(store: Store, number: int = 2500, expires: float | None = None) -> None
 
 
 def contents(store: Store) -> dict[str, Item[Any]]:
-    """Return what a store has, its moments in whole milliseconds: Redis keeps no finer ones."""
+    """Return the entries of a store, with expiries in whole milliseconds, as Redis keeps them."""
 
-    def cut(moment: datetime | None) -> datetime | None:
-        return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    def truncate(expires_at: datetime | None) -> datetime | None:
+        return expires_at and expires_at.replace(microsecond=expires_at.microsecond // 1000 * 1000)
 
-    return {key: Item(item.value, cut(item.expires_at)) for key, item in store.items()}
+    return {key: Item(item.value, truncate(item.expires_at)) for key, item in store.items()}
 
 
-def lines(*entries: Any, end: bool = True) -> bytes:
-    """Return an export of entries, and of lines given as bytes."""
-    first = {"django_persist": {"format": 1}}
-    last = [{"end": {"entries": len(entries), "left_out": 0}}] if end else []
-    texts = [e if type(e) is bytes else json.dumps(e).encode() for e in (first, *entries, *last)]
+def lines(*entries: Any) -> bytes:
+    """Return an export of these entries. An entry given as bytes becomes a line unchanged."""
+    header = {"django_persist": {"format": 1}}
+    footer = {"end": {"entries": len(entries), "left_out": 0}}
+    texts = [e if type(e) is bytes else json.dumps(e).encode() for e in (header, *entries, footer)]
     return b"\n".join(texts) + b"\n"
 
 

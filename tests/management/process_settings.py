@@ -1,4 +1,4 @@
-"""Settings of a command that runs as a process: those of the test run, with what its test has."""
+"""The settings of a command in its own process: those of the test run, as its test changed them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import os
 from typing import Any
 
-from tests import settings as _of_the_run
+from tests import settings as _settings
 
-globals().update({name: getattr(_of_the_run, name) for name in dir(_of_the_run) if name.isupper()})
+globals().update({name: getattr(_settings, name) for name in dir(_settings) if name.isupper()})
 
-_of_the_test: dict[str, Any] = json.loads(os.environ["PERSIST_TEST_SETTINGS"])
-DATABASES = _of_the_test["DATABASES"]
-CACHES = _of_the_test["CACHES"]
-PERSIST = _of_the_test["PERSIST"]
+_changed: dict[str, Any] = json.loads(os.environ["PERSIST_TEST_SETTINGS"])
+DATABASES = _changed["DATABASES"]
+CACHES = _changed["CACHES"]
+PERSIST = _changed["PERSIST"]

@@ -1,4 +1,4 @@
-"""The reference of the commands has each subcommand and each of its flags."""
+"""The reference of the commands documents every subcommand and every option."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from django.core.management import load_command_class
 from django.core.management.base import DjangoHelpFormatter
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/commands.md").read_text()
-DJANGO = set(DjangoHelpFormatter.show_last) | {"-h", "--help", "-v"}
+DJANGO_OPTIONS = set(DjangoHelpFormatter.show_last) | {"-h", "--help", "-v"}
 
 
 def parser(command: str) -> ArgumentParser:
     return load_command_class("django_persist", command).create_parser("manage.py", command)
 
 
-def flags(parser: ArgumentParser) -> set[str]:
+def options(parser: ArgumentParser) -> set[str]:
     return {
         option
         for action in parser._actions
         if action.help != SUPPRESS
         for option in action.option_strings
-    } - DJANGO
+    } - DJANGO_OPTIONS
 
 
 def subparsers() -> dict[str, ArgumentParser]:
@@ -41,10 +41,10 @@ PARSERS = {
 
 
 @pytest.mark.parametrize("command", PARSERS)
-def test_each_flag_is_in_the_reference(command: str) -> None:
+def test_reference_documents_every_option(command: str) -> None:
     [section] = re.findall(rf"^## {command}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    missing = [flag for flag in flags(PARSERS[command]) if not re.search(rf"{flag}\b", section)]
-    assert missing == []
+    found = options(PARSERS[command])
+    assert [option for option in found if not re.search(rf"{option}\b", section)] == []
 
 
 @pytest.mark.parametrize("command", ["persist", "purge_persist", *PARSERS])

@@ -10,13 +10,13 @@ import pytest
 
 from django_persist import Store
 from django_persist.exceptions import InvalidExpiryError
-from django_persist.management.subcommands.entries import expires
+from django_persist.management.subcommands.entries import parse_expires
 from tests.management.commands import persist
 
 MINUTE = timedelta(minutes=1)
 
 
-def test_what_is_set_is_got_and_removed(store: Store) -> None:
+def test_set_get_and_remove(store: Store) -> None:
     assert persist("set", "key", '{"a": [1, "é"]}').out == "'key' was stored in default.\n"
     assert store.get("key") == {"a": [1, "é"]}
     assert persist("get", "key") == (0, '{"a":[1,"é"]}\n', "")
@@ -31,18 +31,18 @@ def test_what_is_set_is_got_and_removed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["null", "0", "-5", '""', "[]", "1e22", "18446744073709551616"])
-def test_any_json_is_a_value(store: Store, text: str) -> None:
+def test_set_takes_any_json(store: Store, text: str) -> None:
     assert persist("set", "key", text).code == 0
     assert persist("get", "key").out == f"{text}\n"
 
 
-def test_the_text_that_is_stored_is_what_is_printed(store: Store) -> None:
+def test_get_prints_the_stored_text(store: Store) -> None:
     store.driver.set(store.keyspace.full("key"), b'{"a" : 1.10,\n"b":"\xc2\x9b[31m"}', None)
     assert persist("get", "key").out == '{"a" : 1.10, "b":"\\u009b[31m"}\n'
     assert '"value":{"a" : 1.10, "b":"\x9b[31m"}}\n' in persist("get", "key", "--json").out
 
 
-def test_a_string_can_be_given_and_had_without_quotes(store: Store) -> None:
+def test_text_option_stores_and_prints_a_string_without_quotes(store: Store) -> None:
     assert persist("set", "key", "it's [so", "--text").code == 0
     assert store.get("key") == "it's [so"
     assert persist("get", "key", "--text").out == "it's [so\n"
@@ -50,7 +50,7 @@ def test_a_string_can_be_given_and_had_without_quotes(store: Store) -> None:
     assert persist("get", "key", "--text").out == "[1]\n"
 
 
-def test_a_value_can_come_from_stdin(store: Store) -> None:
+def test_set_reads_a_value_from_stdin(store: Store) -> None:
     assert persist("set", "key", "-", stdin=b' {"a": 1}\n').code == 0
     assert store.get("key") == {"a": 1}
     assert persist("set", "key", "-", "--text", stdin="é\n".encode()).code == 0
@@ -75,7 +75,7 @@ def test_a_value_can_come_from_stdin(store: Store) -> None:
         (("get", "key", "--store", "defualt"), b"", "Did you mean 'default'?"),
     ],
 )
-def test_what_is_unfit_is_a_usage_error(
+def test_invalid_arguments_exit_with_2(
     store: Store, args: tuple[str, ...], stdin: bytes, says: str
 ) -> None:
     store.set("key", "old")
@@ -86,15 +86,15 @@ def test_what_is_unfit_is_a_usage_error(
     assert store.get("key") == "old"
 
 
-def test_create_leaves_what_is_there(store: Store) -> None:
+def test_set_create_does_not_change_an_existing_entry(store: Store) -> None:
     assert persist("set", "key", "1", "--create").code == 0
     result = persist("set", "key", "2", "--create")
     assert result.code == 1
-    assert result.err == "default has a live entry 'key'; it was left as it is.\n"
+    assert result.err == "default already has a live entry 'key'. It was not changed.\n"
     assert store.get("key") == 1
 
 
-def test_keep_leaves_the_expiry(store: Store) -> None:
+def test_set_keep_keeps_the_expiry(store: Store) -> None:
     store.set("key", 1, expires=600)
     before = store.get_item("key")
     assert persist("set", "key", "2", "--keep").code == 0
@@ -106,19 +106,18 @@ def test_keep_leaves_the_expiry(store: Store) -> None:
     assert item and item.expires_at is None
 
 
-def test_a_lifetime_and_a_moment(store: Store) -> None:
+def test_set_takes_a_lifetime_and_a_datetime(store: Store) -> None:
     assert persist("set", "key", "1", "--expires", "2h").code == 0
     item = store.get_item("key")
     assert item and item.ttl
     assert timedelta(hours=2) - MINUTE < item.ttl <= timedelta(hours=2)
-    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-    assert persist("set", "key", "1", "--expires", moment.isoformat()).code == 0
-    assert persist("get", "key", "--json").json["expires_at"] == moment.isoformat().replace(
-        "+00:00", "Z"
-    )
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    assert persist("set", "key", "1", "--expires", expires_at.isoformat()).code == 0
+    shown = persist("get", "key", "--json").json["expires_at"]
+    assert shown == expires_at.isoformat().replace("+00:00", "Z")
 
 
-def test_the_default_of_the_store_counts_and_never_is_never(open_store: Any) -> None:
+def test_set_uses_default_expires_unless_expires_is_never(open_store: Any) -> None:
     store = open_store("memory", DEFAULT_EXPIRES=60)
     persist("set", "default", "1")
     persist("set", "never", "1", "--expires", "never")
@@ -128,7 +127,7 @@ def test_the_default_of_the_store_counts_and_never_is_never(open_store: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "lifetime"),
+    ("text", "expected"),
     [
         ("90", timedelta(seconds=90)),
         ("0.5", timedelta(seconds=0.5)),
@@ -141,8 +140,8 @@ def test_the_default_of_the_store_counts_and_never_is_never(open_store: Any) -> 
         ("never", None),
     ],
 )
-def test_what_expires_takes(text: str, lifetime: Any) -> None:
-    assert expires(text) == lifetime
+def test_parse_expires(text: str, expected: Any) -> None:
+    assert parse_expires(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def test_what_expires_takes(text: str, lifetime: Any) -> None:
         ("99999w", "at most"),
     ],
 )
-def test_what_expires_refuses(open_store: Any, text: str, says: str) -> None:
+def test_set_rejects_invalid_expires(open_store: Any, text: str, says: str) -> None:
     store = open_store("memory")
     result = persist("set", "key", "1", f"--expires={text}")
     assert result.code
@@ -167,7 +166,7 @@ def test_what_expires_refuses(open_store: Any, text: str, says: str) -> None:
     assert "key" not in store
 
 
-def test_many_are_removed_and_those_missing_are_told(store: Store) -> None:
+def test_remove_takes_many_keys_and_reports_the_missing(store: Store) -> None:
     store.set_many({"a": 1, "b": 2, "c": 3})
     result = persist("remove", "a", "no", "b", "a")
     assert result == (
@@ -181,13 +180,13 @@ def test_many_are_removed_and_those_missing_are_told(store: Store) -> None:
     assert result.json == {"removed": 1, "missing": ["no"]}
 
 
-def test_json_and_silence(store: Store) -> None:
+def test_json_output_and_verbosity_0(store: Store) -> None:
     assert persist("set", "key", "1", "--json").json == {"key": "key", "stored": True}
     assert persist("set", "key", "1", "--verbosity=0") == (0, "", "")
     assert persist("remove", "key", "--verbosity=0") == (0, "", "")
 
 
-def test_a_corrupt_entry_is_told_without_its_text(store: Store) -> None:
+def test_get_reports_a_corrupt_entry_without_its_text(store: Store) -> None:
     store.driver.set(store.keyspace.full("key"), b"{secret", None)
     result = persist("get", "key")
     assert (result.code, result.out) == (1, "")
@@ -197,7 +196,7 @@ def test_a_corrupt_entry_is_told_without_its_text(store: Store) -> None:
     assert persist("get", "key").out == "1\n"
 
 
-def test_the_store_is_chosen(open_store: Any, settings: Any) -> None:
+def test_store_option(open_store: Any, settings: Any) -> None:
     open_store("memory")
     [config] = settings.PERSIST.values()
     settings.PERSIST = {
@@ -209,7 +208,7 @@ def test_the_store_is_chosen(open_store: Any, settings: Any) -> None:
     assert json.loads(persist("get", "key", "--store=other").out) == 1
 
 
-def test_a_lifetime_given_in_code_is_taken_as_it_is(open_store: Any) -> None:
+def test_call_command_takes_expires_as_a_timedelta(open_store: Any) -> None:
     from django.core.management import call_command
 
     store = open_store("memory")

@@ -1,4 +1,4 @@
-"""manage.py persist export and import: entries and files that are not as they should be."""
+"""manage.py persist export and import: corrupt entries, and invalid or incomplete files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.conftest import OpenStore
 from tests.management.commands import Terminal, open_two, persist
 from tests.management.exports import entry, fill, lines
 
-LAST = {"end": {"entries": 0, "left_out": 0}}
+FOOTER = {"end": {"entries": 0, "left_out": 0}}
 
-# What can't be carried.
+# Entries that can't be moved.
 
 
-def test_a_corrupt_entry_is_told_and_the_rest_exported(store: Store, tmp_path: Path) -> None:
+def test_export_reports_a_corrupt_entry_and_exports_the_rest(store: Store, tmp_path: Path) -> None:
     store.set_many({"a": 1, "z": 2})
     store.driver.set(store.keyspace.full("bad"), b"{secret", None)
     file = tmp_path / "backup.jsonl"
@@ -32,7 +32,9 @@ def test_a_corrupt_entry_is_told_and_the_rest_exported(store: Store, tmp_path: P
     assert persist("import", str(file)).out == "2 entries stored in default.\n"
 
 
-def test_a_corrupt_entry_is_told_and_the_rest_copied(open_store: OpenStore, server: str) -> None:
+def test_copy_reports_a_corrupt_entry_and_copies_the_rest(
+    open_store: OpenStore, server: str
+) -> None:
     open_two(open_store, server, "memory")
     store = stores["default"]
     store.set_many({"a": 1, "z": 2})
@@ -46,36 +48,36 @@ def test_a_corrupt_entry_is_told_and_the_rest_copied(open_store: OpenStore, serv
 
 
 BAD = [
-    (b'{"key":"k","value":"secret"', "is not JSON that can be read"),
-    (b"\xff\xfe", "is not JSON that can be read"),
+    (b'{"key":"k","value":"secret"', "is not valid JSON"),
+    (b"\xff\xfe", "is not valid JSON"),
     (b'{"key":"k","value":"\xffsecret"}', "the value is not JSON"),
     (b'{"key":"k","value":' + b"[" * 4000 + b"]" * 4000 + b"}", "Line 3"),
     (b'{"key":"k","value":1e999}', "the value is not JSON"),
-    (b'["secret"]', "is no entry"),
-    (b'{"key":"k"}', "is no entry"),
-    (b'{"key":1,"value":"secret"}', "is no entry"),
-    (b'{"key":"k","value":"secret","expires":5}', "is no entry"),
-    (b'{"key":"k","value":"secret","expires_at":5}', "is no entry"),
+    (b'["secret"]', "is not an entry"),
+    (b'{"key":"k"}', "is not an entry"),
+    (b'{"key":1,"value":"secret"}', "is not an entry"),
+    (b'{"key":"k","value":"secret","expires":5}', "is not an entry"),
+    (b'{"key":"k","value":"secret","expires_at":5}', "is not an entry"),
     (b'{"key":"k","value":"secret","expires_at":"2126-01-01T00:00:00"}', "must be aware"),
     (b'{"key":"","value":"secret"}', "at least one character"),
-    (b'{"key":"a\\u0000","value":"secret"}', "no NUL"),
+    (b'{"key":"a\\u0000","value":"secret"}', "a NUL character"),
     (b'{"key":"' + b"x" * 256 + b'","value":"secret"}', "at most 255"),
     (b'{"key":"k","value":' + b"[" * 201 + b'"secret"' + b"]" * 201 + b"}", "can't be stored"),
     (b'{"key":"k","value":"' + b"secret" * 100 + b'"}', "bytes as JSON; the store takes 500"),
-    (b'{"key":"k","value":"' + b"secret" * 9000 + b'"}', "is longer than that of any value"),
-    (b'{"django_persist":{"format":1}}', "is no entry"),
+    (b'{"key":"k","value":"' + b"secret" * 9000 + b'"}', "is too long"),
+    (b'{"django_persist":{"format":1}}', "is not an entry"),
 ]
 
 
 @pytest.mark.parametrize("server", ["sqlite", "valkey"])
 @pytest.mark.parametrize(("bad", "says"), BAD)
-def test_a_bad_line_is_told_by_its_number_and_the_rest_imported(
+def test_invalid_lines_are_reported_by_number_and_the_rest_is_imported(
     open_store: OpenStore, server: str, bad: bytes, says: str
 ) -> None:
     store = open_store(server, MAX_VALUE_BYTES=500)
     result = persist("import", stdin=lines(entry("a", 1), bad, entry("b", 2)))
     assert result.code == 1
-    assert result.out == "2 entries stored in default; 1 left out as unfit.\n"
+    assert result.out == "2 entries stored in default; 1 left out as invalid.\n"
     assert "Line 3" in result.err
     assert says in result.err
     assert "secret" not in result.err
@@ -83,7 +85,7 @@ def test_a_bad_line_is_told_by_its_number_and_the_rest_imported(
 
 
 @pytest.mark.parametrize("database", ["mariadb"])
-def test_a_value_that_the_server_refuses_for_its_size_holds_up_no_other(
+def test_value_too_large_for_the_server_does_not_stop_the_rest(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_store.driver.sql, "packet", 50_000)  # type: ignore[attr-defined]
@@ -96,95 +98,93 @@ def test_a_value_that_the_server_refuses_for_its_size_holds_up_no_other(
         assert sorted(database_store.keys()) == ["a", "b"]
 
 
-def test_large_values_go_in_batches_of_their_own(store: Store) -> None:
+def test_large_values_get_smaller_batches(store: Store) -> None:
     data = lines(*(entry(f"key:{n}", "x" * 400_000) for n in range(6)), entry("small", 1))
     assert persist("import", stdin=data).out == "7 entries stored in default.\n"
     assert store.count() == 7
 
 
-# Files that are not whole.
+# Incomplete files.
 
 
 @pytest.mark.parametrize("server", ["sqlite"])
-def test_a_file_that_was_cut_off_is_refused_and_nothing_written(
-    store: Store, tmp_path: Path
-) -> None:
+def test_import_refuses_a_truncated_file_and_writes_nothing(store: Store, tmp_path: Path) -> None:
     fill(store, 50)
     file = tmp_path / "backup.jsonl"
     persist("export", str(file))
-    whole = file.read_bytes()
+    complete = file.read_bytes()
     store.clear()
-    starts = [0] + [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
-    # At each line, in the middle of some, and within the last one.
-    for end in {*starts[:-1], 3, 100, len(whole) - 3, len(whole) - 20}:
-        file.write_bytes(whole[:end])
+    starts = [0] + [i + 1 for i, byte in enumerate(complete) if byte == ord("\n")]
+    # Cut at every line, in the middle of some, and within the last one.
+    for end in {*starts[:-1], 3, 100, len(complete) - 3, len(complete) - 20}:
+        file.write_bytes(complete[:end])
         result = persist("import", str(file))
         assert (result.code, result.out) == (1, ""), end
         assert "The last line of an export is missing" in result.err
     assert store.count() == 0
-    file.write_bytes(whole[: starts[20] + 5])
+    file.write_bytes(complete[: starts[20] + 5])
     result = persist("import", str(file), "--partial")
     assert result.code == 1
-    assert "Line 21 is not JSON" in result.err
+    assert "Line 21 is not valid JSON" in result.err
     assert store.count() == 19
-    file.write_bytes(whole[: starts[20]])
+    file.write_bytes(complete[: starts[20]])
     assert persist("import", str(file), "--partial").code == 0
 
 
 @pytest.mark.parametrize("server", ["sqlite"])
-def test_an_input_that_was_cut_off_is_told_at_its_end(store: Store) -> None:
-    whole = lines(entry("a", 1), entry("b", 2), entry("c", 3))
-    result = persist("import", stdin=whole[: whole.index(b'{"end"')])
+def test_import_reports_truncated_input_at_its_end(store: Store) -> None:
+    complete = lines(entry("a", 1), entry("b", 2), entry("c", 3))
+    result = persist("import", stdin=complete[: complete.index(b'{"end"')])
     assert result.code == 1
-    assert result.out == "3 entries stored in default; not all was done.\n"
+    assert result.out == "3 entries stored in default; not complete.\n"
     assert "The last line of an export is missing" in result.err
-    assert persist("import", "--json", stdin=whole[:-8]).json["complete"] is False
+    assert persist("import", "--json", stdin=complete[:-8]).json["complete"] is False
 
 
 @pytest.mark.parametrize("server", ["sqlite"])
-def test_lines_that_are_missing_or_too_many_are_told(store: Store) -> None:
-    whole = lines(*(entry(f"key:{n}", n) for n in range(5))).splitlines(keepends=True)
-    result = persist("import", stdin=b"".join(whole[:3] + whole[4:]))
+def test_import_reports_missing_and_extra_lines(store: Store) -> None:
+    complete = lines(*(entry(f"key:{n}", n) for n in range(5))).splitlines(keepends=True)
+    result = persist("import", stdin=b"".join(complete[:3] + complete[4:]))
     assert result.code == 1
-    assert "speaks of 5 entries; there were 4" in result.err
-    result = persist("import", stdin=b"".join(whole[2:]))
+    assert "counts 5 entries, but there were 4" in result.err
+    result = persist("import", stdin=b"".join(complete[2:]))
     assert (result.code, result.out) == (1, "")
     assert "The first line is not that of an export" in result.err
-    result = persist("import", "--partial", stdin=b"".join(whole[4:]))
+    result = persist("import", "--partial", stdin=b"".join(complete[4:]))
     assert result.code == 0
-    result = persist("import", stdin=b"".join(whole + whole[2:4]))
+    result = persist("import", stdin=b"".join(complete + complete[2:4]))
     assert result.code == 1
-    assert "Line 8 stands after the last line" in result.err
-    assert persist("import", stdin=b"\n\n".join(whole)).code == 0
+    assert "Line 8 comes after the last line" in result.err
+    assert persist("import", stdin=b"\n\n".join(complete)).code == 0
 
 
 @pytest.mark.parametrize("server", ["sqlite"])
-def test_what_is_no_export_is_refused(store: Store, tmp_path: Path) -> None:
+def test_import_refuses_other_files(store: Store, tmp_path: Path) -> None:
     assert "not that of an export" in persist("import", stdin=b"PK\x03\x04").err
-    later = b'{"django_persist":{"format":2,"new":1}}\n' + json.dumps(LAST).encode()
+    later = b'{"django_persist":{"format":2,"new":1}}\n' + json.dumps(FOOTER).encode()
     result = persist("import", stdin=later)
     assert (result.code, result.out) == (1, "")
-    assert "of the format 2; this version reads 1" in result.err
+    assert "has format 2, but this version reads format 1" in result.err
     assert persist("import", "--partial", stdin=later).code == 1
     result = persist("import", stdin=b"")
-    assert (result.code, result.out) == (1, "0 entries stored in default; not all was done.\n")
+    assert (result.code, result.out) == (1, "0 entries stored in default; not complete.\n")
     result = persist("import", str(tmp_path / "none"))
     assert (result.code, result.err) == (1, f"{tmp_path / 'none'}: No such file or directory\n")
     assert persist("import", str(tmp_path)).code == 1
 
 
 @pytest.mark.parametrize("server", ["memory"])
-def test_an_empty_store_is_exported_and_imported(store: Store, tmp_path: Path) -> None:
+def test_empty_store_can_be_exported_and_imported(store: Store, tmp_path: Path) -> None:
     file = str(tmp_path / "empty")
     assert persist("export", file).out == f"0 entries of default exported to {file}.\n"
     assert persist("import", file) == (0, "0 entries stored in default.\n", "")
 
 
-# The file of an export.
+# The exported file.
 
 
 @pytest.mark.parametrize("server", ["memory"])
-def test_a_file_is_replaced_only_by_a_whole_one(
+def test_export_replaces_a_file_only_when_it_is_complete(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.set("key", 1)
@@ -209,17 +209,17 @@ def test_a_file_is_replaced_only_by_a_whole_one(
         monkeypatch.setattr(store.driver, "items", items)
         result = persist("export", str(file))
         assert (result.code, result.out) == (code, "")
-        assert f"{file} is as it was." in result.err
+        assert f"{file} was not changed." in result.err
         assert file.read_bytes() == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.jsonl", "link"]
         result = persist("export")
         assert result.code == code
         assert '"end"' not in result.out
-        assert "What was written, 1 entry, is no whole export." in result.err
+        assert "The output, 1 entry, is not a complete export." in result.err
 
 
 @pytest.mark.parametrize("server", ["memory"])
-def test_a_file_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> None:
+def test_export_reports_a_file_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     result = persist("export", str(tmp_path / "none" / "file"))
     assert result.code == 1
     assert "No such file or directory" in result.err
@@ -228,10 +228,10 @@ def test_a_file_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> 
     assert Path("/dev/null").exists()
 
 
-# What is shown.
+# Progress and messages.
 
 
-def test_progress_is_for_terminals(open_store: OpenStore, tmp_path: Path) -> None:
+def test_transfers_show_progress_only_on_a_terminal(open_store: OpenStore, tmp_path: Path) -> None:
     open_two(open_store, "sqlite", "memory")
     fill(stores["default"], 1500)
     file = str(tmp_path / "backup.jsonl")
@@ -249,7 +249,7 @@ def test_progress_is_for_terminals(open_store: OpenStore, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("server", ["memory"])
-def test_an_export_to_stdout_says_nothing_else_there(store: Store) -> None:
+def test_export_to_stdout_writes_nothing_else_there(store: Store) -> None:
     store.set("key", 1)
     assert persist("export").err == ""
     result = persist("export", "--json")

@@ -19,11 +19,11 @@ ODD = ["a b", '"quoted', "new\nline", "\x1b[31m", "\x9b31m", "Ã©", "\u2028", "æ—
 
 
 def read(line: str) -> str:
-    """Return the key that a line of `keys` is for."""
+    """Return the key that a line of `keys` stands for."""
     return str(json.loads(line)) if line.startswith('"') else line
 
 
-def test_keys_are_listed_one_in_a_line(store: Store) -> None:
+def test_keys_prints_one_key_per_line(store: Store) -> None:
     store.set_many(dict.fromkeys(ODD, 1))
     leave_expired(store, {"gone": 1})
     out = persist("keys").out
@@ -33,7 +33,7 @@ def test_keys_are_listed_one_in_a_line(store: Store) -> None:
     assert not {"\x1b", "\x9b", "\u2028"} & set(out)
 
 
-def test_keys_as_json_and_with_nuls(store: Store) -> None:
+def test_keys_json_and_null(store: Store) -> None:
     store.set_many(dict.fromkeys(ODD, 1))
     lines = persist("keys", "--json").out.splitlines()
     assert sorted(map(json.loads, persist("keys", "--json").out.split("\n")[:-1])) == sorted(ODD)
@@ -47,7 +47,7 @@ def test_keys_with_a_prefix(store: Store) -> None:
     assert persist("keys", "nothing").out == ""
 
 
-def test_clear_says_how_many_and_asks(store: Store) -> None:
+def test_clear_shows_the_count_and_asks(store: Store) -> None:
     store.set_many({"cart:1": 1, "cart:2": 1, "code:1": 1})
     for answer in (b"", b"\n", b"n\n", b"no\n", b"why\n"):
         result = persist("clear", "cart:", stdin=answer)
@@ -61,7 +61,7 @@ def test_clear_says_how_many_and_asks(store: Store) -> None:
     assert persist("clear", stdin=b"Y\n").out == "1 entry deleted from default.\n"
 
 
-def test_clear_does_not_ask_about_nothing_or_where_it_is_told_not_to(store: Store) -> None:
+def test_clear_does_not_ask_if_there_is_nothing_or_with_no_input(store: Store) -> None:
     assert persist("clear") == (0, "0 entries deleted from default.\n", "")
     store.set_many({f"key:{n}": 1 for n in range(2500)})
     result = persist("clear", "--no-input", "--json")
@@ -69,7 +69,9 @@ def test_clear_does_not_ask_about_nothing_or_where_it_is_told_not_to(store: Stor
     assert result.json == {"deleted": 2500, "complete": True}
 
 
-def test_clear_leaves_another_store_in_the_same_place(open_store: OpenStore, server: str) -> None:
+def test_clear_keeps_the_entries_of_another_store_in_the_same_place(
+    open_store: OpenStore, server: str
+) -> None:
     open_two(open_store, server, server)
     for alias in stores:
         stores[alias].set("key", 1)
@@ -84,10 +86,10 @@ def test_clear_leaves_another_store_in_the_same_place(open_store: OpenStore, ser
     [
         (StoreUnavailableError("Gone.", maybe_applied=True), 3, "may have taken effect"),
         (StoreUnavailableError("Gone."), 3, "had no effect"),
-        (KeyboardInterrupt(), 130, "Stopped; the step under way may have deleted up to 1,000 more"),
+        (KeyboardInterrupt(), 130, "Stopped. The last step may have deleted up to 1,000 more"),
     ],
 )
-def test_a_clear_that_ends_early_says_how_far_it_came(
+def test_interrupted_clear_reports_how_much_it_deleted(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
 ) -> None:
     store.set_many({f"key:{n}": 1 for n in range(2500)})
@@ -107,7 +109,7 @@ def test_a_clear_that_ends_early_says_how_far_it_came(
     assert store.count() == 500
 
 
-def test_clear_shows_its_progress_on_a_terminal(store: Store) -> None:
+def test_clear_shows_progress_on_a_terminal(store: Store) -> None:
     store.set("key", 1)
     shown = Terminal()
     persist("clear", "--no-input", stderr=shown)
@@ -122,7 +124,7 @@ def test_stats_of_a_store(store: Store) -> None:
     driver = type(store.driver)
     assert facts["driver"] == f"{driver.__module__}.{driver.__qualname__}"
     assert facts["entries"] == 2
-    # Redis and the memory give what has expired back by themselves.
+    # Redis and the memory driver delete expired entries by themselves.
     assert facts["expired"] == (1 if isinstance(store.driver, DatabaseDriver) else 0)
     kind = (
         connections[store.driver.using].vendor if isinstance(store.driver, DatabaseDriver) else ""
@@ -137,7 +139,7 @@ def test_stats_of_a_store(store: Store) -> None:
 
 
 @pytest.mark.parametrize("server", ["sqlite", "valkey"])
-def test_stats_of_all_stores_go_past_one_that_is_away(
+def test_stats_shows_the_other_stores_if_one_is_unavailable(
     open_store: OpenStore, settings: Any, server: str, free_port: int
 ) -> None:
     open_store(server)
@@ -154,7 +156,7 @@ def test_stats_of_all_stores_go_past_one_that_is_away(
     assert persist("stats", "--store=default").code == 0
 
 
-def test_a_password_is_never_in_the_place(settings: Any) -> None:
+def test_stats_never_shows_a_password(settings: Any) -> None:
     url = "redis://user:secret@127.0.0.1:1/0"
     settings.CACHES = {**settings.CACHES, "away": {**settings.CACHES["valkey"], "LOCATION": url}}
     settings.PERSIST = {"default": {**BACKENDS["valkey"], "OPTIONS": {"cache": "away"}}}

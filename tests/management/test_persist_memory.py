@@ -1,4 +1,4 @@
-"""However many entries there are, to export, import and copy them takes no more memory."""
+"""Export, import and copy use no more memory for many entries than for few."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FEW: Final = 3_000
 MANY: Final = 1_000_000 if LONG else 30_000
 
 BOUND: Final = 4_000_000
-"""Bytes by which the peak may differ all the same. The text of MANY entries takes more, if kept."""
+"""How much larger the peak may be, in bytes. The text of MANY entries, if kept, takes more."""
 
 PADDING: Final = "x" * 300
 
 
 def move(where: Place, caches: Any, files: list[str]) -> list[int]:
-    """Return the peak memory, in bytes, of a process that has moved few entries, and then many."""
+    """Move the entries of each file in turn; return the peak memory in bytes after each."""
     django_settings.CACHES = caches
     setting_changed.send(sender=None, setting="CACHES", value=caches, enter=True)
     enter(where)
@@ -35,7 +35,7 @@ def move(where: Place, caches: Any, files: list[str]) -> list[int]:
     for file in files:
         quiet = {"verbosity": 0}
         call_command("persist", "import", file, **quiet)
-        call_command("persist", "import", file, **quiet)  # All of it is there by now.
+        call_command("persist", "import", file, **quiet)  # Now every entry is already there.
         call_command("persist", "export", f"{file}.again", **quiet)
         call_command("persist", "copy", "default", "other", **quiet)
         call_command("persist", "copy", "default", "other", "--overwrite", **quiet)
@@ -43,7 +43,7 @@ def move(where: Place, caches: Any, files: list[str]) -> list[int]:
     return found
 
 
-def test_entries_are_moved_in_bounded_memory(
+def test_export_import_and_copy_use_bounded_memory(
     open_store: OpenStore, settings: Any, tmp_path: Path
 ) -> None:
     open_store("valkey")

@@ -1,4 +1,4 @@
-"""The commands as processes: exit codes, pipes, Ctrl-C in the middle, and servers that are away."""
+"""The commands in their own processes: exit codes, pipes, Ctrl-C and unavailable servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_until(ready: Callable[[], object]) -> None:
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> Any:
-    """Press Ctrl-C, and wait for the end."""
+    """Send Ctrl-C to a process, and wait until it ends."""
     process.send_signal(signal.SIGINT)
     return finish(process)
 
@@ -41,16 +41,16 @@ def interrupt(process: subprocess.Popen[bytes]) -> Any:
 @pytest.mark.parametrize("server", ["redis"])
 def test_exit_codes(store: Store) -> None:
     store.set("key", {"a": "é"})
-    ends = {
-        # Django's own options may stand behind the subcommand too.
+    expected = {
+        # Django's own options may also come after the subcommand.
         ("get", "key", "--settings", "tests.management.process_settings"): (0, '{"a":"é"}\n'),
         ("set", "new", "-", "--expires=1h", "--verbosity", "0"): (0, ""),
         ("get", "none"): (1, ""),
         ("set", "key", "1", "--expires=soon"): (2, ""),
         ("set", "key", "nonsense"): (2, ""),
     }
-    processes = [start("persist", *args) for args in ends]
-    for (args, (code, out)), process in zip(ends.items(), processes, strict=True):
+    processes = [start("persist", *args) for args in expected]
+    for (args, (code, out)), process in zip(expected.items(), processes, strict=True):
         result = finish(process, b"[1]")
         assert (result.code, result.out) == (code, out), args
         assert bool(result.err) == bool(code), args
@@ -58,7 +58,7 @@ def test_exit_codes(store: Store) -> None:
     assert store.get("new") == [1]
 
 
-def test_an_export_can_be_piped_into_an_import(shared_store: Store) -> None:
+def test_export_can_be_piped_into_import(shared_store: Store) -> None:
     fill(shared_store)
     before = contents(shared_store)
     export = start("persist", "export")
@@ -72,8 +72,8 @@ def test_an_export_can_be_piped_into_an_import(shared_store: Store) -> None:
 
 @pytest.mark.parametrize("server", ["sqlite", "valkey"])
 @pytest.mark.parametrize("subcommand", ["keys", "export"])
-def test_a_reader_that_goes_ends_it_quietly(store: Store, subcommand: str) -> None:
-    fill(store, 20_000)  # More than a pipe holds.
+def test_closed_pipe_ends_the_command_without_an_error(store: Store, subcommand: str) -> None:
+    fill(store, 20_000)  # More than fits into a pipe.
     process = start("persist", subcommand, stdin=subprocess.DEVNULL)
     assert process.stdout and process.stderr
     process.stdout.readline()
@@ -95,14 +95,14 @@ def test_output_is_utf_8_whatever_the_locale(store: Store, monkeypatch: pytest.M
 # Ctrl-C.
 
 
-def test_an_import_can_be_stopped_and_run_again(shared_store: Store) -> None:
+def test_interrupted_import_continues_when_run_again(shared_store: Store) -> None:
     data = lines(*(entry(f"key:{n}", n) for n in range(MANY)))
     part = b"".join(data.splitlines(keepends=True)[:2500])
     process = start("persist", "import", "--json")
     assert process.stdin
     process.stdin.write(part)
     process.stdin.flush()
-    # What is read is stored by the thousand; then it waits for more.
+    # Each thousand is stored once it has been read; then the command waits for more.
     wait_until(lambda: shared_store.count() == 2000)
     time.sleep(0.1)
     result = interrupt(process)
@@ -110,15 +110,15 @@ def test_an_import_can_be_stopped_and_run_again(shared_store: Store) -> None:
     assert result.json["complete"] is False
     assert result.json["stored"] == 2000
     assert result.json["uncertain"] == 0
-    assert result.err == "CommandError: Stopped; the same again goes on.\n"
+    assert result.err == "CommandError: Stopped. Run the same command again to continue.\n"
     result = run("persist", "import", stdin=data)
-    assert result == (0, "3,000 entries stored in default; 2,000 there already.\n", "")
+    assert result == (0, "3,000 entries stored in default; 2,000 already there.\n", "")
     assert shared_store.count() == MANY
 
 
 @pytest.fixture
 def proxied(open_store: OpenStore, settings: Any, django_db_blocker: Any) -> Iterator[Proxy]:
-    """A proxy before Valkey, the store "far" behind it, and the store "default" in SQLite."""
+    """A proxy to Valkey for the store "far". The store "default" is in SQLite."""
     proxy = Proxy(int(servers.valkey().rpartition(":")[2].partition("/")[0]))
     near = open_store("valkey")
     open_store("sqlite")
@@ -133,52 +133,52 @@ def proxied(open_store: OpenStore, settings: Any, django_db_blocker: Any) -> Ite
     near.driver.remove_many(list(near.driver.keys("")))
 
 
-def test_a_copy_that_is_stopped_says_what_it_cannot_know(proxied: Proxy) -> None:
+def test_interrupted_copy_reports_what_is_uncertain(proxied: Proxy) -> None:
     fill(stores["default"], MANY)
-    # Some way into it an answer never comes.
+    # After some replies, the next one never comes.
     proxied.strike(Fault.STALLED, after=6)
     process = start("persist", "copy", "default", "far", "--json")
     wait_until(lambda: len(proxied.requests) >= 7)
     time.sleep(0.2)
     result = interrupt(process)
     assert result.code == 130
-    said = result.json
-    assert said["complete"] is False
+    counts = result.json
+    assert counts["complete"] is False
     proxied.fault = None
-    there = stores["far"].count()
-    assert said["stored"] <= there <= said["stored"] + said["uncertain"]
-    assert said["stored"] % 1000 == 0
+    copied = stores["far"].count()
+    assert counts["stored"] <= copied <= counts["stored"] + counts["uncertain"]
+    assert counts["stored"] % 1000 == 0
     result = run("persist", "copy", "default", "far", "--json")
     assert result.code == 0
-    assert (result.json["stored"], result.json["unchanged"]) == (MANY - there, there)
+    assert (result.json["stored"], result.json["unchanged"]) == (MANY - copied, copied)
 
 
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN])
-def test_a_copy_that_is_cut_off_says_what_it_cannot_know(proxied: Proxy, fault: Fault) -> None:
+def test_copy_with_a_lost_connection_reports_what_is_uncertain(
+    proxied: Proxy, fault: Fault
+) -> None:
     fill(stores["default"], MANY, expires=3600)
-    assert persist("copy", "default", "far").code == 0  # The server has the script by now.
+    assert persist("copy", "default", "far").code == 0  # Now the server has cached the script.
     uncertain = []
-    # For each batch the server is asked what the time is, and then to write.
+    # Each batch takes two requests: one for the server's clock and one to write.
     for after in range(6):
         stores["far"].clear()
         proxied.strike(fault, after)
         result = persist("copy", "default", "far", "--json")
-        said = result.json
+        counts = result.json
         assert result.code == 3
-        assert said["complete"] is False
-        assert "The same again goes on." in result.err
-        there = stores["far"].count()
-        assert said["stored"] <= there <= said["stored"] + said["uncertain"]
-        assert ("may have taken effect" in result.err) == (said["uncertain"] > 0)
-        uncertain.append(said["uncertain"])
+        assert counts["complete"] is False
+        assert "Run the same command again to continue." in result.err
+        copied = stores["far"].count()
+        assert counts["stored"] <= copied <= counts["stored"] + counts["uncertain"]
+        assert ("may have taken effect" in result.err) == (counts["uncertain"] > 0)
+        uncertain.append(counts["uncertain"])
         assert persist("copy", "default", "far").code == 0
         assert contents(stores["far"]) == contents(stores["default"])
     assert set(uncertain) == {0, 1000}
 
 
-def test_an_export_that_is_stopped_leaves_the_file_as_it_was(
-    proxied: Proxy, tmp_path: Path
-) -> None:
+def test_interrupted_export_does_not_change_the_file(proxied: Proxy, tmp_path: Path) -> None:
     fill(stores["far"], MANY)
     file = tmp_path / "backup.jsonl"
     file.write_text("old")
@@ -188,32 +188,32 @@ def test_an_export_that_is_stopped_leaves_the_file_as_it_was(
     time.sleep(0.2)
     result = interrupt(process)
     assert (result.code, result.out) == (130, "")
-    assert result.err == f"CommandError: Stopped. {file} is as it was.\n"
+    assert result.err == f"CommandError: Stopped. {file} was not changed.\n"
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["backup.jsonl"]
 
 
 @pytest.mark.parametrize("server", ["sqlite"])
-def test_ctrl_c_at_the_question_of_clear_deletes_nothing(store: Store) -> None:
+def test_ctrl_c_at_the_prompt_of_clear_deletes_nothing(store: Store) -> None:
     store.set("key", 1)
     process = start("persist", "clear")
     assert process.stderr
-    asked = os.read(process.stderr.fileno(), 1000)
-    assert b"[y/N]" in asked
+    question = os.read(process.stderr.fileno(), 1000)
+    assert b"[y/N]" in question
     result = interrupt(process)
     assert (result.code, result.out) == (130, "")
     assert "Stopped." in result.err
     assert "key" in store
 
 
-# Servers that are away.
+# Unavailable servers.
 
 
 @pytest.fixture(params=["redis", "database"])
 def away(
     request: pytest.FixtureRequest, open_store: OpenStore, settings: Any, free_port: int
 ) -> Iterator[str]:
-    """The store "away", on a server that isn't there, and a store that is."""
+    """A store "away" whose server doesn't exist, and an available store "default"."""
     open_store("sqlite")
     cache = {**settings.CACHES["valkey"], "LOCATION": f"redis://127.0.0.1:{free_port}"}
     settings.CACHES = {**settings.CACHES, "away": cache}
@@ -244,27 +244,29 @@ CALLS = [
 def assert_away(result: Result, args: tuple[str, ...]) -> None:
     assert result.code == 3, args
     assert "reached" in result.err, args
-    assert "What was under way had no effect." in result.err, args
+    assert "The operation in progress had no effect." in result.err, args
     assert "Traceback" not in result.err, args
 
 
 @pytest.mark.parametrize("args", CALLS, ids=" ".join)
-def test_a_store_that_is_away_ends_each_with_3(away: str, args: tuple[str, ...]) -> None:
+def test_every_subcommand_exits_with_3_if_the_store_is_unavailable(
+    away: str, args: tuple[str, ...]
+) -> None:
     stores["default"].set("key", 1)
     assert_away(persist(*args, stdin=lines(entry("key", 1))), args)
 
 
-def test_a_process_whose_store_is_away_ends_with_3(away: str) -> None:
+def test_process_exits_with_3_if_the_store_is_unavailable(away: str) -> None:
     assert_away(run("persist", *CALLS[0]), CALLS[0])
     assert run("purge_persist", "--store=away").code == (1 if away == "database" else 0)
 
 
-def test_a_table_that_is_not_there_is_told(open_store: OpenStore, settings: Any) -> None:
+def test_missing_table_is_reported(open_store: OpenStore, settings: Any) -> None:
     open_store("sqlite")
     with aliases.alias("empty", aliases.sqlite()):
         settings.PERSIST = {"default": {**BACKENDS["sqlite"], "OPTIONS": {"using": "empty"}}}
         result = run("persist", "set", "key", '"secret"')
         assert (result.code, result.out) == (3, "")
-        assert "has it been migrated?" in result.err
+        assert "Has it been migrated?" in result.err
         assert "secret" not in result.err
         assert run("purge_persist").code == 1

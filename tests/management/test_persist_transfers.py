@@ -26,10 +26,10 @@ ODD = {
 }
 
 
-# There and back.
+# Round trips.
 
 
-def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path) -> None:
+def test_export_and_import_round_trip(store: Store, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.jsonl")
     store.set_many(ODD)
     store.set_many({"soon": 1, "later": 2}, expires=3600)
@@ -53,10 +53,10 @@ def test_what_is_exported_can_be_imported(store: Store, tmp_path: Path) -> None:
     }
     assert contents(store) == before
     again = persist("import", file)
-    assert again == (0, f"0 entries stored in default; {len(before):,} there already.\n", "")
+    assert again == (0, f"0 entries stored in default; {len(before):,} already there.\n", "")
 
 
-def test_the_text_of_a_value_is_kept_as_it_is(store: Store) -> None:
+def test_export_and_import_keep_the_text_of_a_value(store: Store) -> None:
     text = b'{"a" : 1.10, "b": 1E2, "c":"\\u00e9 \xc3\xa9"}'
     store.driver.set(store.keyspace.full("key"), text, None)
     exported = persist("export").out.encode()
@@ -67,7 +67,7 @@ def test_the_text_of_a_value_is_kept_as_it_is(store: Store) -> None:
     assert (found if isinstance(found, bytes) else str(found).encode()) == text
 
 
-def test_an_export_is_json_in_each_line_whatever_breaks_the_text_has(store: Store) -> None:
+def test_every_line_of_an_export_is_json_even_if_a_value_has_line_breaks(store: Store) -> None:
     store.driver.set(store.keyspace.full("key"), b'{\r\n"a":\n1}', None)
     exported = persist("export").out
     assert [json.loads(line) for line in exported.split("\n")[:-1]][1:] == [
@@ -75,11 +75,11 @@ def test_an_export_is_json_in_each_line_whatever_breaks_the_text_has(store: Stor
         {"end": {"entries": 1, "left_out": 0}},
     ]
     assert persist("import", stdin=exported.encode()).out == (
-        "0 entries stored in default; 1 there already.\n"
+        "0 entries stored in default; 1 already there.\n"
     )
 
 
-def test_a_prefix_of_keys_is_exported(store: Store) -> None:
+def test_export_with_a_prefix(store: Store) -> None:
     store.set_many({"cart:1": 1, "cart:2": 2, "code:1": 3})
     exported = [json.loads(line) for line in persist("export", "--prefix=cart:").out.splitlines()]
     assert sorted(line["key"] for line in exported[1:-1]) == ["cart:1", "cart:2"]
@@ -93,7 +93,7 @@ PAIRS = [(name, "memory") for name in BACKENDS] + [
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
-def test_copy_carries_keys_values_and_expiries(
+def test_copy_keeps_keys_values_and_expiries(
     open_store: OpenStore, source: str, target: str
 ) -> None:
     open_two(open_store, source, target)
@@ -106,7 +106,7 @@ def test_copy_carries_keys_values_and_expiries(
     assert result == (0, f"{len(before):,} entries stored in other.\n", "")
     assert contents(there) == before == contents(here)
     result = persist("copy", "default", "other", "--dry-run")
-    assert result.out == (f"0 entries would be stored in other; {len(before):,} there already.\n")
+    assert result.out == (f"0 entries would be stored in other; {len(before):,} already there.\n")
     assert there.incr("counter") == 8
 
 
@@ -138,7 +138,7 @@ def test_copy_to_a_cluster_and_back(
     there.driver.close()
 
 
-def test_copy_of_a_prefix(open_store: OpenStore) -> None:
+def test_copy_with_a_prefix(open_store: OpenStore) -> None:
     open_two(open_store, "sqlite", "memory")
     stores["default"].set_many({"cart:1": 1, "code:1": 3})
     assert persist("copy", "default", "other", "--prefix=cart:").code == 0
@@ -146,47 +146,47 @@ def test_copy_of_a_prefix(open_store: OpenStore) -> None:
 
 
 @pytest.mark.parametrize("server", ["memory"])
-def test_a_store_is_not_copied_into_itself(store: Store) -> None:
+def test_copy_refuses_to_copy_a_store_into_itself(store: Store) -> None:
     result = persist("copy", "default", "default")
-    assert (result.code, result.err) == (2, "FROM and TO are one store.\n")
+    assert (result.code, result.err) == (2, "FROM and TO are the same store.\n")
     assert persist("copy", "default", "nowhere").code == 2
 
 
-# What is there already.
+# Existing entries.
 
 
 @pytest.fixture
 def half(store: Store) -> bytes:
-    """An import of which the store has one entry, another under one key, and lacks one."""
+    """An import of three entries: one that the store has, one that differs, and a new one."""
     store.set_many({"same": 1, "other": "mine"})
     return lines(entry("same", 1), entry("other", "theirs"), entry("new", 3))
 
 
-def test_an_entry_that_differs_is_left_and_told(store: Store, half: bytes) -> None:
+def test_import_keeps_and_reports_a_different_entry(store: Store, half: bytes) -> None:
     result = persist("import", stdin=half)
     assert result.code == 1
     assert result.out == (
-        "1 entry stored in default; 1 there already; "
-        "1 left out, as their keys have other entries.\n"
+        "1 entry stored in default; 1 already there; "
+        "1 left out because their keys have different entries.\n"
     )
     assert result.err == (
-        "Line 3, 'other': another entry is there, and was left as it is.\n"
+        "Line 3, 'other': the store has a different entry, which was kept.\n"
         "1 entry left out: see above.\n"
     )
     assert {k: i.value for k, i in store.items()} == {"same": 1, "other": "mine", "new": 3}
 
 
-def test_existing_entries_can_be_overwritten(store: Store, half: bytes) -> None:
+def test_import_overwrite(store: Store, half: bytes) -> None:
     result = persist("import", "--overwrite", stdin=half)
     assert result == (0, "3 entries stored in default.\n", "")
     assert {k: i.value for k, i in store.items()} == {"same": 1, "other": "theirs", "new": 3}
 
 
-def test_existing_entries_can_be_skipped(store: Store, half: bytes) -> None:
+def test_import_skip_existing(store: Store, half: bytes) -> None:
     result = persist("import", "--skip-existing", stdin=half)
     assert result == (
         0,
-        "1 entry stored in default; 2 skipped, as their keys have entries.\n",
+        "1 entry stored in default; 2 skipped because their keys have entries.\n",
         "",
     )
     assert {k: i.value for k, i in store.items()} == {"same": 1, "other": "mine", "new": 3}
@@ -200,7 +200,7 @@ def test_existing_entries_can_be_skipped(store: Store, half: bytes) -> None:
         (("--skip-existing",), 0, {"stored": 1, "unchanged": 0, "differing": 0, "skipped": 2}),
     ],
 )
-def test_a_dry_run_counts_and_writes_nothing(
+def test_dry_run_of_import_counts_and_writes_nothing(
     store: Store, half: bytes, args: tuple[str, ...], code: int, counts: dict[str, int]
 ) -> None:
     before = contents(store)
@@ -211,27 +211,27 @@ def test_a_dry_run_counts_and_writes_nothing(
     assert contents(store) == before
 
 
-def test_another_expiry_is_another_entry(store: Store) -> None:
-    moment = datetime.now(UTC) + timedelta(days=1)
+def test_import_treats_another_expiry_as_a_different_entry(store: Store) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
     store.set("key", 1, expires=60)
-    for there in (None, moment):
-        assert persist("import", stdin=lines(entry("key", 1, there))).code == 1
-    store.set("key", 1, expires=moment)
-    assert persist("import", stdin=lines(entry("key", 1, moment))).code == 0
+    for expires_at in (None, tomorrow):
+        assert persist("import", stdin=lines(entry("key", 1, expires_at))).code == 1
+    store.set("key", 1, expires=tomorrow)
+    assert persist("import", stdin=lines(entry("key", 1, tomorrow))).code == 0
     item = store.get_item("key")
     assert persist("import", "--overwrite", stdin=lines(entry("key", 1))).code == 0
     assert item and item.expires_at
     assert contents(store) == {"key": Item(1, None)}
 
 
-def test_an_expired_entry_is_none(store: Store, elapse: Callable[..., None]) -> None:
+def test_import_overwrites_an_expired_entry(store: Store, elapse: Callable[..., None]) -> None:
     store.set("key", "old", expires=0.05)
     elapse(store, 0.1)
     assert persist("import", stdin=lines(entry("key", 1))).out == "1 entry stored in default.\n"
     assert contents(store) == {"key": Item(1, None)}
 
 
-def test_a_key_that_stands_twice_meets_itself(store: Store) -> None:
+def test_a_key_that_occurs_twice_in_a_file_conflicts_with_itself(store: Store) -> None:
     twice = lines(entry("key", 1), entry("key", 1), entry("key", 2))
     assert persist("import", "--json", stdin=twice).json["differing"] == 1
     assert store.get("key") == 1
@@ -242,43 +242,43 @@ def test_a_key_that_stands_twice_meets_itself(store: Store) -> None:
 # Lifetimes.
 
 
-def test_what_has_expired_meanwhile_is_skipped_and_counted(
+def test_import_skips_and_counts_entries_that_have_expired(
     store: Store, elapse: Callable[..., None]
 ) -> None:
-    moment = datetime.now(UTC)
-    soon = [entry(f"soon:{n}", n, moment + timedelta(seconds=0.3)) for n in range(5)]
-    data = lines(*soon, entry("later", 1, moment + timedelta(days=1)), entry("ever", 2))
+    start = datetime.now(UTC)
+    soon = [entry(f"soon:{n}", n, start + timedelta(seconds=0.3)) for n in range(5)]
+    data = lines(*soon, entry("later", 1, start + timedelta(days=1)), entry("never", 2))
     elapse(store, 0.4)
     result = persist("import", stdin=data)
-    assert result == (0, "2 entries stored in default; 5 expired meanwhile.\n", "")
-    assert sorted(store.keys()) == ["ever", "later"]
+    assert result == (0, "2 entries stored in default; 5 expired in the meantime.\n", "")
+    assert sorted(store.keys()) == ["later", "never"]
 
 
 @pytest.mark.parametrize("server", ["valkey", "redis"])
 @pytest.mark.parametrize("days", [-2, 2])
-def test_redis_judges_moments_by_its_own_clock(store: Store, days: int) -> None:
-    moment = datetime.now(UTC)
+def test_import_into_redis_uses_the_clock_of_the_server(store: Store, days: int) -> None:
+    start = datetime.now(UTC)
     data = lines(
-        entry("lives", 1, moment + timedelta(hours=1)),
-        entry("over", 2, moment - timedelta(hours=1)),
+        entry("live", 1, start + timedelta(hours=1)),
+        entry("expired", 2, start - timedelta(hours=1)),
     )
-    with time_machine.travel(moment + timedelta(days=days)):
+    with time_machine.travel(start + timedelta(days=days)):
         result = persist("import", stdin=data)
-    assert result == (0, "1 entry stored in default; 1 expired meanwhile.\n", "")
-    assert list(store.keys()) == ["lives"]
+    assert result == (0, "1 entry stored in default; 1 expired in the meantime.\n", "")
+    assert list(store.keys()) == ["live"]
 
 
-def test_one_that_ends_just_then_holds_up_no_other(
+def test_entry_that_expires_during_the_import_does_not_stop_the_rest(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment = datetime.now(UTC)
+    start = datetime.now(UTC)
     data = lines(
         *(entry(f"key:{n}", n) for n in range(20)),
-        entry("over", 1, moment - timedelta(hours=1)),
+        entry("expired", 1, start - timedelta(hours=1)),
         *(entry(f"more:{n}", n) for n in range(20)),
     )
-    # As if it were judged before they end, and stored after.
-    monkeypatch.setattr(store.driver, "clock", lambda: moment - timedelta(days=1))
+    # As if the entry had been live when it was checked, and expired when it was stored.
+    monkeypatch.setattr(store.driver, "clock", lambda: start - timedelta(days=1))
     for args in ((), ("--overwrite",)):
         result = persist("import", "--json", *args, stdin=data)
         assert result.code == 0

@@ -31,40 +31,40 @@ def run(*args: str) -> str:
 def store(
     request: pytest.FixtureRequest, open_store: Callable[..., Store], elapse: Elapse
 ) -> Store:
-    """A store with five entries that have expired and two that live."""
+    """A store with five expired and two live entries."""
     store: Store = open_store(request.param)
     store.set_many({f"old:{i}": i for i in range(5)}, expires=10)
     store.set_many({"new": 1}, expires=60)
-    store.set_many({"for ever": 1})
+    store.set_many({"permanent": 1})
     elapse(store, 20)
     return store
 
 
-def test_it_deletes_what_has_expired_and_says_so_in_a_line(store: Store) -> None:
+def test_purge_deletes_expired_entries_and_reports_the_count(store: Store) -> None:
     assert run().startswith("5 expired entries deleted from default in ")
     assert store.driver.expired() == 0
-    assert sorted(store.keys()) == ["for ever", "new"]
+    assert sorted(store.keys()) == ["new", "permanent"]
     assert run().startswith("0 expired entries deleted")
 
 
-def test_batches_of_any_size_delete_all(store: Store) -> None:
+def test_purge_deletes_everything_with_small_batches(store: Store) -> None:
     assert run("--batch-size=2").startswith("5 expired entries")
     assert store.driver.expired() == 0
 
 
-def test_a_dry_run_deletes_nothing(store: Store) -> None:
+def test_dry_run_of_purge_deletes_nothing(store: Store) -> None:
     assert run("--dry-run").startswith("5 expired entries would be deleted from default")
     assert store.driver.expired() == 5
 
 
-def test_out_of_time_it_stops_and_says_so(store: Store) -> None:
+def test_purge_stops_at_max_seconds(store: Store) -> None:
     out = run("--batch-size=1", "--max-seconds=0.000001")
     assert out.startswith("1 expired entry deleted")
     assert "stopped at --max-seconds" in out
     assert store.driver.expired() == 4
 
 
-def test_stores_that_share_a_place_are_counted_once(store: Store, settings: Any) -> None:
+def test_purge_counts_stores_that_share_a_place_once(store: Store, settings: Any) -> None:
     [config] = settings.PERSIST.values()
     settings.PERSIST = {
         "default": {**config, "PREFIX": "a:"},
@@ -74,7 +74,9 @@ def test_stores_that_share_a_place_are_counted_once(store: Store, settings: Any)
     assert run("--store=other").startswith("5 expired entries deleted from other in")
 
 
-def test_progress_is_for_terminals(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_purge_shows_progress_only_on_a_terminal(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_command("purge_persist", "--batch-size=2")
     assert capsys.readouterr().err == ""
 
@@ -88,24 +90,24 @@ def test_progress_is_for_terminals(store: Store, capsys: pytest.CaptureFixture[s
     assert "\rdefault: 1 expired entry deleted" in shown.getvalue()
 
 
-def test_json_says_it_by_store(store: Store, settings: Any) -> None:
-    said = json.loads(run("--json", "--dry-run"))
-    assert said.pop("seconds") >= 0
-    assert said == {"would_be_deleted": {"default": 5}, "complete": True}
-    said = json.loads(run("--json", "--batch-size=1", "--max-seconds=0.000001"))
-    assert (said["deleted"], said["complete"]) == ({"default": 1}, False)
-    said = json.loads(run("--json"))
-    assert (said["deleted"], said["complete"]) == ({"default": 4}, True)
+def test_purge_json_output(store: Store, settings: Any) -> None:
+    output = json.loads(run("--json", "--dry-run"))
+    assert output.pop("seconds") >= 0
+    assert output == {"would_be_deleted": {"default": 5}, "complete": True}
+    output = json.loads(run("--json", "--batch-size=1", "--max-seconds=0.000001"))
+    assert (output["deleted"], output["complete"]) == ({"default": 1}, False)
+    output = json.loads(run("--json"))
+    assert (output["deleted"], output["complete"]) == ({"default": 4}, True)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
         (StoreUnavailableError("Gone.", maybe_applied=True), 1, "may have taken effect"),
-        (KeyboardInterrupt(), 130, "Stopped; a batch under way may be deleted as well"),
+        (KeyboardInterrupt(), 130, "Stopped. The last batch may have been deleted as well"),
     ],
 )
-def test_one_that_ends_early_says_how_far_it_came(
+def test_interrupted_purge_reports_how_much_it_deleted(
     store: Store,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -124,14 +126,14 @@ def test_one_that_ends_early_says_how_far_it_came(
         call_command("purge_persist", "--batch-size=1")
     assert raised.value.returncode == code
     out = capsys.readouterr().out
-    done = int(out.split()[0])
-    assert 2 <= done < 5
-    assert "; not all was done." in out
-    assert store.driver.expired() == 5 - done
+    deleted = int(out.split()[0])
+    assert 2 <= deleted < 5
+    assert "; not complete." in out
+    assert store.driver.expired() == 5 - deleted
 
 
 @pytest.mark.parametrize("server", ["valkey"])
-def test_redis_purges_by_itself(server: str, open_store: Callable[..., Store]) -> None:
+def test_purge_does_nothing_on_redis(server: str, open_store: Callable[..., Store]) -> None:
     open_store(server).set("key", 1, expires=0.01)
     assert run().startswith("0 expired entries deleted from default")
 
@@ -145,12 +147,12 @@ def test_redis_purges_by_itself(server: str, open_store: Callable[..., Store]) -
         (["--max-seconds=nan"], "more than 0"),
     ],
 )
-def test_what_is_wrong_is_said(args: list[str], message: str) -> None:
+def test_purge_reports_invalid_arguments(args: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run(*args)
 
 
-def test_an_unreachable_store_ends_it_with_an_error(
+def test_purge_fails_if_a_store_is_unreachable(
     settings: Any, django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = {**connections["postgresql"].settings_dict, "PORT": free_port()}
@@ -172,7 +174,7 @@ def write_or_purge(i: int) -> str:
     return ""
 
 
-def test_two_at_once_beside_writers(database_store: Store) -> None:
+def test_concurrent_purges_and_writers(database_store: Store) -> None:
     leave_expired(database_store, {f"key:{n}": "old" for n in range(300)})
     race(write_or_purge)
     assert database_store.get_many([f"key:{n}" for n in range(300)]) == {

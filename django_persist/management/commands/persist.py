@@ -1,4 +1,4 @@
-"""Look into the stores of PERSIST, change them, and move what they hold.
+"""Read and change the stores of PERSIST, and move entries between them.
 
 Examples:
   manage.py persist get greeting
@@ -8,8 +8,8 @@ Examples:
   manage.py persist import backup.jsonl --store hot
   manage.py persist copy default hot
 
-Exit codes: 0 done, 1 not there or not all of it done, 2 unfit arguments or settings, 3 the store
-could not be reached, 130 stopped by Ctrl-C. `manage.py persist SUBCOMMAND --help` says more.
+Exit codes: 0 done, 1 no such entry or not everything done, 2 invalid arguments or settings, 3 the
+store could not be reached, 130 stopped by Ctrl-C. See also `manage.py persist SUBCOMMAND --help`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Command(StoreCommand):
             doc = getdoc(subcommand) or ""
             subparser = subparsers.add_parser(
                 name,
-                help=doc.partition(".")[0],
+                help=doc.partition("\n\n")[0],
                 description=doc,
                 formatter_class=RawDescriptionHelpFormatter,
                 parents=[_django_options()],
@@ -60,7 +60,7 @@ class Command(StoreCommand):
 
 
 def _django_options() -> CommandParser:
-    """Return what every command takes, so that it can stand behind the subcommand as well."""
+    """Return Django's own options, so that they can also stand after the subcommand."""
     parser = CommandParser(add_help=False, argument_default=SUPPRESS)
     parser.add_argument("-v", "--verbosity", type=int, choices=range(4), help=SUPPRESS)
     for option in ("--settings", "--pythonpath"):

@@ -1,14 +1,16 @@
-"""Delete expired entries, a batch at a time. Safe from cron, twice at once and beside writers.
+"""Delete expired entries in batches.
+
+It is safe to run this from cron, several times at once, and while others write.
 
 Examples:
   manage.py purge_persist                      every store of PERSIST
-  manage.py purge_persist --store hot          one of them
-  manage.py purge_persist --max-seconds 60     stop after a minute; the next run goes on
-  manage.py purge_persist --dry-run            say how many there are
-  manage.py purge_persist --json               for a program to read
+  manage.py purge_persist --store hot          one store
+  manage.py purge_persist --max-seconds 60     stop after a minute; the next run continues
+  manage.py purge_persist --dry-run            only count the expired entries
+  manage.py purge_persist --json               output for a program
 
-Exit codes: 0 done, 1 a store could not be reached, 2 unfit arguments or settings, 130 stopped by
-Ctrl-C. What was deleted until then is said, and stays deleted.
+Exit codes: 0 done, 1 a store could not be reached, 2 invalid arguments or settings, 130 stopped by
+Ctrl-C. If it doesn't finish, it says how many entries it deleted; they stay deleted.
 """
 
 from __future__ import annotations
@@ -31,31 +33,34 @@ class Command(StoreCommand):
     unavailable = FAILED
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--store", metavar="ALIAS", help="purge this store, not all of them")
+        parser.add_argument(
+            "--store", metavar="ALIAS", help="Purge only this store. Defaults to all stores."
+        )
         parser.add_argument(
             "--batch-size",
             type=_positive_int,
             default=CHUNK,
             metavar="N",
-            help="begin with N at a time, go on with what 50 ms allow (default: %(default)s)",
+            help="The size of the first batch. Later batches are as large as can be deleted in "
+            "about 50 ms. Defaults to %(default)s.",
         )
         parser.add_argument(
             "--max-seconds",
             type=_positive_float,
             metavar="S",
-            help="begin no batch after S seconds",
+            help="Start no batch after S seconds. Defaults to no limit.",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="count what would be deleted; delete nothing"
+            "--dry-run", action="store_true", help="Count the expired entries; delete nothing."
         )
-        parser.add_argument("--json", action="store_true", help="say it as JSON")
+        parser.add_argument("--json", action="store_true", help="Print JSON instead of text.")
 
     def run(self, **options: Any) -> None:
         started = time.monotonic()
         limit = options["max_seconds"]
-        chosen = _stores(options["store"])
+        chosen = _stores_to_purge(options["store"])
         dry_run: bool = options["dry_run"]
-        # By store: filled as it goes, so that it is true whenever the run ends.
+        # By alias. Updated after every batch, so that it is right however the command ends.
         deleted = dict.fromkeys(chosen, 0)
         finished = False
         try:
@@ -66,14 +71,14 @@ class Command(StoreCommand):
                 deadline = None if limit is None else started + limit
                 finished = self._purge(chosen, options["batch_size"], deadline, deleted)
         except BaseException as error:
-            self._say(deleted, options, started, "; not all was done.", complete=False)
+            self._report(deleted, options, started, "; not complete.", complete=False)
             if isinstance(error, KeyboardInterrupt):
                 raise CommandError(
-                    "Stopped; a batch under way may be deleted as well.", returncode=STOPPED
+                    "Stopped. The last batch may have been deleted as well.", returncode=STOPPED
                 ) from None
             raise
-        end = "." if finished else "; stopped at --max-seconds, the next run goes on."
-        self._say(deleted, options, started, end, complete=finished)
+        end = "." if finished else "; stopped at --max-seconds, the next run continues."
+        self._report(deleted, options, started, end, complete=finished)
 
     def _purge(
         self,
@@ -82,16 +87,16 @@ class Command(StoreCommand):
         deadline: float | None,
         deleted: dict[str, int],
     ) -> bool:
-        """Purge stores, counting in `deleted`; return False where the deadline put an end to it."""
+        """Purge the stores and count in `deleted`. Return False if the deadline passed first."""
         for alias, store in chosen.items():
             for number in store.driver.purge(batch_size):
                 deleted[alias] += number
-                self.progress(f"{alias}: {_expired(deleted[alias])} deleted")
+                self.show_progress(f"{alias}: {_expired(deleted[alias])} deleted")
                 if deadline is not None and time.monotonic() > deadline:
                     return False
         return True
 
-    def _say(
+    def _report(
         self,
         deleted: dict[str, int],
         options: dict[str, Any],
@@ -102,7 +107,7 @@ class Command(StoreCommand):
     ) -> None:
         seconds = time.monotonic() - started
         if options["json"]:
-            self.say_json(
+            self.write_json(
                 {
                     "would_be_deleted" if options["dry_run"] else "deleted": deleted,
                     "seconds": round(seconds, 3),
@@ -112,11 +117,14 @@ class Command(StoreCommand):
         else:
             verb = "would be deleted" if options["dry_run"] else "deleted"
             total = _expired(sum(deleted.values()))
-            self.say(f"{total} {verb} from {', '.join(deleted)} in {seconds:.1f} s{end}")
+            self.write_line(f"{total} {verb} from {', '.join(deleted)} in {seconds:.1f} s{end}")
 
 
-def _stores(alias: str | None) -> dict[str, Store]:
-    """Return the store of that alias, or one for each place: a purge is of all that is there."""
+def _stores_to_purge(alias: str | None) -> dict[str, Store]:
+    """Return the store with that alias, or one store for each place.
+
+    The stores of one place share their expired entries: purging one of them purges all.
+    """
     if alias is not None:
         return {alias: stores[alias]}
     first: dict[Hashable, str] = {}

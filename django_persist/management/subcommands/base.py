@@ -1,4 +1,4 @@
-"""One subcommand of `manage.py persist`."""
+"""The base class of the subcommands of `manage.py persist`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..command import StoreCommand
 
 
 class Subcommand:
-    """Its docstring is what `--help` says of it, and its first sentence what the list says."""
+    """One subcommand. Its docstring is its `--help`; the first sentence is also its summary."""
 
     takes_store: ClassVar[bool] = True
 
@@ -23,15 +23,15 @@ class Subcommand:
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        """Add the arguments of its own, after those that all have."""
+        """Add the arguments. A subclass adds its own, and calls this for the common ones."""
         if cls.takes_store:
             parser.add_argument(
                 "--store",
                 default=DEFAULT_ALIAS,
                 metavar="ALIAS",
-                help="the store, by its alias in PERSIST (default: %(default)s)",
+                help="The alias of the store in PERSIST. Defaults to %(default)r.",
             )
-        parser.add_argument("--json", action="store_true", help="say it as JSON")
+        parser.add_argument("--json", action="store_true", help="Print JSON instead of text.")
 
     def run(self) -> None:
         raise NotImplementedError
@@ -43,3 +43,15 @@ class Subcommand:
     @property
     def store(self) -> Store:
         return stores[self.alias]
+
+
+def add_prefix_argument(parser: ArgumentParser, name: str = "--prefix") -> None:
+    """Add the option `--prefix`, or with the name `prefix` an optional positional argument."""
+    is_positional = not name.startswith("-")
+    parser.add_argument(
+        name,
+        metavar="PREFIX",
+        nargs="?" if is_positional else None,
+        default="",
+        help="Only keys that begin with PREFIX. Defaults to all keys.",
+    )

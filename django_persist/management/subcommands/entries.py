@@ -1,4 +1,4 @@
-"""get, set and remove: one entry, or a few."""
+"""The subcommands for single entries: get, set and remove."""
 
 from __future__ import annotations
 
@@ -19,48 +19,49 @@ from ...transfer import one_line, to_bytes
 from ..command import FAILED, USAGE
 from .base import Subcommand
 
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)", re.ASCII)
-# Controls that JSON leaves as they are, and that a terminal may obey.
+UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LIFETIME: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)", re.ASCII)
+# Control characters that JSON allows unescaped, but that could change the state of a terminal.
 _CONTROLS: Final = re.compile("[\x7f-\x9f]")
 
 
 class Get(Subcommand):
     """Print the value of KEY as JSON.
 
-    Exit code 1 says that there is no live entry.
+    The exit code is 1 if there is no live entry.
 
     Examples:
       manage.py persist get cart:4
-      manage.py persist get cart:4 --store hot --json     with the moment at which it ends
-      manage.py persist get greeting --text               hello, not "hello"
+      manage.py persist get cart:4 --store hot --json     with its expiry
+      manage.py persist get greeting --text               hello instead of "hello"
     """
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument("key", metavar="KEY")
         super().add_arguments(parser)
-        parser.add_argument(
-            "--text", action="store_true", help="print a string as it is, without quotes"
-        )
+        parser.add_argument("--text", action="store_true", help="Print a string without quotes.")
 
     def run(self) -> None:
-        key = self.options["key"]
-        stored = self.store.driver.get_item(self.store.keyspace.full(key))
+        key, keyspace = self.options["key"], self.store.keyspace
+        stored = keyspace.driver.get_item(keyspace.full(key))
         if stored is None:
             raise CommandError(f"{self.alias} has no live entry {key!r}.", returncode=FAILED)
         value, text = codec.decode(stored.value, key=key), one_line(to_bytes(stored.value))
         if self.json:
             item = {"key": key, "expires_at": stored.expires_at, "value": msgspec.Raw(text)}
-            self.command.say_json(item)
+            self.command.write_json(item)
         elif self.options["text"] and isinstance(value, str):
-            self.command.say(value)
+            self.command.write_line(value)
         else:
-            self.command.say(_CONTROLS.sub(lambda c: f"\\u{ord(c[0]):04x}", text.decode()))
+            shown = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text.decode())
+            self.command.write_line(shown)
 
 
 class Set(Subcommand):
-    """Store VALUE, which is JSON, under KEY, over whatever is there.
+    """Store VALUE, which is JSON, under KEY.
+
+    An existing entry is overwritten, unless --create is given.
 
     Examples:
       manage.py persist set greeting '"hello"'
@@ -73,25 +74,27 @@ class Set(Subcommand):
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument("key", metavar="KEY")
-        parser.add_argument("value", metavar="VALUE", help="JSON, or - to read it from stdin")
+        parser.add_argument("value", metavar="VALUE", help="JSON, or - to read it from stdin.")
         super().add_arguments(parser)
         parser.add_argument(
-            "--text", action="store_true", help="VALUE is a string as it is, not JSON"
+            "--text", action="store_true", help="Store VALUE as a string, not as JSON."
         )
         parser.add_argument(
             "--expires",
-            type=expires,
+            type=parse_expires,
             default=DEFAULT,
             metavar="WHEN",
-            help="seconds, or 90s, 30m, 12h, 7d, 2w; or a moment such as 2026-12-01T12:00:00Z; "
-            "or never (default: the store's DEFAULT_EXPIRES)",
+            help="Seconds (90), a lifetime (90s, 30m, 12h, 7d, 2w), a date and time with its UTC "
+            "offset (2026-12-01T12:00:00Z), or never. Defaults to the store's DEFAULT_EXPIRES.",
         )
         either = parser.add_mutually_exclusive_group()
         either.add_argument(
-            "--create", action="store_true", help="only where no live entry is; else exit code 1"
+            "--create",
+            action="store_true",
+            help="Store only if KEY has no live entry. Otherwise the exit code is 1.",
         )
         either.add_argument(
-            "--keep", action="store_true", help="leave the expiry of a live entry as it is"
+            "--keep", action="store_true", help="Keep the expiry of an existing live entry."
         )
 
     def run(self) -> None:
@@ -101,7 +104,7 @@ class Set(Subcommand):
             if expires is not DEFAULT:
                 raise CommandError("--keep and --expires exclude each other.", returncode=USAGE)
             expires = KEEP
-        value = self._value()
+        value = self._read_value()
         try:
             if options["create"]:
                 store.create(key, value, expires=expires)
@@ -109,14 +112,15 @@ class Set(Subcommand):
                 store.set(key, value, expires=expires)
         except DuplicateKeyError:
             raise CommandError(
-                f"{self.alias} has a live entry {key!r}; it was left as it is.", returncode=FAILED
+                f"{self.alias} already has a live entry {key!r}. It was not changed.",
+                returncode=FAILED,
             ) from None
         if self.json:
-            self.command.say_json({"key": key, "stored": True})
+            self.command.write_json({"key": key, "stored": True})
         elif options["verbosity"]:
-            self.command.say(f"{key!r} was stored in {self.alias}.")
+            self.command.write_line(f"{key!r} was stored in {self.alias}.")
 
-    def _value(self) -> Any:
+    def _read_value(self) -> Any:
         given: str = self.options["value"]
         text = sys.stdin.buffer.read() if given == "-" else given.encode(errors="surrogateescape")
         try:
@@ -125,14 +129,14 @@ class Set(Subcommand):
             reason = "not UTF-8"
         except (msgspec.DecodeError, RecursionError):
             reason = "not JSON that can be stored; --text stores it as a string"
-        # Out here nothing is chained: a UnicodeError carries the text.
+        # Raised out here so that it isn't chained to a UnicodeError, which contains the value.
         raise CommandError(f"VALUE is {reason}.", returncode=USAGE)
 
 
 class Remove(Subcommand):
-    """Delete the entries of the KEYs.
+    """Delete the entries of the given KEYs.
 
-    Exit code 1 says that some of them had no live entry; the others are gone all the same.
+    The exit code is 1 if any of them had no live entry. The others are deleted anyway.
 
     Examples:
       manage.py persist remove cart:4
@@ -145,31 +149,32 @@ class Remove(Subcommand):
         super().add_arguments(parser)
 
     def run(self) -> None:
-        keys = dict.fromkeys(self.options["keys"])
-        for key in keys:
-            self.store.keyspace.full(key)  # All are fit, or none is removed.
+        keys = list(dict.fromkeys(self.options["keys"]))
+        self.store.keyspace.full_many(keys)  # If one key is invalid, nothing is deleted.
         missing = [key for key in keys if not self.store.remove(key)]
-        removed = len(keys) - len(missing)
+        removed = [key for key in keys if key not in missing]
         if self.json:
-            self.command.say_json({"removed": removed, "missing": missing})
+            self.command.write_json({"removed": len(removed), "missing": missing})
         elif removed and self.options["verbosity"]:
-            gone = ", ".join(repr(key) for key in keys if key not in missing)
-            self.command.say(f"{gone} removed from {self.alias}.")
+            self.command.write_line(f"{_key_list(removed)} removed from {self.alias}.")
         if missing:
             raise CommandError(
-                f"{self.alias} has no live entry {', '.join(map(repr, missing))}.",
-                returncode=FAILED,
+                f"{self.alias} has no live entry {_key_list(missing)}.", returncode=FAILED
             )
 
 
-def expires(text: str) -> ExpiresArg:
-    """Read what --expires takes."""
+def _key_list(keys: list[str]) -> str:
+    return ", ".join(map(repr, keys))
+
+
+def parse_expires(text: str) -> ExpiresArg:
+    """Return the expiry that `--expires` was given. Raises ArgumentTypeError."""
     if text == "never":
         return None
-    span = _SPAN.fullmatch(text)
+    lifetime = _LIFETIME.fullmatch(text)
     try:
-        if span:
-            return parse(float(span[1]) * UNITS[span[2] or "s"])
+        if lifetime:
+            return parse(float(lifetime[1]) * UNIT_SECONDS[lifetime[2] or "s"])
         return parse(datetime.fromisoformat(text))
     except InvalidExpiryError as error:
         raise ArgumentTypeError(str(error)) from error

@@ -1,4 +1,4 @@
-"""export, import and copy: entries from store to store, streamed."""
+"""The subcommands that move entries: export, import and copy."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from ...exceptions import PersistError
 from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
 from ...store import Store
-from ...transfer import Entry, Existing, Tally, Transfer, entries
+from ...transfer import OnConflict, Record, Tally, Transfer, read
 from ..command import FAILED, STOPPED, USAGE, plural
-from ..files import replacing
-from .base import Subcommand
+from ..files import write_atomically
+from .base import Subcommand, add_prefix_argument
 
-EVERY: Final = 100
-"""After how many lines of an export the progress is shown."""
+PROGRESS_LINES: Final = 100
+"""After how many lines of an export the progress is updated."""
 
-COUNTS: Final = {
+COUNT_LABELS: Final = {
     "stored": "stored",
-    "unchanged": "there already",
-    "skipped": "skipped, as their keys have entries",
-    "differing": "left out, as their keys have other entries",
-    "expired": "expired meanwhile",
-    "refused": "left out as unfit",
+    "unchanged": "already there",
+    "skipped": "skipped because their keys have entries",
+    "differing": "left out because their keys have different entries",
+    "expired": "expired in the meantime",
+    "refused": "left out as invalid",
 }
-"""How a person reads the counts of a Tally."""
+"""The counts of a Tally as they are printed."""
+
+CONTINUE: Final = "Run the same command again to continue."
 
 
 class Export(Subcommand):
-    """Write the live entries of a store to FILE, or to stdout, as JSON lines with their expiries.
+    """Write the live entries of a store, with their expiries, to FILE or stdout as JSON lines.
 
-    FILE is replaced once all is written, and only its owner can read it. A corrupt entry is told
-    and left out; the exit code is then 1.
+    FILE is replaced after everything has been written, and only its owner can read it. A corrupt
+    entry is reported and left out; the exit code is then 1.
 
     Examples:
       manage.py persist export backup.jsonl
@@ -49,20 +51,24 @@ class Export(Subcommand):
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", metavar="FILE", nargs="?", default="-", help="- is stdout (default: -)"
+            "file",
+            metavar="FILE",
+            nargs="?",
+            default="-",
+            help="The file to write, or - for stdout. Defaults to -.",
         )
         super().add_arguments(parser)
-        _add_prefix(parser)
+        add_prefix_argument(parser)
 
     def run(self) -> None:
         self.path = self.options["file"]
-        self.tally = Tally(self.command.tell)
+        self.tally = Tally(self.command.write_error)
         try:
             if self.path == "-":
-                self._write(self.command.emit)
+                self._write(self.command.write_bytes)
                 self.command.stdout.flush()
             else:
-                with replacing(Path(self.path)) as file:
+                with write_atomically(Path(self.path)) as file:
                     self._write(file.write)
         except KeyboardInterrupt:
             raise CommandError(f"Stopped. {self._unfinished()}", returncode=STOPPED) from None
@@ -70,7 +76,7 @@ class Export(Subcommand):
             if isinstance(error, BrokenPipeError):
                 raise
             self.command.fail(error, self._unfinished())
-        self._say()
+        self._report()
         if self.tally.refused:
             raise CommandError(
                 f"{plural(self.tally.refused)} left out as corrupt: see above.", returncode=FAILED
@@ -78,34 +84,36 @@ class Export(Subcommand):
 
     def _write(self, write: Callable[[bytes], Any]) -> None:
         store, prefix, alias = self.store, self.options["prefix"], self.alias
-        total = _total(self, store, prefix)
-        for number, line in enumerate(dump(entries(store, prefix), self.tally)):
+        total = _of_total(self, store, prefix)
+        for number, line in enumerate(dump(read(store.keyspace, prefix), self.tally)):
             write(line)
-            if number % EVERY == 0:
-                self.command.progress(f"{alias}: {self.tally.stored:,}{total} exported")
+            if number % PROGRESS_LINES == 0:
+                self.command.show_progress(f"{alias}: {self.tally.stored:,}{total} exported")
 
     def _unfinished(self) -> str:
         if self.path == "-":
-            return f"What was written, {plural(self.tally.stored)}, is no whole export."
-        return f"{self.path} is as it was."
+            return f"The output, {plural(self.tally.stored)}, is not a complete export."
+        return f"{self.path} was not changed."
 
-    def _say(self) -> None:
+    def _report(self) -> None:
         tally = self.tally
         file = None if self.path == "-" else self.path
-        facts = {"entries": tally.stored, "left_out": tally.refused, "file": file}
+        counts = {"entries": tally.stored, "left_out": tally.refused, "file": file}
         if file is not None:
             if self.json:
-                self.command.say_json(facts)
+                self.command.write_json(counts)
             else:
-                self.command.say(f"{plural(tally.stored)} of {self.alias} exported to {file}.")
+                self.command.write_line(
+                    f"{plural(tally.stored)} of {self.alias} exported to {file}."
+                )
         elif self.json or self.command.shows_progress():
-            # stdout is the export itself.
+            # stdout has the export itself.
             text = f"{plural(tally.stored)} of {self.alias} exported."
-            self.command.tell(to_text(facts).decode() if self.json else text)
+            self.command.write_error(to_text(counts).decode() if self.json else text)
 
 
-class Storing(Subcommand):
-    """What import and copy have in common: they store, and say what became of each entry."""
+class StoringSubcommand(Subcommand):
+    """What import and copy share: they store records and report what happened to them."""
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
@@ -114,74 +122,84 @@ class Storing(Subcommand):
         either.add_argument(
             "--overwrite",
             action="store_const",
-            const=Existing.OVERWRITE,
-            default=Existing.TELL,
-            dest="existing",
-            help="store over entries that are there",
+            const=OnConflict.OVERWRITE,
+            default=OnConflict.REPORT,
+            dest="on_conflict",
+            help="Overwrite existing entries.",
         )
         either.add_argument(
             "--skip-existing",
             action="store_const",
-            const=Existing.SKIP,
-            dest="existing",
-            help="leave entries that are there as they are, whatever they hold",
+            const=OnConflict.SKIP,
+            dest="on_conflict",
+            help="Keep existing entries, whatever they contain.",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="compare and count; store nothing"
+            "--dry-run", action="store_true", help="Compare and count without storing anything."
         )
 
     def store_all(
-        self, target: Store, alias: str, source: Iterable[Entry], tally: Tally, progress: Any
+        self,
+        target: Store,
+        alias: str,
+        records: Iterable[Record],
+        tally: Tally,
+        progress: Callable[[], str],
     ) -> None:
-        """Store entries and say what became of them; raise CommandError unless all is well."""
+        """Store the records and report their counts. Raises CommandError if any was left out."""
         transfer = Transfer(
-            target, tally, self.options["existing"], dry_run=self.options["dry_run"]
+            target.keyspace,
+            tally,
+            self.options["on_conflict"],
+            dry_run=self.options["dry_run"],
         )
         try:
-            for _ in transfer.run(source):
-                self.command.progress(f"{alias}: {progress()}")
+            for _ in transfer.run(records):
+                self.command.show_progress(f"{alias}: {progress()}")
         except NotAnExportError:
             raise
         except BaseException as error:
-            self._say(alias, tally, complete=False)
+            self._report(alias, tally, complete=False)
             if isinstance(error, KeyboardInterrupt):
-                raise CommandError("Stopped; the same again goes on.", returncode=STOPPED) from None
+                raise CommandError(f"Stopped. {CONTINUE}", returncode=STOPPED) from None
             if isinstance(error, PersistError):
-                self.command.fail(error, "The same again goes on.")
+                self.command.fail(error, CONTINUE)
             raise
-        self._say(alias, tally, complete=tally.fault is None)
+        self._report(alias, tally, complete=tally.fault is None)
         left_out = tally.differing + tally.refused
-        told = f"{plural(left_out)} left out: see above." if left_out else ""
-        if tally.fault or told:
-            raise CommandError(f"{tally.fault or ''} {told}".strip(), returncode=FAILED)
+        note = f"{plural(left_out)} left out: see above." if left_out else ""
+        if tally.fault or note:
+            raise CommandError(f"{tally.fault or ''} {note}".strip(), returncode=FAILED)
 
-    def _say(self, alias: str, tally: Tally, *, complete: bool) -> None:
-        counts = {name: getattr(tally, name) for name in (*COUNTS, "uncertain")}
+    def _report(self, alias: str, tally: Tally, *, complete: bool) -> None:
+        counts = {name: getattr(tally, name) for name in (*COUNT_LABELS, "uncertain")}
         dry_run = self.options["dry_run"]
         if self.json:
-            self.command.say_json({**counts, "dry_run": dry_run, "complete": complete})
+            self.command.write_json({**counts, "dry_run": dry_run, "complete": complete})
             return
         would = "would be " if dry_run else ""
         parts = [f"{plural(tally.stored)} {would}stored in {alias}"]
-        parts += [f"{counts[name]:,} {said}" for name, said in COUNTS.items() if counts[name]][
-            bool(tally.stored) :
+        parts += [
+            f"{counts[name]:,} {label}"
+            for name, label in COUNT_LABELS.items()
+            if counts[name] and name != "stored"
         ]
         if tally.uncertain:
-            parts.append(f"up to {tally.uncertain:,} more may have been")
-        self.command.say("; ".join(parts) + ("." if complete else "; not all was done."))
+            parts.append(f"up to {tally.uncertain:,} more may have been stored")
+        self.command.write_line("; ".join(parts) + ("." if complete else "; not complete."))
 
 
-class Import(Storing):
-    """Store what `export` wrote in FILE, or what comes from stdin.
+class Import(StoringSubcommand):
+    """Store the entries that `export` wrote to FILE, or those read from stdin.
 
-    An entry whose key has a live entry in the store is left out: where the same is there, value and
-    expiry, it counts as there already; where not, it is told, and the exit code is 1. So the same
-    import can be run again, and goes on where the last one was stopped. --overwrite and
-    --skip-existing do otherwise. An entry whose lifetime has ended is skipped and counted.
+    If a key already has a live entry, that entry is kept. One with the same value and expiry counts
+    as already there; any other is reported, and the exit code is 1. So an import that was stopped
+    can be continued by running it again. --overwrite and --skip-existing change this. An entry that
+    has expired in the meantime is skipped and counted.
 
-    A line that is no entry, or none that the store takes, is told by its number and left out; the
-    exit code is then 1. A FILE without its last line was cut off and is refused, unless with
-    --partial; on stdin that shows at the end only, and then the exit code is 1.
+    A line that is not an entry, or that the store doesn't take, is reported by its number and left
+    out; the exit code is then 1. A FILE without its last line was cut off and is refused, unless
+    --partial is given. On stdin that is known only at the end; the exit code is then 1.
 
     Examples:
       manage.py persist import backup.jsonl --store hot
@@ -192,13 +210,17 @@ class Import(Storing):
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "file", metavar="FILE", nargs="?", default="-", help="- is stdin (default: -)"
+            "file",
+            metavar="FILE",
+            nargs="?",
+            default="-",
+            help="The file to read, or - for stdin. Defaults to -.",
         )
         super().add_arguments(parser)
         parser.add_argument(
             "--partial",
             action="store_true",
-            help="take the lines of a file that lacks its first or its last one",
+            help="Accept a file whose first or last line is missing.",
         )
 
     def run(self) -> None:
@@ -215,63 +237,61 @@ class Import(Storing):
             self._load(file, size)
 
     def _load(self, file: BinaryIO, size: int) -> None:
-        tally, store = Tally(self.command.tell), self.store
-        source = load(
-            file, tally, longest=store.keyspace.max_value_bytes, partial=self.options["partial"]
+        """Import a file. `size` is its length in bytes, or 0 if that is not known."""
+        tally, store = Tally(self.command.write_error), self.store
+        records = load(
+            file,
+            tally,
+            max_value_bytes=store.keyspace.max_value_bytes,
+            partial=self.options["partial"],
         )
 
         def progress() -> str:
-            read = f"{100 * file.tell() // size} %, " if size else ""
-            return f"{read}{tally.stored:,} stored"
+            percent = f"{100 * file.tell() // size} %, " if size else ""
+            return f"{percent}{tally.stored:,} stored"
 
-        self.store_all(store, self.alias, source, tally, progress)
+        self.store_all(store, self.alias, records, tally, progress)
 
 
-class Copy(Storing):
-    """Copy the live entries of the store FROM into the store TO, with their expiries.
+class Copy(StoringSubcommand):
+    """Copy the live entries of the store FROM, with their expiries, into the store TO.
 
-    Keys are the same in both, each under the PREFIX of its store. What is in TO already is dealt
-    with as by `import`: the same counts as there already, something else is told and left as it is,
-    and the same again goes on where the last one was stopped. Nothing is deleted, neither in FROM
-    nor in TO. What others write meanwhile may be copied or not.
+    The keys are the same in both, each under the PREFIX of its store. Entries that TO already has
+    are treated as by `import`: an equal one counts as already there, a different one is reported
+    and kept, and a copy that was stopped can be continued by running it again. Nothing is deleted
+    from FROM or TO. What others write during the copy may or may not be copied.
 
     Examples:
       manage.py persist copy default hot
       manage.py persist copy default hot --prefix cart: --overwrite
-      manage.py persist copy default hot --dry-run        0 would be stored: all is there
+      manage.py persist copy default hot --dry-run        verify: 0 would be stored
     """
 
     takes_store: ClassVar[bool] = False
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument("source", metavar="FROM", help="an alias in PERSIST")
-        parser.add_argument("target", metavar="TO", help="another one")
+        parser.add_argument("source", metavar="FROM", help="The alias of a store in PERSIST.")
+        parser.add_argument("target", metavar="TO", help="The alias of another store.")
         super().add_arguments(parser)
-        _add_prefix(parser)
+        add_prefix_argument(parser)
 
     def run(self) -> None:
         prefix, alias = self.options["prefix"], self.options["target"]
         source, target = stores[self.options["source"]], stores[alias]
         if source is target:
-            raise CommandError("FROM and TO are one store.", returncode=USAGE)
-        tally = Tally(self.command.tell)
-        total = _total(self, source, prefix)
+            raise CommandError("FROM and TO are the same store.", returncode=USAGE)
+        tally = Tally(self.command.write_error)
+        total = _of_total(self, source, prefix)
 
         def progress() -> str:
             return f"{tally.stored:,}{total} stored"
 
-        self.store_all(target, alias, entries(source, prefix), tally, progress)
+        self.store_all(target, alias, read(source.keyspace, prefix), tally, progress)
 
 
-def _add_prefix(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--prefix", default="", metavar="PREFIX", help="only entries whose keys begin with it"
-    )
-
-
-def _total(subcommand: Subcommand, store: Store, prefix: str) -> str:
-    """Return how many entries the progress is to end with; where nobody looks none are counted."""
+def _of_total(subcommand: Subcommand, store: Store, prefix: str) -> str:
+    """Return " of about N" for the progress line; "", without counting, if none is shown."""
     if not subcommand.command.shows_progress():
         return ""
     return f" of about {store.count(prefix):,}"
