@@ -22,7 +22,7 @@ def entries(database_store: Store) -> Store:
 
 
 @pytest.mark.parametrize("selected", [[], ["new"], ["old:1"]])
-def test_all_that_has_expired_is_deleted_selected_or_not(
+def test_delete_expired_ignores_the_selection(
     staff: Staff, entries: Store, selected: list[str]
 ) -> None:
     assert staff.act("delete_expired", *selected) == ["5 expired entries were deleted."]
@@ -31,7 +31,7 @@ def test_all_that_has_expired_is_deleted_selected_or_not(
     assert staff.act("delete_expired") == ["0 expired entries were deleted."]
 
 
-def test_a_large_number_is_deleted_in_batches_and_not_for_ever(
+def test_delete_expired_works_in_batches_and_stops_after_a_time(
     staff: Staff, entries: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_persist.admin.CHUNK", 2)
@@ -43,14 +43,14 @@ def test_a_large_number_is_deleted_in_batches_and_not_for_ever(
     assert staff.act("delete_expired") == ["3 expired entries were deleted."]
 
 
-def test_it_goes_by_the_filter_of_no_list(staff: Staff, entries: Store) -> None:
+def test_delete_expired_ignores_the_filter(staff: Staff, entries: Store) -> None:
     sent = {"action": "delete_expired", "index": "0"}
     staff.client.post(f"{LIST}?state=never&q=for", sent)
     assert entries.driver.expired() == 0
 
 
 @pytest.mark.parametrize("index", ["0", "1", "x", "-1", "9", ""])
-def test_an_action_without_a_selection_is_one_of_the_others(
+def test_only_delete_expired_runs_without_a_selection(
     staff: Staff, entries: Store, index: str
 ) -> None:
     """Two menus may be on the page: the index says whose button it was."""
@@ -60,7 +60,7 @@ def test_an_action_without_a_selection_is_one_of_the_others(
     assert entries.get("new") == 1
 
 
-def test_selected_entries_are_deleted_as_everywhere(staff: Staff, entries: Store) -> None:
+def test_delete_selected_entries(staff: Staff, entries: Store) -> None:
     sent = {"action": "delete_selected", "_selected_action": ["new", "old:1"]}
     page = staff.client.post(LIST, sent).text
     assert "old:1" in page
@@ -76,14 +76,14 @@ def test_selected_entries_are_deleted_as_everywhere(staff: Staff, entries: Store
     assert sorted(name for name, _ in staff.log()) == ["new", "old:1"]
 
 
-def test_no_more_than_a_page_is_selected(staff: Staff, entries: Store) -> None:
+def test_selection_is_limited_to_one_page(staff: Staff, entries: Store) -> None:
     assert "across all pages" not in staff.page()
     sent = {"action": "delete_selected", "_selected_action": ["new"], "select_across": "1"}
     page: Any = staff.client.post(LIST + "?state=live", sent)
     assert "old:1" not in page.text
 
 
-def test_one_entry_is_deleted(staff: Staff, entries: Store) -> None:
+def test_delete_one_entry(staff: Staff, entries: Store) -> None:
     staff.client.post(staff.address("new", "delete"), {"post": "yes"})
     assert "new" not in entries
     assert staff.log() == [("new", "")]

@@ -20,7 +20,9 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS, ids=ascii)
-def test_an_odd_key_is_listed_opened_changed_and_deleted(sqlite_staff: Staff, key: str) -> None:
+def test_entry_with_an_unusual_key_can_be_listed_opened_changed_and_deleted(
+    sqlite_staff: Staff, key: str
+) -> None:
     staff = sqlite_staff
     persist.set(key, 1)
     change_list = staff.change_list()
@@ -41,7 +43,7 @@ def test_an_odd_key_is_listed_opened_changed_and_deleted(sqlite_staff: Staff, ke
     assert key not in persist
 
 
-def test_pages_go_on_after_an_odd_key(
+def test_pages_continue_after_an_unusual_key(
     staff: Staff, database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_persist.admin.EntryAdmin.list_per_page", 1)
@@ -56,9 +58,7 @@ def test_pages_go_on_after_an_odd_key(
     assert found == sorted(KEYS)
 
 
-def test_a_key_that_no_store_can_have_is_listed_and_can_be_deleted(
-    staff: Staff, database_store: Store
-) -> None:
+def test_invalid_key_is_listed_and_can_be_deleted(staff: Staff, database_store: Store) -> None:
     put(database_store, "", "1")
     put(database_store, "k" * 300, "1")
     change_list = staff.change_list()
@@ -72,7 +72,7 @@ def test_a_key_that_no_store_can_have_is_listed_and_can_be_deleted(
 
 @pytest.mark.parametrize("address", ["nowhere", "a%00b", "%FF", "_00", "k" * 1000])
 @pytest.mark.parametrize("view", ["change", "delete", "history"])
-def test_what_is_not_there_is_no_error(
+def test_missing_entry_is_not_a_server_error(
     staff: Staff, database_store: Store, address: str, view: str
 ) -> None:
     response = staff.client.get(f"{LIST}{address}/{view}/")
@@ -80,7 +80,7 @@ def test_what_is_not_there_is_no_error(
 
 
 @pytest.mark.parametrize("key", ["a ", " a", " ", "\n", "a\n\nb", "-", "\t"])
-def test_a_key_is_shown_with_its_spaces(sqlite_staff: Staff, key: str) -> None:
+def test_key_is_shown_with_its_spaces(sqlite_staff: Staff, key: str) -> None:
     persist.set(key, 1)
     shown = f'<span class="persist-key">{key}</span>'
     assert shown in sqlite_staff.page()

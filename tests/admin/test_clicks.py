@@ -93,7 +93,7 @@ def test_find_an_entry_and_change_it(page: Any, store: Store) -> None:
     assert browser.complaints() == []
 
 
-def test_add_an_entry_that_ends_today_and_delete_it(page: Any, store: Store) -> None:
+def test_add_an_entry_that_expires_today_and_delete_it(page: Any, store: Store) -> None:
     browser: Browser = page()
     browser.click(browser.css(".object-tools .addlink"))
     browser.click("[name=_save]")
@@ -118,7 +118,7 @@ def test_add_an_entry_that_ends_today_and_delete_it(page: Any, store: Store) -> 
     assert browser.complaints() == []
 
 
-def test_a_conflict_is_shown_and_led_out_of(page: Any, store: Store) -> None:
+def test_conflict_page_links_to_the_current_entry(page: Any, store: Store) -> None:
     browser: Browser = page()
     browser.click(browser.link("settings"))
     store.set("settings", "of another writer")
@@ -133,7 +133,7 @@ def test_a_conflict_is_shown_and_led_out_of(page: Any, store: Store) -> None:
     assert store.get("settings") == "mine"
 
 
-def test_delete_what_has_expired_and_what_is_selected(page: Any, store: Store) -> None:
+def test_delete_expired_and_selected_entries(page: Any, store: Store) -> None:
     browser: Browser = page()
     run(browser, "Delete all expired entries")
     assert browser.css(".messagelist").text == "2 expired entries were deleted."
@@ -147,7 +147,7 @@ def test_delete_what_has_expired_and_what_is_selected(page: Any, store: Store) -
     assert "cart:2" not in store
 
 
-def test_a_corrupt_entry_is_seen_and_repaired(page: Any, store: Store) -> None:
+def test_repair_a_corrupt_entry(page: Any, store: Store) -> None:
     put(store, "broken", '{"a": [1, 2')
     browser: Browser = page()
     assert texts(browser, ".persist-corrupt") == ["Not JSON:"]
@@ -159,7 +159,7 @@ def test_a_corrupt_entry_is_seen_and_repaired(page: Any, store: Store) -> None:
     assert browser.all(".persist-corrupt") == []
 
 
-def test_who_may_only_view_finds_nothing_to_press(page: Any, store: Store) -> None:
+def test_view_permission_shows_no_buttons(page: Any, store: Store) -> None:
     browser: Browser = page("view")
     assert browser.all(".addlink, select[name=action], .action-select") == []
     browser.click(browser.link("settings"))
@@ -168,7 +168,7 @@ def test_who_may_only_view_finds_nothing_to_press(page: Any, store: Store) -> No
     assert texts(browser, ".submit-row a") == ["Close"]
 
 
-def test_pages_are_turned(page: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_through_the_list(page: Any, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("django_persist.admin.EntryAdmin.list_per_page", 2)
     browser: Browser = page()
     browser.show(PHONE)
@@ -195,7 +195,7 @@ WORST = {
     [(DESKTOP, False), (DESKTOP, True), (PHONE, True), ((320, 568), False)],
     ids=["desktop", "desktop, dark", "phone, dark", "small phone"],
 )
-def test_it_fits_the_window_and_can_be_read(
+def test_pages_fit_the_window_and_are_readable(
     page: Any, store: Store, size: tuple[int, int], dark: bool
 ) -> None:
     store.set_many(WORST)

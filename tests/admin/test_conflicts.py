@@ -42,7 +42,9 @@ def overtaken(errors: dict[str, list[str]]) -> str:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_has_changed_since_is_not_overwritten(staff: Staff, entry: Store, change: str) -> None:
+def test_entry_changed_since_it_was_opened_is_not_overwritten(
+    staff: Staff, entry: Store, change: str
+) -> None:
     sent = staff.open("key")
     CHANGES[change](entry)
     before = row(entry, "key")
@@ -54,7 +56,7 @@ def test_what_has_changed_since_is_not_overwritten(staff: Staff, entry: Store, c
     assert staff.log() == []
 
 
-def test_the_page_keeps_what_was_typed_and_leads_to_what_is_there(
+def test_conflict_page_keeps_the_input_and_links_to_the_current_entry(
     staff: Staff, entry: Store
 ) -> None:
     sent = staff.open("key")
@@ -68,7 +70,7 @@ def test_the_page_keeps_what_was_typed_and_leads_to_what_is_there(
     assert entry.get("key") == "typed"
 
 
-def test_what_has_expired_since_does_not_come_back(
+def test_entry_that_expired_since_it_was_opened_does_not_come_back(
     staff: Staff, entry: Store, elapse: Elapse
 ) -> None:
     sent = staff.open("key")
@@ -78,23 +80,23 @@ def test_what_has_expired_since_does_not_come_back(
     assert "key" not in entry
 
 
-def test_a_form_without_the_version_that_it_was_made_of_is_refused(
-    staff: Staff, entry: Store
-) -> None:
+def test_form_without_the_current_version_is_refused(staff: Staff, entry: Store) -> None:
     sent = staff.open("key") | {"text": "2"}
     for version in ("", "0" * 64):
         overtaken(staff.save("key", sent | {"version": version}))
     assert entry.get("key") == {"n": 1}
 
 
-def test_what_is_gone_can_be_opened_no_more(staff: Staff, entry: Store) -> None:
+def test_removed_entry_cannot_be_opened(staff: Staff, entry: Store) -> None:
     entry.remove("key")
     assert staff.client.get(staff.address("key")).status_code == 302
     assert staff.client.post(staff.address("key", "delete"), {"post": "yes"}).status_code == 302
     assert staff.log() == []
 
 
-def test_what_grew_too_large_for_a_form_is_not_overwritten(staff: Staff, entry: Store) -> None:
+def test_entry_that_became_too_large_for_a_form_is_not_overwritten(
+    staff: Staff, entry: Store
+) -> None:
     sent = staff.open("key")
     entry.set("key", "x" * 3_000_000)
     assert "has changed" in overtaken(staff.save("key", sent | {"text": "2"}))
@@ -146,7 +148,7 @@ def between(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_write_at_the_last_moment_is_not_lost(
+def test_write_between_check_and_save_is_not_lost(
     staff: Staff, entry: Store, between: Any, change: str
 ) -> None:
     sent = staff.open("key")
@@ -160,7 +162,7 @@ def test_a_write_at_the_last_moment_is_not_lost(
     assert staff.log() == []
 
 
-def test_an_entry_made_at_the_last_moment_is_not_overwritten(
+def test_entry_created_between_check_and_save_is_not_overwritten(
     staff: Staff, entry: Store, between: Any
 ) -> None:
     between(lambda store: store.create("new", "of another writer"))
@@ -169,7 +171,7 @@ def test_an_entry_made_at_the_last_moment_is_not_overwritten(
     assert staff.log() == []
 
 
-def test_an_entry_that_expires_at_the_last_moment_does_not_come_back(
+def test_entry_that_expires_between_check_and_save_does_not_come_back(
     staff: Staff, entry: Store, elapse: Elapse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = EntryAdmin.save_model
@@ -184,9 +186,7 @@ def test_an_entry_that_expires_at_the_last_moment_does_not_come_back(
     assert "key" not in entry
 
 
-def test_another_writer_elsewhere_is_in_nobodys_way(
-    staff: Staff, entry: Store, between: Any
-) -> None:
+def test_writes_to_other_entries_do_not_conflict(staff: Staff, entry: Store, between: Any) -> None:
     sent = staff.open("key")
     between(lambda store: store.incr("other"), times=3)
     assert staff.save("key", sent | {"text": "3"}) is None
@@ -194,7 +194,9 @@ def test_another_writer_elsewhere_is_in_nobodys_way(
     assert staff.log() == [("key", "Changed Value.")]
 
 
-def test_one_who_keeps_losing_is_told(sqlite_staff: Staff, monkeypatch: Any) -> None:
+def test_save_that_keeps_losing_raises_contention_error(
+    sqlite_staff: Staff, monkeypatch: Any
+) -> None:
     persist.set("key", 1)
     sent = sqlite_staff.open("key") | {"text": "2"}
 
@@ -214,7 +216,7 @@ def save_at_once(i: int, session: str, address: str, sent: dict[str, str]) -> in
 
 
 @pytest.mark.parametrize("key", ["key", "old", "new"])
-def test_of_many_who_save_at_once_one_does(staff: Staff, entry: Store, key: str) -> None:
+def test_one_of_many_concurrent_saves_succeeds(staff: Staff, entry: Store, key: str) -> None:
     leave_expired(entry, {"old": 1})
     address, sent = LIST + "add/", {"key": key}
     if key == "key":
@@ -225,7 +227,7 @@ def test_of_many_who_save_at_once_one_does(staff: Staff, entry: Store, key: str)
     assert len(staff.log()) == 1
 
 
-def test_beside_writers_no_count_is_lost(staff: Staff, database_store: Store) -> None:
+def test_no_increment_is_lost_while_the_form_saves(staff: Staff, database_store: Store) -> None:
     database_store.set("count", 1000)
     codes = race(count_or_save, staff.client.cookies["sessionid"].value, staff.address("count"))
     saved = sum(code for code in codes if code is not None)

@@ -29,7 +29,7 @@ def two(open_store: OpenStore, settings: Any) -> None:
     }
 
 
-def test_it_is_about_the_database_of_the_default_store(two: None, let_in: LetIn) -> None:
+def test_admin_shows_the_database_of_the_default_store(two: None, let_in: LetIn) -> None:
     assert databases() == ["postgresql", "default"]
     persist.set("in postgresql", 1)
     stores["other"].set("in sqlite", 1)
@@ -44,7 +44,7 @@ class OtherAdmin(EntryAdmin):
     using = "default"
 
 
-def test_another_one_can_be_named(two: None, let_in: LetIn) -> None:
+def test_admin_class_can_name_another_database(two: None, let_in: LetIn) -> None:
     stores["other"].set("in sqlite", 1)
     request = RequestFactory().get("/")
     request.user = let_in().user
@@ -54,13 +54,13 @@ def test_another_one_can_be_named(two: None, let_in: LetIn) -> None:
 
 
 @pytest.mark.parametrize("other", ["memory", None])
-def test_with_one_database_nothing_is_said_of_it(
+def test_single_database_is_not_named(
     staff: Staff, database_store: Store, other: str | None, settings: Any
 ) -> None:
     assert "in the database" not in staff.page()
 
 
-def test_all_that_is_written_goes_to_that_database(
+def test_all_writes_go_to_the_database_of_the_store(
     staff: Staff, database_store: Store, settings: Any
 ) -> None:
     assert databases() == [driver_of(database_store).using]
@@ -91,7 +91,7 @@ def shared(open_store: OpenStore, settings: Any) -> Iterator[None]:
     Entry.objects.all().delete()
 
 
-def test_a_key_has_the_prefix_of_a_store(shared: None, let_in: LetIn) -> None:
+def test_key_must_have_the_prefix_of_a_store(shared: None, let_in: LetIn) -> None:
     staff = let_in()
     errors = staff.add("key", "1")
     assert list(errors) == ["key"]
@@ -104,7 +104,7 @@ def test_a_key_has_the_prefix_of_a_store(shared: None, let_in: LetIn) -> None:
     assert stores["other"].count() == 1
 
 
-def test_a_value_has_the_size_that_the_store_of_its_key_takes(shared: None, let_in: LetIn) -> None:
+def test_max_value_bytes_is_that_of_the_store_of_the_key(shared: None, let_in: LetIn) -> None:
     staff = let_in()
     assert list(staff.add("a:key", '"123456789"')) == ["text"]
     assert staff.add("b:key", '"123456789"') is None

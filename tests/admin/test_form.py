@@ -35,7 +35,7 @@ def text_of(store: Store, key: str) -> str:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_new_entry_is_what_the_store_would_store(
+def test_new_entry_is_stored_as_the_store_would(
     staff: Staff, database_store: Store, text: str
 ) -> None:
     value = json.loads(text)
@@ -45,7 +45,7 @@ def test_a_new_entry_is_what_the_store_would_store(
     assert row(database_store, "typed") == row(database_store, "stored")
 
 
-def test_an_expiry_is_taken_in_the_time_zone_of_the_project(
+def test_expiry_is_entered_in_the_time_zone_of_the_project(
     settings: Any, staff: Staff, database_store: Store
 ) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
@@ -80,7 +80,7 @@ def test_an_expiry_is_taken_in_the_time_zone_of_the_project(
     ],
     ids=lambda text: text[:20],
 )
-def test_what_the_store_refuses_is_an_error_at_the_value(
+def test_value_that_the_store_refuses_is_an_error_of_the_value_field(
     sqlite_staff: Staff, text: str, reason: str
 ) -> None:
     assert reason in text_error(sqlite_staff.add("key", text))
@@ -99,7 +99,7 @@ def text_error(errors: Any) -> str:
     return str(message)
 
 
-def test_a_value_has_the_size_that_its_store_takes(open_store: Any, let_in: Any) -> None:
+def test_value_larger_than_max_value_bytes_is_an_error(open_store: Any, let_in: Any) -> None:
     open_store("sqlite", MAX_VALUE_BYTES=10)
     staff = let_in()
     assert staff.add("key", '"12345678"') is None
@@ -108,7 +108,7 @@ def test_a_value_has_the_size_that_its_store_takes(open_store: Any, let_in: Any)
     assert "13 bytes as JSON" in text_error(staff.save("key", sent))
 
 
-def test_a_value_that_the_server_cannot_take_is_an_error(
+def test_value_too_large_for_the_server_is_an_error(
     staff: Staff, database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = driver_of(database_store).sql
@@ -131,7 +131,7 @@ def test_a_value_that_the_server_cannot_take_is_an_error(
     ],
     ids=["none", "256", "400", "NUL"],
 )
-def test_what_can_be_no_key_is_an_error_at_the_key(
+def test_invalid_key_is_an_error_of_the_key_field(
     sqlite_staff: Staff, key: str, reason: str
 ) -> None:
     errors = sqlite_staff.add(key, "1")
@@ -141,7 +141,7 @@ def test_what_can_be_no_key_is_an_error_at_the_key(
 
 
 @pytest.mark.parametrize("key", ["k" * 255, " a ", "é\u0301", "\U0010ffff", "a\tb", "%s {0}"])
-def test_a_key_is_taken_as_it_is(staff: Staff, database_store: Store, key: str) -> None:
+def test_key_is_not_normalized(staff: Staff, database_store: Store, key: str) -> None:
     assert staff.add(key, "1") is None
     assert list(database_store.keys()) == [key]
 
@@ -155,14 +155,16 @@ def test_a_key_is_taken_as_it_is(staff: Staff, database_store: Store, key: str) 
         ("soon", "12:00", "Enter a valid date."),
     ],
 )
-def test_an_expiry_is_in_the_future(sqlite_staff: Staff, date: str, time: str, reason: str) -> None:
+def test_expiry_must_be_in_the_future(
+    sqlite_staff: Staff, date: str, time: str, reason: str
+) -> None:
     errors = sqlite_staff.add("key", "1", date, time)
     assert list(errors) == ["expires_at"]
     assert reason in errors["expires_at"][0]
     assert list(persist.keys()) == []
 
 
-def test_a_live_key_cannot_be_added_and_an_expired_one_can(
+def test_key_of_a_live_entry_cannot_be_added_but_of_an_expired_one_can(
     staff: Staff, database_store: Store
 ) -> None:
     database_store.set("live", "there")
@@ -184,7 +186,7 @@ def test_a_live_key_cannot_be_added_and_an_expired_one_can(
         *('"\\r\\n"', '{"k":"<textarea></textarea>"}', '"\\n"', "[\n1\r\n]"),
     ],
 )
-def test_an_untouched_value_keeps_its_bytes(
+def test_unchanged_value_keeps_its_bytes(
     settings: Any, staff: Staff, database_store: Store, text: str
 ) -> None:
     settings.TIME_ZONE = "UTC"
@@ -195,7 +197,9 @@ def test_an_untouched_value_keeps_its_bytes(
     assert staff.log() == [("key", "Changed Expires at.")]
 
 
-def test_a_value_written_another_way_keeps_its_bytes(staff: Staff, database_store: Store) -> None:
+def test_equal_value_written_differently_keeps_its_bytes(
+    staff: Staff, database_store: Store
+) -> None:
     put(database_store, "key", '{"b":1.0, "a":[]}')
     sent = staff.open("key") | {"text": '  {"b": 1.0,\n\n"a": [ ]}  '}
     assert staff.save("key", sent) is None
@@ -209,7 +213,7 @@ def test_a_value_written_another_way_keeps_its_bytes(staff: Staff, database_stor
 
 @pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "without USE_TZ"])
 @pytest.mark.parametrize("fold", [0, 1])
-def test_an_untouched_expiry_is_the_same_to_the_microsecond(
+def test_unchanged_expiry_keeps_its_microseconds(
     settings: Any, staff: Staff, database_store: Store, use_tz: bool, fold: int
 ) -> None:
     """In the hour that comes twice, too."""
@@ -223,12 +227,12 @@ def test_an_untouched_expiry_is_the_same_to_the_microsecond(
     assert database_store.get_item("key") == Item(2, None)
 
 
-def test_a_value_is_pretty_to_read(staff: Staff, database_store: Store) -> None:
+def test_value_is_indented(staff: Staff, database_store: Store) -> None:
     put(database_store, "key", '{"b":[1E2,"\\u00e4"],"a":{}}')
     assert staff.open("key")["text"] == ('{\n  "b": [\n    1E2,\n    "\\u00e4"\n  ],\n  "a": {}\n}')
 
 
-def test_a_key_is_read_only_once_made(staff: Staff, database_store: Store) -> None:
+def test_key_of_an_existing_entry_is_read_only(staff: Staff, database_store: Store) -> None:
     database_store.set("key", 1)
     sent = staff.open("key")
     assert "key" not in sent
@@ -240,7 +244,7 @@ def test_a_key_is_read_only_once_made(staff: Staff, database_store: Store) -> No
 
 
 @pytest.mark.parametrize("text", ["{oops", "", "\n[1", "</textarea>", '{"a":1}}', "[1e999]"])
-def test_a_corrupt_entry_can_be_repaired_and_deleted(
+def test_corrupt_entry_can_be_repaired_and_deleted(
     staff: Staff, database_store: Store, text: str
 ) -> None:
     put(database_store, "broken", text)
@@ -256,7 +260,7 @@ def test_a_corrupt_entry_can_be_repaired_and_deleted(
     assert row(database_store, "other") is None
 
 
-def test_a_corrupt_entry_that_is_not_utf8_can_be_repaired(sqlite_staff: Staff) -> None:
+def test_corrupt_entry_that_is_not_utf_8_can_be_repaired(sqlite_staff: Staff) -> None:
     put(persist, "broken", b'"\xff\xfe"')
     sent = sqlite_staff.open("broken")
     assert sent["text"] == '"\ufffd\ufffd"'
@@ -264,7 +268,7 @@ def test_a_corrupt_entry_that_is_not_utf8_can_be_repaired(sqlite_staff: Staff) -
     assert persist.get("broken") == "\ufffd\ufffd"
 
 
-def test_an_expired_entry_comes_back_only_with_another_expiry(
+def test_expired_entry_can_be_saved_only_with_a_new_expiry(
     staff: Staff, database_store: Store
 ) -> None:
     leave_expired(database_store, {"old": 1})
@@ -276,7 +280,7 @@ def test_an_expired_entry_comes_back_only_with_another_expiry(
     assert database_store.get_item("old") == Item(1, None)
 
 
-def test_a_large_value_is_shown_by_its_beginning(staff: Staff, database_store: Store) -> None:
+def test_only_the_beginning_of_a_large_value_is_shown(staff: Staff, database_store: Store) -> None:
     database_store.set("large", ["x" * 3_000_000], expires=MOMENT)
     response: Any = staff.client.get(staff.address("large"))
     assert not response.context["has_change_permission"]
@@ -289,7 +293,7 @@ def test_a_large_value_is_shown_by_its_beginning(staff: Staff, database_store: S
 
 
 @pytest.mark.parametrize("limit", [2_621_440, 200_000, None])
-def test_what_a_form_holds_can_be_sent_back(
+def test_every_form_that_is_shown_can_be_submitted(
     settings: Any, sqlite_staff: Staff, limit: int | None
 ) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = limit
@@ -303,7 +307,7 @@ def test_what_a_form_holds_can_be_sent_back(
             assert limit is not None
 
 
-def test_no_value_gets_into_the_history_a_message_or_a_log(
+def test_history_messages_and_logs_contain_no_value(
     staff: Staff, database_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "hunter2"
@@ -324,9 +328,7 @@ def test_no_value_gets_into_the_history_a_message_or_a_log(
     assert secret not in caplog.text
 
 
-def test_a_form_asks_little_of_the_database(
-    sqlite_staff: Staff, django_assert_max_num_queries: Any
-) -> None:
+def test_form_makes_few_queries(sqlite_staff: Staff, django_assert_max_num_queries: Any) -> None:
     assert persist.driver.using == "default"  # type: ignore[attr-defined]
     persist.set("key", 1)
     with django_assert_max_num_queries(4):

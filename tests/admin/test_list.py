@@ -26,7 +26,7 @@ def cell(page: str, name: str) -> str:
     return str(found)
 
 
-def test_it_shows_key_size_value_and_time_left(staff: Staff, database_store: Store) -> None:
+def test_list_shows_key_size_value_and_time_left(staff: Staff, database_store: Store) -> None:
     database_store.set("cart:4", {"tee": "grün"}, expires=3 * 3600 + 60)
     page = staff.page()
     assert ">cart:4<" in cell(page, "exact_key")
@@ -48,14 +48,14 @@ def test_it_shows_key_size_value_and_time_left(staff: Staff, database_store: Sto
     ("expires", "text"),
     [(None, "never expires"), (30, "in less than a minute"), (130, "in 2\xa0minutes")],
 )
-def test_time_left_is_said_as_a_person_would(sqlite_staff: Staff, expires: Any, text: str) -> None:
+def test_time_left_is_shown_in_words(sqlite_staff: Staff, expires: Any, text: str) -> None:
     from django_persist import persist
 
     persist.set("key", 1, expires=expires)
     assert text in cell(sqlite_staff.page(), "time_left")
 
 
-def test_the_moment_is_in_the_time_zone_of_the_project(
+def test_expiry_is_shown_in_the_time_zone_of_the_project(
     settings: Any, staff: Staff, database_store: Store
 ) -> None:
     database_store.set("key", 1, expires=datetime(2999, 7, 1, 12, tzinfo=UTC))
@@ -67,7 +67,7 @@ def test_the_moment_is_in_the_time_zone_of_the_project(
 @pytest.mark.parametrize(
     ("seconds", "text"), [(20, "less than a minute"), (130, "2\xa0minutes"), (7200, "2\xa0hours")]
 )
-def test_what_has_expired_is_shown_as_expired(
+def test_expired_entry_is_shown_as_expired(
     staff: Staff, database_store: Store, elapse: Elapse, seconds: int, text: str
 ) -> None:
     database_store.set("old", 1, expires=5)
@@ -76,7 +76,7 @@ def test_what_has_expired_is_shown_as_expired(
 
 
 @pytest.mark.parametrize("text", ["{oops", "", "[1, 2", "\\x00", "NaN", "<script>", "{'a': 1}"])
-def test_a_corrupt_entry_is_listed_as_such(staff: Staff, database_store: Store, text: str) -> None:
+def test_list_marks_a_corrupt_entry(staff: Staff, database_store: Store, text: str) -> None:
     put(database_store, "broken", text)
     database_store.set("whole", 1)
     assert staff.keys() == ["broken", "whole"]
@@ -87,7 +87,9 @@ def test_a_corrupt_entry_is_listed_as_such(staff: Staff, database_store: Store, 
     assert staff.page().count("Not JSON:") == 1
 
 
-def test_a_value_that_is_not_utf8_is_listed_as_corrupt(sqlite_staff: Staff, settings: Any) -> None:
+def test_list_marks_a_value_that_is_not_utf_8_as_corrupt(
+    sqlite_staff: Staff, settings: Any
+) -> None:
     from django_persist import stores
 
     put(stores["default"], "broken", b'"\xff\xfe"')
@@ -95,7 +97,7 @@ def test_a_value_that_is_not_utf8_is_listed_as_corrupt(sqlite_staff: Staff, sett
     assert "not JSON" in sqlite_staff.client.get(sqlite_staff.address("broken")).text
 
 
-def test_users_data_is_escaped(staff: Staff, database_store: Store) -> None:
+def test_keys_and_values_are_escaped(staff: Staff, database_store: Store) -> None:
     database_store.set("<b>&\"'", {"<script>alert(1)</script>": "</code>"})
     page = staff.page()
     assert "<b>&" not in page
@@ -106,7 +108,7 @@ def test_users_data_is_escaped(staff: Staff, database_store: Store) -> None:
     assert "</code>" not in form
 
 
-def test_a_long_value_is_cut_in_the_database(staff: Staff, database_store: Store) -> None:
+def test_long_value_is_truncated_in_the_database(staff: Staff, database_store: Store) -> None:
     long = "é" * 3_000_000
     database_store.set("long", long)
     with CaptureQueriesContext(connections[driver_of(database_store).using]) as queries:
@@ -144,7 +146,7 @@ def many(database_store: Store) -> Store:
         ("nonsense", list(range(60))),
     ],
 )
-def test_states_can_be_told_apart(
+def test_state_filter(
     staff: Staff,
     many: Store,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,7 +162,7 @@ def test_states_can_be_told_apart(
 
 @pytest.mark.parametrize("few", [1, 10_000], ids=["many", "few"])
 @pytest.mark.parametrize("state", ["", *STATES])
-def test_pages_go_on_from_where_the_last_one_ended(
+def test_pages_continue_where_the_previous_page_ended(
     staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch, few: int, state: str
 ) -> None:
     monkeypatch.setattr(listing, "FEW", few)
@@ -196,7 +198,7 @@ def follow(staff: Staff, link: str) -> EntryChangeList:
     return change_list
 
 
-def test_a_page_is_whole_while_others_write(
+def test_page_is_full_while_others_write(
     staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_persist.admin.EntryAdmin.list_per_page", 7)
@@ -212,9 +214,7 @@ def test_a_page_is_whole_while_others_write(
 
 
 @pytest.mark.parametrize("position", ["7", ">", "<", "x", "0", "-1", "> ", "<~", ">\U0010ffff"])
-def test_no_page_that_someone_asks_for_is_an_error(
-    staff: Staff, many: Store, position: str
-) -> None:
+def test_invalid_page_parameter_is_not_an_error(staff: Staff, many: Store, position: str) -> None:
     staff.keys(p=position)
     staff.keys(p=position, state="expired")
 
@@ -236,7 +236,7 @@ def test_no_page_that_someone_asks_for_is_an_error(
         ("a" * 400, []),
     ],
 )
-def test_a_search_is_for_the_beginning_of_a_key(
+def test_search_finds_keys_that_begin_with_the_term(
     staff: Staff, database_store: Store, prefix: str, found: list[str]
 ) -> None:
     names = ["a", "a%", "a%b", "a\\", "a_", "a_b", "ab", "A", " a", "é", "e\u0301", "\ud7ff"]
@@ -244,14 +244,14 @@ def test_a_search_is_for_the_beginning_of_a_key(
     assert staff.keys(q=prefix) == found
 
 
-def test_a_search_that_no_key_can_begin_with_is_told(staff: Staff, many: Store) -> None:
+def test_search_with_invalid_characters_is_rejected(staff: Staff, many: Store) -> None:
     assert "Null characters are not allowed" in staff.page(q="\0")
 
 
 # What it asks of the database.
 
 
-def test_a_page_is_found_by_the_index_of_the_keys(
+def test_page_query_uses_the_primary_key(
     staff: Staff, database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = connections[driver_of(database_store).using]
@@ -277,7 +277,7 @@ def test_a_page_is_found_by_the_index_of_the_keys(
 
 @pytest.mark.parametrize("few", [1, 10_000], ids=["many", "few"])
 @pytest.mark.parametrize("state", ["", *STATES])
-def test_it_counts_and_sorts_nothing(
+def test_list_query_counts_and_sorts_nothing(
     staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch, few: int, state: str
 ) -> None:
     monkeypatch.setattr(listing, "FEW", few)

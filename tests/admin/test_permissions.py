@@ -37,7 +37,7 @@ def entries(open_store: OpenStore) -> None:
     ],
     ids=lambda value: "+".join(value) if value and type(value[0]) is str else None,
 )
-def test_each_page_asks_for_its_permission(
+def test_pages_require_their_permission(
     let_in: LetIn, actions: list[str], codes: list[int]
 ) -> None:
     client = let_in(*actions).client
@@ -45,7 +45,9 @@ def test_each_page_asks_for_its_permission(
 
 
 @pytest.mark.parametrize("actions", [["view"], ["view", "add"], ["view", "delete"]])
-def test_who_may_only_view_sees_all_and_changes_nothing(let_in: LetIn, actions: list[str]) -> None:
+def test_view_permission_shows_everything_and_changes_nothing(
+    let_in: LetIn, actions: list[str]
+) -> None:
     staff = let_in(*actions)
     response: Any = staff.client.get(CHANGE)
     assert '<pre class="persist-value">{\n  &quot;a&quot;: 1\n}</pre>' in response.text
@@ -66,7 +68,7 @@ def test_who_may_only_view_sees_all_and_changes_nothing(let_in: LetIn, actions: 
         (["view", "delete"], ["delete_expired", "delete_selected"]),
     ],
 )
-def test_an_action_asks_for_its_permission(
+def test_actions_require_their_permission(
     let_in: LetIn, actions: list[str], offered: list[str]
 ) -> None:
     staff = let_in(*actions)
@@ -79,14 +81,14 @@ def test_an_action_asks_for_its_permission(
     assert ("key" in persist) is not bool(offered)
 
 
-def test_others_are_sent_to_log_in() -> None:
+def test_anonymous_users_are_redirected_to_the_login() -> None:
     for page in PAGES:
         response = Client().get(page)
         assert response.status_code == 302
         assert response["Location"].startswith("/admin/login/")
 
 
-def test_it_is_on_the_front_page_where_a_store_is_in_a_database(
+def test_admin_index_lists_entries_only_if_a_store_uses_a_database(
     let_in: LetIn, settings: Any
 ) -> None:
     client = let_in().client
@@ -118,7 +120,7 @@ print(sorted(name for name in sys.modules if "admin" in name.split(".")))
 """
 
 
-def test_without_djangos_admin_nothing_of_it_is_loaded() -> None:
+def test_admin_is_not_imported_unless_it_is_installed() -> None:
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT], capture_output=True, text=True, check=True
     )

@@ -89,7 +89,7 @@ CALLS: dict[str, tuple[Callable[[Store], object], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_is_shown_with_what_became_of_it(call: str) -> None:
+def test_call_is_shown_with_its_result(call: str) -> None:
     persist.set_many({"here": "text", "none": None}, expires=60)
     does, expected = CALLS[call]
     shown = visit(lambda request: does(request.persist))
@@ -108,7 +108,7 @@ def test_a_call_is_shown_with_what_became_of_it(call: str) -> None:
     assert [text for text in shown_as if text not in shown.shown] == []
 
 
-def test_nothing_that_is_stored_is_shown() -> None:
+def test_no_value_is_shown() -> None:
     secret = f"secret {4242 * 10001}"
     key = Key("b", as_=str)
 
@@ -134,7 +134,7 @@ def test_nothing_that_is_stored_is_shown() -> None:
     assert secret not in repr(shown.response.headers)
 
 
-def test_what_the_page_was_given_is_the_same_as_without_the_panel() -> None:
+def test_panel_does_not_change_results() -> None:
     default = object()
 
     def compares(request: Any) -> None:
@@ -160,7 +160,7 @@ def test_what_the_page_was_given_is_the_same_as_without_the_panel() -> None:
     visit(compares)
 
 
-def test_each_store_is_named_and_its_calls_are_summed_up() -> None:
+def test_calls_are_summed_up_by_store() -> None:
     def calls_stores(request: Any) -> None:
         request.persist.namespace("n").namespace("m").set("a", 1)
         persist.get("a")
@@ -189,7 +189,7 @@ def test_each_store_is_named_and_its_calls_are_summed_up() -> None:
     assert "Persist 6 Calls" in shown.response.headers["Server-Timing"]
 
 
-def test_keys_that_are_read_more_than_once_are_pointed_out() -> None:
+def test_repeated_reads_are_listed() -> None:
     def reads(request: Any) -> None:
         for _ in range(2):
             persist.get("twice")
@@ -211,7 +211,7 @@ def test_keys_that_are_read_more_than_once_are_pointed_out() -> None:
     assert "<h4>Read" not in visit(lambda request: persist.get("a")).shown
 
 
-def test_a_request_that_calls_no_store_says_so() -> None:
+def test_request_without_calls() -> None:
     shown = visit(lambda request: None)
     assert shown.calls == []
     assert "called no store" in shown.shown
@@ -219,7 +219,7 @@ def test_a_request_that_calls_no_store_says_so() -> None:
 
 
 @pytest.mark.parametrize("key", ["<b>bold</b>", "\ud800", "\0", "x" * 100_000, "", "é✓"])
-def test_whatever_a_key_is_the_panel_can_be_read(key: str) -> None:
+def test_panel_can_show_any_key(key: str) -> None:
     def asks(request: Any) -> None:
         with suppress(InvalidKeyError):
             persist.get(key)
@@ -231,7 +231,7 @@ def test_whatever_a_key_is_the_panel_can_be_read(key: str) -> None:
     shown.shown.encode()
 
 
-def test_a_listing_takes_the_time_that_it_is_iterated_over(
+def test_time_of_a_listing_is_the_time_of_its_iteration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def slowly(driver: MemoryDriver, prefix: str) -> Iterator[str]:
@@ -250,7 +250,7 @@ def test_a_listing_takes_the_time_that_it_is_iterated_over(
     assert listed["time"] > 20
 
 
-def test_a_call_in_a_template_is_shown_with_its_line() -> None:
+def test_call_in_a_template_is_shown_with_its_line() -> None:
     template = engines["django"].from_string("one\n{{ request.persist.count }} entries\nthree")
     shown = visit(lambda request: template.render({}, request))
     [call] = shown.calls
@@ -258,7 +258,7 @@ def test_a_call_in_a_template_is_shown_with_its_line() -> None:
     assert "{{ request.persist.count }} entries" in shown.shown
 
 
-def test_a_function_that_calls_the_store_itself_is_recorded_too() -> None:
+def test_calls_inside_an_update_function_are_recorded() -> None:
     def calls_within(request: Any) -> None:
         persist.update("a", lambda number: number + persist.incr("b"), 1)
 

@@ -23,7 +23,7 @@ def test_every_call_of_a_store_is_recorded() -> None:
     assert public - recorded == {"namespace", "place"}
 
 
-def test_nothing_is_recorded_where_the_toolbar_or_the_panel_is_off(settings: Any) -> None:
+def test_nothing_is_recorded_if_the_toolbar_or_the_panel_is_off(settings: Any) -> None:
     from debug_toolbar.store import get_store
 
     persist.get("a")
@@ -37,7 +37,7 @@ def test_nothing_is_recorded_where_the_toolbar_or_the_panel_is_off(settings: Any
     assert persist.get("calls") == 2
 
 
-def test_a_page_that_fails_ends_its_recording() -> None:
+def test_failed_request_ends_the_recording() -> None:
     def fails(request: Any) -> None:
         persist.get("a")
         raise ZeroDivisionError
@@ -48,7 +48,7 @@ def test_a_page_that_fails_ends_its_recording() -> None:
     assert visit(lambda request: persist.get("c")).keys() == [["c"]]
 
 
-def test_a_request_within_another_leaves_it_its_calls() -> None:
+def test_nested_request_has_its_own_calls() -> None:
     def asks_within(request: Any) -> None:
         persist.get("outer")
         work.append(lambda request: persist.get("inner"))
@@ -58,7 +58,7 @@ def test_a_request_within_another_leaves_it_its_calls() -> None:
     assert visit(asks_within).keys() == [["outer"], ["outer again"]]
 
 
-def test_requests_in_threads_don_t_see_each_other_s_calls() -> None:
+def test_requests_in_threads_have_their_own_calls() -> None:
     barrier = Barrier(8)
 
     def works(request: Any) -> None:
@@ -73,7 +73,7 @@ def test_requests_in_threads_don_t_see_each_other_s_calls() -> None:
         assert found.keys() == [[str(number)]] * 20
 
 
-def test_requests_in_coroutines_don_t_see_each_other_s_calls() -> None:
+def test_requests_in_coroutines_have_their_own_calls() -> None:
     async def works(request: Any) -> None:
         number = request.GET["number"]
         for _ in range(20):
@@ -92,7 +92,7 @@ def test_requests_in_coroutines_don_t_see_each_other_s_calls() -> None:
         assert [call["name"] for call in found.calls] == ["incr", "get"] * 20
 
 
-def test_the_panel_is_not_loaded_and_the_store_not_touched_without_the_toolbar() -> None:
+def test_without_the_toolbar_the_panel_is_not_imported() -> None:
     assert hasattr(Store.get, "__wrapped__")
     code = (
         "import django; django.setup(); import sys; from django_persist import Store;"

@@ -79,7 +79,7 @@ COSTS: dict[str, tuple[Callable[[SessionStore], Any], list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize(("call", "statements", "commands"), COSTS.values(), ids=COSTS)
-def test_a_call(
+def test_costs_of_a_call(
     shared_store: Store,
     call: Callable[[SessionStore], Any],
     statements: list[str],
@@ -102,7 +102,7 @@ def test_a_call(
         pytest.param("/put?a=2", 2, 1, id="one that changes it"),
     ],
 )
-def test_a_request(
+def test_costs_of_a_request(
     site: None, shared_store: Store, client: Client, path: str, reads: int, writes: int
 ) -> None:
     client.get("/put?a=1")

@@ -73,7 +73,7 @@ for server in BACKENDS:
 del mixin, middleware
 
 
-def test_all_of_them_are_run() -> None:
+def test_all_upstream_tests_are_run() -> None:
     """Else a rename in a later Django would leave this page empty."""
     engine = globals()["TestEngineOn_sqlite"]
     assert sum(name.startswith("test_") for name in dir(engine)) > 60

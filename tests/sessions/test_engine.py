@@ -18,14 +18,14 @@ CHOSEN = "an-id-that-the-client-chose"
 
 
 class TestKeys:
-    def test_no_listing_shows_an_id(self, store: Store) -> None:
+    def test_listing_shows_no_id(self, store: Store) -> None:
         session = saved(cart="tea")
         assert session.session_key is not None
         assert list(store.keys()) == ["sessions:" + key(session.session_key)]
         [(_, item)] = store.items()
         assert session.session_key not in item.value
 
-    def test_what_a_listing_shows_is_no_id(self, kept: Store) -> None:
+    def test_listed_key_is_not_an_id(self, kept: Store) -> None:
         saved(cart="tea")
         [listed] = kept.keys()
         assert dict(SessionStore(listed).items()) == {}
@@ -41,16 +41,16 @@ class TestKeys:
         assert session.session_key not in {None, CHOSEN}
         assert list(kept.keys()) == [key(session.session_key)]
 
-    def test_nor_is_an_empty_one(self, kept: Store) -> None:
+    def test_empty_session_is_not_saved_under_an_id_that_the_client_chose(
+        self, kept: Store
+    ) -> None:
         session = SessionStore(CHOSEN)
         session.clear()
         with pytest.raises(UpdateError):
             session.save()
         assert kept.count() == 0
 
-    def test_an_id_is_claimed_by_the_write(
-        self, kept: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_id_is_claimed_by_the_write(self, kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         taken, free = saved(of="another").session_key, "f" * 32
         drawn = iter([taken, taken, free])
         monkeypatch.setattr(SessionStore, "_get_new_session_key", lambda self: next(drawn))
@@ -62,7 +62,7 @@ class TestKeys:
             again(session).save(must_create=True)
         assert isinstance(told.value.__cause__, DuplicateKeyError)
 
-    def test_a_store_that_calls_every_id_taken_is_told(
+    def test_error_if_the_store_reports_every_new_id_as_taken(
         self, kept: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken = saved().session_key
@@ -71,7 +71,7 @@ class TestKeys:
             saved()
 
     @pytest.mark.parametrize("session_id", ["ü" * 40, "\0" * 8, "x" * 10_000, "a b:c*?[%{};\r\n"])
-    def test_an_id_may_be_anything_that_a_client_sends(self, kept: Store, session_id: str) -> None:
+    def test_any_id_that_a_client_sends_is_accepted(self, kept: Store, session_id: str) -> None:
         session = SessionStore(session_id)
         assert not session.exists(session_id)
         assert session.load() == {}
@@ -80,11 +80,11 @@ class TestKeys:
 
 
 class TestData:
-    def test_it_is_what_json_makes_of_it(self, kept: Store) -> None:
+    def test_data_reads_back_as_json(self, kept: Store) -> None:
         data = {"tuple": (1, 2), "nested": {5: None}, "text": "Zoë\0\ud800", "large": 2**70}
         assert dict(again(saved(**data)).items()) == json.loads(json.dumps(data))
 
-    def test_what_is_no_json_is_refused_and_changes_nothing(self, kept: Store) -> None:
+    def test_data_that_is_not_json_is_refused_and_changes_nothing(self, kept: Store) -> None:
         session = saved(a=1)
         session["when"] = timezone.now()
         with pytest.raises(TypeError, match="not JSON serializable"):
@@ -94,7 +94,7 @@ class TestData:
             saved(when=timezone.now())
         assert kept.count() == 1
 
-    def test_a_serializer_of_the_project_is_used(self, kept: Store, settings: Any) -> None:
+    def test_session_serializer_setting_is_used(self, kept: Store, settings: Any) -> None:
         settings.SESSION_SERIALIZER = f"{__name__}.Reversed"
         session = saved(a=1)
         assert dict(again(session).items()) == {"a": 1}
@@ -102,7 +102,7 @@ class TestData:
         assert dict(again(session).items()) == {}
 
     @pytest.mark.parametrize("value", ["", "text", "a:b:c", 5, {"user": 1}, None, [1]])
-    def test_what_the_engine_has_not_signed_is_no_session(
+    def test_unsigned_data_is_not_a_session(
         self, kept: Store, value: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         session = saved(a=1)
@@ -112,12 +112,12 @@ class TestData:
         assert record.name == "django.security.SuspiciousSession"
         assert record.getMessage() == "Session data corrupted"
 
-    def test_who_can_edit_entries_cannot_take_over_a_session(self, kept: Store) -> None:
+    def test_editing_entries_cannot_take_over_a_session(self, kept: Store) -> None:
         own, other = saved(user="mine"), saved(user="another's")
         kept.set(key(own.session_key), kept.get(key(other.session_key)))
         assert dict(again(own).items()) == {}
 
-    def test_a_key_of_before_is_still_good(self, kept: Store, settings: Any) -> None:
+    def test_secret_key_fallbacks_are_accepted(self, kept: Store, settings: Any) -> None:
         session = saved(a=1)
         settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
         assert dict(again(session).items()) == {"a": 1}
@@ -134,7 +134,7 @@ class Reversed:
 
 
 class TestCorrupt:
-    def test_it_is_a_new_session(self, store: Store) -> None:
+    def test_corrupt_entry_counts_as_a_new_session(self, store: Store) -> None:
         session = saved(a=1)
         store.driver.set("sessions:" + key(session.session_key), b"{", None)
         late = again(session)

@@ -29,7 +29,9 @@ def cycle_key(session: SessionStore, asynchronous: bool) -> None:
 class TestDeleted:
     @pytest.mark.parametrize("ending", ["delete", "flush", "expiry", "cycle_key"])
     @pytest.mark.parametrize("late", ["changed", "unchanged", "emptied", "ending"])
-    def test_a_late_save_does_not_bring_it_back(self, kept: Store, ending: str, late: str) -> None:
+    def test_late_save_does_not_restore_a_deleted_session(
+        self, kept: Store, ending: str, late: str
+    ) -> None:
         session, other = saved(a=1), saved(a=2)
         in_flight = again(session)
         in_flight["a"]
@@ -53,7 +55,9 @@ class TestDeleted:
         assert dict(again(other).items()) == {"a": 2}
 
     @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_nor_does_a_late_change_of_its_id(self, kept: Store, asynchronous: bool) -> None:
+    def test_late_cycle_key_does_not_restore_a_deleted_session(
+        self, kept: Store, asynchronous: bool
+    ) -> None:
         session = saved(a=1)
         in_flight = again(session)
         in_flight["b"] = 2
@@ -67,7 +71,7 @@ class TestDeleted:
             in_flight.save()
         assert kept.count() == 0
 
-    def test_flush_leaves_nothing(self, kept: Store) -> None:
+    def test_flush_deletes_the_session(self, kept: Store) -> None:
         session = saved(a=1)
         session.flush()
         assert kept.count() == 0
@@ -75,7 +79,7 @@ class TestDeleted:
         assert dict(session.items()) == {}
 
     @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_cycle_key_leaves_nothing_of_the_old(self, kept: Store, asynchronous: bool) -> None:
+    def test_cycle_key_deletes_the_old_session(self, kept: Store, asynchronous: bool) -> None:
         session = again(saved(a=1, deep={"b": []}))
         old = session.session_key
         cycle_key(session, asynchronous)
@@ -87,7 +91,7 @@ class TestDeleted:
         assert again(session)["deep"] == {"b": [1]}
 
     @pytest.mark.parametrize("call", ["create", "remove"])
-    def test_a_change_of_its_id_that_stops_halfway_loses_nothing(
+    def test_interrupted_cycle_key_loses_nothing(
         self, kept: Store, monkeypatch: pytest.MonkeyPatch, call: str
     ) -> None:
         session = saved(a=1)
@@ -102,27 +106,27 @@ class TestDeleted:
                 in_flight.cycle_key()
         assert dict(again(session).items()) == {"a": 1}
 
-    def test_cycle_key_of_a_new_session_makes_one(self, kept: Store) -> None:
+    def test_cycle_key_of_a_new_session_creates_one(self, kept: Store) -> None:
         session = SessionStore()
         session.cycle_key()
         assert list(kept.keys()) == [key(session.session_key)]
 
 
 class TestSaving:
-    def test_what_changes_deep_within_is_saved(self, kept: Store) -> None:
+    def test_change_inside_a_nested_value_is_saved(self, kept: Store) -> None:
         session = again(saved(cart={"tea": 1}))
         session["cart"]["tea"] = 2
         assert not session.modified
         session.save()
         assert again(session)["cart"] == {"tea": 2}
 
-    def test_true_is_not_one(self, kept: Store) -> None:
+    def test_true_is_not_saved_as_one(self, kept: Store) -> None:
         session = again(saved(cart={"tea": 1}))
         session["cart"]["tea"] = True
         session.save()
         assert again(session)["cart"]["tea"] is True
 
-    def test_an_unchanged_one_does_not_undo_what_another_request_wrote(self, kept: Store) -> None:
+    def test_unchanged_session_does_not_undo_another_request(self, kept: Store) -> None:
         """SESSION_SAVE_EVERY_REQUEST saves those that were only looked at."""
         session = saved(a=1)
         looking, writing = again(session), again(session)
@@ -132,7 +136,7 @@ class TestSaving:
         looking.save()
         assert again(session)["a"] == 2
 
-    def test_of_two_that_change_it_the_last_one_wins(self, kept: Store) -> None:
+    def test_last_of_two_concurrent_changes_wins(self, kept: Store) -> None:
         session = saved(a=1)
         one, two = again(session), again(session)
         one["b"], two["c"] = 1, 2
@@ -162,7 +166,7 @@ class TestExpiry:
             pytest.param("moment", 3 * HOUR, id="datetime"),
         ],
     )
-    def test_the_entry_lives_as_long_as_the_session(
+    def test_entry_expires_with_the_session(
         self, kept: Store, settings: Any, expiry: Any, seconds: float
     ) -> None:
         settings.SESSION_COOKIE_AGE = 14 * HOUR
@@ -178,7 +182,7 @@ class TestExpiry:
         session.save()
         assert 5 * HOUR - 30 < left(kept, session) <= 5 * HOUR
 
-    def test_a_save_counts_from_anew(self, kept: Store) -> None:
+    def test_save_restarts_the_lifetime(self, kept: Store) -> None:
         session = saved(a=1)
         for change in (False, True):
             kept.touch(key(session.session_key), 100)
@@ -188,7 +192,7 @@ class TestExpiry:
             session.save()
             assert left(kept, session) > 1_000_000
 
-    def test_at_its_end_it_is_gone(self, store: Store, elapse: Elapse) -> None:
+    def test_session_is_gone_when_it_expires(self, store: Store, elapse: Elapse) -> None:
         session = SessionStore()
         session["a"] = 1
         session.set_expiry(1)
@@ -201,7 +205,7 @@ class TestExpiry:
             in_flight.save()
         assert dict(again(session).items()) == {}
 
-    def test_one_that_ends_as_it_is_saved_is_not_kept(self, kept: Store) -> None:
+    def test_session_without_a_lifetime_is_not_kept(self, kept: Store) -> None:
         session = saved(a=1)
         session.set_expiry(timezone.now() - timedelta(days=1))
         session.save()

@@ -57,7 +57,7 @@ def log_out_or_save(i: int, ids: list[str], every_request: bool) -> int:
 
 
 @pytest.mark.parametrize("every_request", [False, True])
-def test_a_session_that_was_logged_out_stays_so(shared_store: Store, every_request: bool) -> None:
+def test_session_stays_logged_out(shared_store: Store, every_request: bool) -> None:
     ids = start()
     told = race(log_out_or_save, ids, every_request)
     assert shared_store.count("sessions:") == sum(map(SessionStore().exists, ids)) == 0
@@ -85,7 +85,7 @@ def cycle_or_log_out(i: int, ids: list[str]) -> list[str | None]:
     return came_to
 
 
-def test_an_id_is_changed_once(shared_store: Store) -> None:
+def test_id_is_changed_once(shared_store: Store) -> None:
     ids = start()
     new = [session_id for came_to in race(cycle_or_log_out, ids) for session_id in came_to]
     alive = [session_id for session_id in new if session_id is not None]
@@ -106,7 +106,7 @@ def create(i: int) -> list[str | None]:
     return made
 
 
-def test_no_two_processes_share_an_id(shared_store: Store) -> None:
+def test_processes_never_share_an_id(shared_store: Store) -> None:
     made = race(create)
     assert set(Counter(session_id for ids in made for session_id in ids).values()) == {1}
     for i, ids in enumerate(made):

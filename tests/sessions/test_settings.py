@@ -29,7 +29,7 @@ def told() -> list[checks.CheckMessage]:
 
 
 @pytest.mark.parametrize("alias", [None, "default", "visitors"])
-def test_sessions_go_where_it_says(settings: Any, alias: str | None) -> None:
+def test_persist_session_store_setting(settings: Any, alias: str | None) -> None:
     if alias is not None:
         settings.PERSIST_SESSION_STORE = alias
     assert told() == []
@@ -50,7 +50,7 @@ def test_sessions_go_where_it_says(settings: Any, alias: str | None) -> None:
         (["default"], "Did you mean 'default'?"),
     ],
 )
-def test_what_is_no_store_is_refused(settings: Any, alias: Any, hint: str) -> None:
+def test_unknown_store_is_refused(settings: Any, alias: Any, hint: str) -> None:
     settings.PERSIST_SESSION_STORE = alias
     [error] = told()
     assert error.id == "django_persist.E014"
@@ -67,6 +67,6 @@ def test_what_is_no_store_is_refused(settings: Any, alias: Any, hint: str) -> No
         assert str(raised.value) == f"{message} {hint}"
 
 
-def test_what_is_wrong_in_persist_is_told_once(settings: Any) -> None:
+def test_invalid_persist_setting_is_reported_once(settings: Any) -> None:
     settings.PERSIST = {}
     assert [error.id for error in told()] == ["django_persist.E001"]

@@ -55,7 +55,9 @@ class TestUsers:
         assert cookies["sessionid"].value == ""
         assert json.loads(get("show").content) == {"user": ""}
 
-    def test_an_old_cookie_is_worth_nothing(self, kept: Store, visit: tuple[Get, Any]) -> None:
+    def test_cookie_of_an_old_session_is_worthless(
+        self, kept: Store, visit: tuple[Get, Any]
+    ) -> None:
         get, cookies = visit
         get("log-in")
         stolen = cookies["sessionid"].value
@@ -67,7 +69,7 @@ class TestUsers:
         assert cookies["sessionid"].value != stolen
         assert kept.count() == 1
 
-    def test_a_request_whose_user_has_logged_out_meanwhile_is_a_bad_one(
+    def test_request_that_ends_after_a_logout_gets_400(
         self, kept: Store, user: User, client: Client
     ) -> None:
         for path in ("/elsewhere", "/elsewhere?cycle"):
@@ -80,9 +82,7 @@ class TestUsers:
             assert "sessionid" not in response.cookies
             assert client.cookies["sessionid"].value == cookie
 
-    def test_the_test_client_of_django_knows_it(
-        self, kept: Store, user: User, client: Client
-    ) -> None:
+    def test_django_test_client_works(self, kept: Store, user: User, client: Client) -> None:
         client.force_login(user)
         session = client.session
         session["a"] = 1
@@ -113,7 +113,7 @@ def proxy(request: pytest.FixtureRequest, open_store: OpenStore, settings: Any) 
 
 
 @pytest.mark.parametrize("page", ["show", "put?a=2", "log-out"])
-def test_no_one_is_logged_out_by_a_store_that_is_away(
+def test_unavailable_store_logs_nobody_out(
     proxy: Proxy, user: User, client: Client, page: str
 ) -> None:
     client.get("/log-in")

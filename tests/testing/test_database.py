@@ -49,7 +49,7 @@ class InATestCase(TestCase):
                 store.create("a", 2)
             assert store.update("a", lambda number: number + 1) == 2
 
-    def test_what_waits_for_the_commit_waits(self) -> None:
+    def test_on_commit_callbacks_wait_for_the_commit(self) -> None:
         def store_and_then_more() -> None:
             with transaction.atomic():
                 persist.set("a", 1)
@@ -61,7 +61,7 @@ class InATestCase(TestCase):
             store_and_then_more()
         assert "committed" in persist
 
-    def test_a_rollback_of_ones_own_undoes_a_count(self) -> None:
+    def test_rollback_undoes_incr(self) -> None:
         persist.incr("calls")
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             persist.incr("calls")
@@ -71,7 +71,7 @@ class InATestCase(TestCase):
 
 @in_two_databases
 class InATestCaseOfOneDatabase(TestCase):
-    def test_the_other_one_is_refused(self) -> None:
+    def test_database_not_in_databases_is_refused(self) -> None:
         persist.set("a", 1)
         calls: list[Any] = [
             lambda: stores["other"].get("a"),
@@ -86,12 +86,12 @@ class InATestCaseOfOneDatabase(TestCase):
 
 
 class InASimpleTestCase(SimpleTestCase):
-    def test_the_database_is_refused(self) -> None:
+    def test_database_access_is_refused(self) -> None:
         with pytest.raises(AssertionError, match="subclass TestCase"):
             persist.get("a")
 
 
-def test_without_the_mark_of_pytest_django_the_database_is_refused() -> None:
+def test_database_access_without_django_db_mark_is_refused() -> None:
     with pytest.raises(RuntimeError, match="django_db"):
         persist.get("a")
 

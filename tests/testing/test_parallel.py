@@ -78,7 +78,7 @@ TESTS = """
 """
 
 
-def test_each_process_has_keys_of_its_own(tmp_path: Path) -> None:
+def test_each_process_has_its_own_keys(tmp_path: Path) -> None:
     settings = SETTINGS.format(url=servers.valkey(), prefix=f"{servers.run()}_parallel")
     (tmp_path / "project_settings.py").write_text(dedent(settings))
     (tmp_path / "tests.py").write_text(dedent(TESTS))

@@ -109,7 +109,9 @@ def test_each_test_has_empty_stores_in_memory(project: pytest.Pytester) -> None:
     run(project, passed=9)
 
 
-def test_it_can_be_for_all_tests_and_named_on_the_command_line(project: pytest.Pytester) -> None:
+def test_autouse_fixture_with_the_plugin_named_on_the_command_line(
+    project: pytest.Pytester,
+) -> None:
     project.makeconftest(
         """
         import pytest

@@ -37,7 +37,7 @@ def project(settings: Any) -> None:
     settings.PERSIST = PERSIST
 
 
-def test_every_store_is_an_empty_one_in_memory(settings: Any) -> None:
+def test_every_store_is_replaced_by_an_empty_one_in_memory(settings: Any) -> None:
     settings.PERSIST = {"default": BACKENDS["memory"], "hot": PERSIST["hot"]}
     persist.set("a", "the project's")
     settings.PERSIST = PERSIST
@@ -54,7 +54,7 @@ def test_every_store_is_an_empty_one_in_memory(settings: Any) -> None:
     assert persist.pop("a") == "the project's"
 
 
-def test_the_settings_of_a_store_hold() -> None:
+def test_settings_of_a_store_are_kept() -> None:
     with override_persist():
         hot = stores["hot"]
         assert hot.place().prefix == "h:"
@@ -67,7 +67,7 @@ def test_the_settings_of_a_store_hold() -> None:
         assert timedelta(seconds=50) < item.ttl <= timedelta(minutes=1)
 
 
-def test_only_the_stores_that_are_named(settings: Any) -> None:
+def test_only_the_named_stores_are_replaced(settings: Any) -> None:
     settings.PERSIST = {name: PERSIST[name] for name in ("default", "hot")}
     before = stores["default"].place()
     with override_persist("hot") as store:
@@ -75,7 +75,7 @@ def test_only_the_stores_that_are_named(settings: Any) -> None:
         assert isinstance(stores["hot"].driver, MemoryDriver)
 
 
-def test_an_alias_that_is_not_there_is_told(settings: Any) -> None:
+def test_unknown_alias_is_an_error(settings: Any) -> None:
     settings.PERSIST = {"default": BACKENDS["memory"], "hot": BACKENDS["valkey"]}
     with pytest.raises(ImproperlyConfigured, match="no store 'hto'. Did you mean 'hot'"):
         override_persist("hot", "hto").enable()
@@ -83,7 +83,7 @@ def test_an_alias_that_is_not_there_is_told(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("unfit", [{"default": 5}, {"default": {"PREFIX": 5}}, {}, 5])
-def test_settings_that_are_unfit_are_told(settings: Any, unfit: Any) -> None:
+def test_invalid_settings_are_an_error(settings: Any, unfit: Any) -> None:
     settings.PERSIST = unfit
     with pytest.raises(ImproperlyConfigured, match="PERSIST"), override_persist():
         pass
@@ -91,7 +91,7 @@ def test_settings_that_are_unfit_are_told(settings: Any, unfit: Any) -> None:
     assert not isinstance(stores["default"].driver, MemoryDriver)
 
 
-def test_one_within_another_begins_empty_and_leaves_it_as_it_was() -> None:
+def test_nested_override_starts_empty_and_restores_the_outer_one() -> None:
     with override_persist() as outer:
         outer.set("a", "outer")
         with override_persist() as inner:
@@ -100,7 +100,7 @@ def test_one_within_another_begins_empty_and_leaves_it_as_it_was() -> None:
         assert persist.get("a") == "outer"
 
 
-def test_other_settings_can_change_meanwhile() -> None:
+def test_other_settings_can_change_inside() -> None:
     with override_persist() as store:
         store.set("a", 1)
         with override_settings(CACHES={}):
@@ -110,7 +110,7 @@ def test_other_settings_can_change_meanwhile() -> None:
         assert persist.get("a") == 1
 
 
-def test_threads_and_requests_see_it() -> None:
+def test_threads_and_requests_see_the_override() -> None:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(request.persist.incr("visits")))  # type: ignore[attr-defined]
 
@@ -121,7 +121,7 @@ def test_threads_and_requests_see_it() -> None:
         assert (response.content, store.get("visits")) == (b"9", 9)
 
 
-def test_nothing_is_left_of_it() -> None:
+def test_memory_is_freed() -> None:
     with override_persist() as store:
         store.set("a", 1)
         memory = weakref.ref(store.driver.memory)  # type: ignore[attr-defined]
@@ -140,14 +140,14 @@ def decorated(more: int, *, again: bool = True) -> tuple[int, Store]:
     return more, stores["default"]
 
 
-def test_a_function_has_stores_of_its_own_for_each_call() -> None:
+def test_decorated_function_gets_new_stores_on_each_call() -> None:
     assert decorated.__doc__ == "Count, and once more, by itself."
     first, second = decorated(7), decorated(more=8)
     assert (first[0], second[0]) == (7, 8)
     assert first[1] is not second[1]
 
 
-def test_an_exception_ends_it() -> None:
+def test_stores_are_restored_after_an_exception() -> None:
     @override_persist()
     def fails() -> None:
         persist.set("a", 1)
@@ -160,7 +160,7 @@ def test_an_exception_ends_it() -> None:
         assert store.count() == 0
 
 
-def test_an_async_function_has_stores_of_its_own_until_it_ends() -> None:
+def test_async_function_has_its_own_stores_until_it_ends() -> None:
     @override_persist()
     async def count() -> int:
         await asyncio.sleep(0)
@@ -172,12 +172,12 @@ def test_an_async_function_has_stores_of_its_own_until_it_ends() -> None:
 
 
 @pytest.mark.parametrize("slip", [override_persist, lambda f: override_persist("hot", f)])
-def test_a_decorator_without_parentheses_is_told(slip: Any) -> None:
+def test_decorator_without_parentheses_is_an_error(slip: Any) -> None:
     with pytest.raises(TypeError, match=r"@override_persist\(\)"):
         slip(lambda: None)
 
 
-def test_a_class_that_is_no_test_case_is_told() -> None:
+def test_class_that_is_not_a_test_case_is_an_error() -> None:
     with pytest.raises(TypeError, match="fixture `persist`"):
 
         @override_persist()
@@ -186,7 +186,7 @@ def test_a_class_that_is_no_test_case_is_told() -> None:
 
 
 @pytest.mark.parametrize("how", ["run", "debug"])
-def test_a_test_by_itself_has_stores_of_its_own(how: str) -> None:
+def test_single_test_has_its_own_stores(how: str) -> None:
     @override_persist()
     class Case(unittest.TestCase):
         def test(self) -> None:
@@ -196,7 +196,7 @@ def test_a_test_by_itself_has_stores_of_its_own(how: str) -> None:
         getattr(Case("test"), how)()
 
 
-def test_a_class_that_fails_to_begin_leaves_the_stores_as_they_were(settings: Any) -> None:
+def test_failed_class_setup_restores_the_stores(settings: Any) -> None:
     settings.PERSIST = {"default": BACKENDS["memory"]}
 
     @override_persist()
