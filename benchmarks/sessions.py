@@ -77,7 +77,7 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("look", look), path("change", change), path("begin", begin)]
-KINDS = {"looked at": "/look", "changed": "/change", "begun": "/begin", "every request": "/look"}
+KINDS = {"read": "/look", "changed": "/change", "created": "/begin", "every request": "/look"}
 """The kinds of request; the last one with SESSION_SAVE_EVERY_REQUEST."""
 
 
@@ -108,11 +108,11 @@ def _site(store: str, engine: Engine, every: bool) -> Iterator[Callable[[str], H
 
 
 def compare_sessions(stores: list[str]) -> None:
-    """Print a table for each store: asked of the servers by a request, and its time."""
+    """Print a table for each store: what a request sends to the servers, and its time."""
     for store in stores:
         field = engines(store, stores)
         names = [f"{each.name} / ours" for each in field[1:]]
-        print(f"\n| {store} | asked of the servers | ours, µs | {' | '.join(names)} |")
+        print(f"\n| {store} | sent to the servers | ours, µs | {' | '.join(names)} |")
         print(f"| --- | --- | ---: |{' ---: |' * len(names)}")
         for kind, page in KINDS.items():
             every = kind == "every request"
