@@ -1,4 +1,4 @@
-"""Redis Cluster for django-redis, which has no connection factory for it.
+"""A connection factory for Redis Cluster, which django-redis doesn't have.
 
 CACHES = {"persist": {
     "BACKEND": "django_redis.cache.RedisCache",
@@ -17,25 +17,30 @@ from redis.cluster import RedisCluster
 
 
 class CacheCluster(RedisCluster):
-    """A client for a cluster in which what django-redis calls reaches all the nodes it means."""
+    """redis-py's client for a cluster, for calls as django-redis makes them.
+
+    django-redis calls mget() for keys of different slots, and keys() for the keys of all nodes.
+    RedisCluster refuses the one, and by default sends the other to a single node.
+    """
 
     def mget(self, keys: Any, *args: Any) -> list[Any]:
-        """Return the keys' values, read slot by slot."""
+        """Return the values of the keys, reading slot by slot."""
         found: list[Any] = self.mget_nonatomic(keys, *args)
         return found
 
     def keys(self, pattern: Any = "*", **kwargs: Any) -> list[Any]:
-        """Return the keys that match, of every primary."""
+        """Return the matching keys of all primaries."""
         found: list[Any] = super().keys(pattern, **{"target_nodes": self.PRIMARIES, **kwargs})
         return found
 
 
 class ClusterConnectionFactory(ConnectionFactory):  # type: ignore[misc]
-    """Connection factory of django-redis that connects to a Redis Cluster.
+    """Connects a django-redis cache to a Redis Cluster.
 
-    Each URL of LOCATION is a node to learn the cluster from; its database can only be 0. Takes the
-    OPTIONS that django-redis's own factory takes: CONNECTION_POOL_KWARGS go to the connections of
-    every node, REDIS_CLIENT_KWARGS to `redis.RedisCluster`; RedisDriver heeds its `address_remap`.
+    Each URL in LOCATION is a node from which to learn about the others. A cluster has only the
+    database 0. The OPTIONS are those of django-redis's own factory: CONNECTION_POOL_KWARGS go to
+    the connections to every node, REDIS_CLIENT_KWARGS to `redis.RedisCluster`. Of the latter,
+    RedisDriver uses `address_remap`.
     """
 
     _clusters: ClassVar[dict[tuple[str, str], Any]] = {}
@@ -45,9 +50,9 @@ class ClusterConnectionFactory(ConnectionFactory):  # type: ignore[misc]
         super().__init__({"REDIS_CLIENT_CLASS": "django_persist.cluster.CacheCluster", **options})
 
     def get_connection(self, params: dict[str, Any]) -> RedisCluster:
-        """Return the process's client for the cluster, made at the first call.
+        """Return the client for the cluster, which all threads of the process share.
 
-        Making it asks the node for the cluster's slots.
+        The first call makes it, and asks the node in `params` which node has which slots.
         """
         options = {**params, **self.pool_cls_kwargs, **self.redis_client_cls_kwargs}
         key = params["url"], repr(sorted(options.items(), key=lambda item: item[0]))
@@ -58,5 +63,5 @@ class ClusterConnectionFactory(ConnectionFactory):  # type: ignore[misc]
         return cluster
 
     def disconnect(self, connection: RedisCluster) -> None:
-        """Close the client's connections to every node; it opens them again where it needs them."""
+        """Close the client's connections to every node. It opens new ones when it needs them."""
         connection.disconnect_connection_pools()  # type: ignore[no-untyped-call]
