@@ -1,4 +1,4 @@
-"""Entries in Redis or Valkey, where a django-redis alias of CACHES says."""
+"""The Redis driver: entries on the Redis or Valkey that a django-redis alias of CACHES names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries in Redis or Valkey, where a django-redis alias of CACHES says."""
+"""The Redis driver: each call as one command or one script, wherever possible."""
 
 from __future__ import annotations
 
@@ -12,87 +12,95 @@ from django.core.checks import CheckMessage, Warning
 from redis.exceptions import ResponseError
 
 from ...exceptions import DecodeError
-from ...expiry import Expiry, past
+from ...expiry import EPOCH, Expiry, past
 from ..base import COUNTER, Place, Stored, Text, Write
 from ..cache import CacheDriver, resolve
-from . import expiry as redis_expiry
-from . import scripts as scripts
+from . import scripts
 from .checks import check_servers
-from .node import checked
+from .node import raise_for_error
 from .scripts import Argument, Command
 from .servers import PAGE
-from .settings import connect, flushing
+from .settings import aliases_that_flush, servers_of
 
 READ_PAGE = 100
-"""How many values a listing holds at a time."""
+"""How many values one command of a listing reads, and memory holds, at a time."""
 
-_SPECIAL = re.compile(rb"[*?\[\]\\^-]")
+MILLISECOND = timedelta(milliseconds=1)
+
+_GLOB_SPECIAL = re.compile(rb"[*?\[\]\\^-]")
 
 
 class RedisDriver(CacheDriver):
-    """Keep entries in Redis 7 or later, or Valkey: a single one, behind Sentinel, or a Cluster.
+    """Keeps entries in Redis 7 or later, or Valkey: on one server, behind Sentinel or in a Cluster.
 
-    `cache` is an alias of CACHES with django-redis's backend: it says where, and how to connect.
-    Reads go to the primary. On a Cluster `set_many` is all or nothing within each slot only, and
-    a listing made while slots change hands can miss or repeat keys that move.
+    `cache` is an alias of CACHES with django-redis's backend. It says where the server is and how
+    to connect to it. Reads go to the primary.
+
+    On a Cluster `set_many` is all or nothing only within each slot, and a listing made while slots
+    move from node to node can miss keys that move, or have them twice.
     """
 
-    supports_exact_listings = False  # SCAN's own.
+    supports_exact_listings = False  # SCAN may return a key twice.
 
     def __init__(self, cache: str) -> None:
         super().__init__(resolve(cache))
         self.alias = cache
-        self.servers = connect(self.cache, cache)
-        # Differs by alias: one driver serves a single Redis and a Cluster.
-        self.supports_atomic_set_many = self.servers.atomic
+        self.servers = servers_of(self.cache, cache)
+        self.supports_atomic_set_many = self.servers.supports_atomic_set_many
+
+    # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
         name = self._name(key)
         if isinstance(expires, datetime):
-            return self._judged(name, scripts.CREATE, expires, value)
-        command = (b"SET", name, value, b"NX", *redis_expiry.lifetime(expires))
-        return self.servers.call(name, command, True) is not None
+            return self._run_script(scripts.CREATE, name, expires, value)
+        command = (b"SET", name, value, b"NX", *_set_options(expires))
+        return self.servers.call(name, command, writes=True) is not None
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         if isinstance(expires, datetime) or (keep and expires is not None):
+            # SET alone can neither check a moment by the server's clock, nor give a lifetime to a
+            # new entry only.
             self.set_many([(key, value, expires)], keep=keep)
             return
         name = self._name(key)
-        kept = (b"KEEPTTL",) if keep else ()
-        self.servers.call(name, (b"SET", name, value, *kept, *redis_expiry.lifetime(expires)), True)
+        options = (b"KEEPTTL",) if keep else _set_options(expires)
+        self.servers.call(name, (b"SET", name, value, *options), writes=True)
 
     def get(self, key: str, *, for_update: bool = False) -> Text | None:
         name = self._name(key)
         try:
-            text: bytes | None = self.servers.call(name, (b"GET", name), False)
+            text: bytes | None = self.servers.call(name, (b"GET", name), writes=False)
         except ResponseError as error:
-            if _wrong_type(error):
-                raise _not_text(key) from error
+            if _is_wrong_type(error):
+                raise _not_a_string(key) from error
             raise
         return text
 
     def get_item(self, key: str) -> Stored | None:
         name = self._name(key)
-        value, ends = self.servers.call(name, scripts.run(scripts.READ, [name]), False)
-        if value is None and ends != -2:
-            raise _not_text(key)
-        return None if value is None else Stored(value, redis_expiry.moment(ends))
+        command = scripts.evalsha(scripts.READ, [name])
+        value, expires_at_ms = self.servers.call(name, command, writes=False)
+        if value is not None:
+            return Stored(value, _parse_expires_at(expires_at_ms))
+        if expires_at_ms != -2:
+            raise _not_a_string(key)
+        return None
 
     def contains(self, key: str) -> bool:
         name = self._name(key)
-        return bool(self.servers.call(name, (b"EXISTS", name), False))
+        return bool(self.servers.call(name, (b"EXISTS", name), writes=False))
 
     def remove(self, key: str) -> bool:
         name = self._name(key)
-        return bool(self.servers.call(name, (b"UNLINK", name), True))
+        return bool(self.servers.call(name, (b"UNLINK", name), writes=True))
 
     def touch(self, key: str, expires: Expiry) -> bool:
         name = self._name(key)
         if not isinstance(expires, timedelta):
-            return self._judged(name, scripts.TOUCH, expires)
-        return bool(
-            self.servers.call(name, (b"PEXPIRE", name, redis_expiry.milliseconds(expires)), True)
-        )
+            return self._run_script(scripts.TOUCH, name, expires)
+        command = (b"PEXPIRE", name, _milliseconds(expires))
+        return bool(self.servers.call(name, command, writes=True))
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         if by not in COUNTER:
@@ -100,72 +108,93 @@ class RedisDriver(CacheDriver):
         name = self._name(key)
         command: Command = (b"INCRBY", name, by)
         if expires is not None:
-            command = scripts.run(scripts.INCR, [name], *redis_expiry.expiry(expires), by)
+            command = scripts.evalsha(scripts.INCR, [name], *_script_expiry(expires), by)
         try:
-            total = self.servers.call(name, command, True)
+            total = self.servers.call(name, command, writes=True)
         except ResponseError as error:
-            if _wrong_type(error) or "not an integer" in str(error) or "overflow" in str(error):
+            text = str(error)
+            if _is_wrong_type(error) or "not an integer" in text or "overflow" in text:
                 return None
             raise
-        if total == -1 and command[0] != b"INCRBY":  # A sum would be text.
+        if expires is not None and total == -1:  # The script replies a sum as text: b"-1".
             assert isinstance(expires, datetime)
             raise past(expires)
         return int(total)
 
+    # Compare and swap.
+
     def replace(
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
-        name = self._name(key)
-        return self._judged(name, scripts.REPLACE, expires, value, int(keep), _bytes(seen))
+        args = value, int(keep), _to_bytes(seen)
+        return self._run_script(scripts.REPLACE, self._name(key), expires, *args)
 
     def remove_if(self, key: str, seen: Text) -> bool:
         name = self._name(key)
-        command = scripts.run(scripts.REMOVE_IF, [name], _bytes(seen))
-        return bool(self.servers.call(name, command, True))
+        command = scripts.evalsha(scripts.REMOVE_IF, [name], _to_bytes(seen))
+        return bool(self.servers.call(name, command, writes=True))
+
+    def _run_script(self, script: bytes, name: bytes, expires: Expiry, *args: Argument) -> bool:
+        """Run a script for one key that replies 1 or 0, or -1 if the moment has passed."""
+        command = scripts.evalsha(script, [name], *_script_expiry(expires), *args)
+        reply = self.servers.call(name, command, writes=True)
+        if reply == -1:
+            assert isinstance(expires, datetime)
+            raise past(expires)
+        return bool(reply)
+
+    # Many keys.
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
         found: list[tuple[str, Text]] = []
-        for indexes, values in self._grouped(b"MGET", keys, writes=False):
+        for indexes, values in self._run_on_keys(b"MGET", keys, writes=False):
             pairs = zip(map(keys.__getitem__, indexes), values, strict=True)
             found += [pair for pair in pairs if pair[1] is not None]
         return found
 
-    def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
-        return dict(self._read(keys))
+    def remove_many(self, keys: Sequence[str]) -> int:
+        replies = self._run_on_keys(b"UNLINK", keys, writes=True)
+        return sum(removed for _, removed in replies)
+
+    def _run_on_keys(
+        self, command: bytes, keys: Sequence[str], *, writes: bool
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Run a command that takes keys only. Yield each reply after the indexes of its keys."""
+        names = self._names(keys)
+        groups = list(self.servers.groups(names, PAGE))
+        calls = [(names[group[0]], (command, *map(names.__getitem__, group))) for group in groups]
+        return zip(groups, self.servers.batch(calls, writes), strict=True)
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
-        self._write_many(scripts.SET, writes, keep=keep)
+        self._run_write_script(scripts.SET, writes, keep=keep)
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
-        replies = self._write_many(scripts.CREATE_MANY, writes)
-        return [writes[indexes[i - 1]][0] for indexes, left in replies for i in left]
+        replies = self._run_write_script(scripts.CREATE_MANY, writes)
+        return [writes[indexes[i - 1]][0] for indexes, existing in replies for i in existing]
 
-    def clock(self) -> datetime:
-        nodes = self.servers.primaries()
-        return min(
-            redis_expiry.time(checked(n.run(((b"TIME",),), writes=False)[0], n.name)) for n in nodes
-        )
-
-    def _write_many(
+    def _run_write_script(
         self, script: bytes, writes: Sequence[Write], *, keep: bool = False
     ) -> list[tuple[list[int], Any]]:
-        """Run a script that writes, for each slot; return the indexes and the reply of each."""
+        """Run a script for all the writes, on a cluster once per slot.
+
+        Return the reply of each run after the indexes of its writes.
+        """
         names = self._names(key for key, _, _ in writes)
         groups = list(self.servers.groups(names, size=max(1, len(names))))
         if len(groups) > 1:
-            self._check_moments(writes, names, groups)
-        expiries = {
-            expires: redis_expiry.expiry(expires) for expires in set(map(itemgetter(2), writes))
-        }
+            self._refuse_past_expiries(writes, names, groups)
+        # Most writes share one expiry: convert each different one once.
+        distinct = set(map(itemgetter(2), writes))
+        expiries = {expires: _script_expiry(expires) for expires in distinct}
         calls = []
         for indexes in groups:
             args: list[Argument] = [int(keep)]
             for i in indexes:
                 _, value, expires = writes[i]
                 args += *expiries[expires], value
-            group = [names[i] for i in indexes]
-            calls.append((group[0], scripts.run(script, group, *args)))
-        replies = list(zip(groups, self.servers.batch(calls, True), strict=True))
+            group_names = [names[i] for i in indexes]
+            calls.append((group_names[0], scripts.evalsha(script, group_names, *args)))
+        replies = list(zip(groups, self.servers.batch(calls, writes=True), strict=True))
         for indexes, reply in replies:
             if isinstance(reply, int) and reply < 0:
                 _, _, expires = writes[indexes[-reply - 1]]
@@ -173,17 +202,65 @@ class RedisDriver(CacheDriver):
                 raise past(expires)
         return replies
 
-    def remove_many(self, keys: Sequence[str]) -> int:
-        return sum(removed for _, removed in self._grouped(b"UNLINK", keys, writes=True))
+    def _refuse_past_expiries(
+        self, writes: Sequence[Write], names: Sequence[bytes], groups: Sequence[list[int]]
+    ) -> None:
+        """Raise InvalidExpiryError before the first of several scripts writes.
+
+        A script checks the moments of its own keys only. This asks the server of each group that
+        has any for its time.
+        """
+        timed = []
+        for indexes in groups:
+            moments = [expires for i in indexes if isinstance(expires := writes[i][2], datetime)]
+            if moments:
+                timed.append((names[indexes[0]], min(moments)))
+        replies = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], writes=False)
+        for (_, expires_at), reply in zip(timed, replies, strict=True):
+            if expires_at <= _parse_time(reply):
+                raise past(expires_at)
+
+    # Many entries with their expiries.
+
+    def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
+        return dict(self._read_items(keys))
+
+    def _read_items(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:
+        names = self._names(keys)
+        groups = list(self.servers.groups(names, READ_PAGE))
+        calls = [
+            (names[group[0]], scripts.evalsha(scripts.READ, [names[i] for i in group]))
+            for group in groups
+        ]
+        for indexes, reply in zip(groups, self.servers.batch(calls, writes=False), strict=True):
+            for i, value, expires_at_ms in zip(indexes, reply[::2], reply[1::2], strict=True):
+                if value is not None:
+                    yield keys[i], Stored(value, _parse_expires_at(expires_at_ms))
+
+    def clock(self) -> datetime:
+        replies = [
+            raise_for_error(node.run(((b"TIME",),), writes=False)[0], node.name)
+            for node in self.servers.primaries()
+        ]
+        return min(map(_parse_time, replies))
+
+    # The whole store.
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for page in self._pages(prefix):
+        for page in self._scan(prefix):
             yield from page
 
     def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
-        for page in self._pages(prefix):
+        for page in self._scan(prefix):
             for start in range(0, len(page), READ_PAGE):
-                yield from self._read(page[start : start + READ_PAGE])
+                yield from self._read_items(page[start : start + READ_PAGE])
+
+    def _scan(self, prefix: str) -> Iterator[list[str]]:
+        pattern = _GLOB_SPECIAL.sub(rb"\\\g<0>", self._name(prefix)) + b"*"
+        for page in self.servers.scan(pattern):
+            yield [key[len(self.prefix) :] for key in map(_decode, page) if key is not None]
+
+    # Settings and checks.
 
     def close(self) -> None:
         self.servers.close()
@@ -199,84 +276,77 @@ class RedisDriver(CacheDriver):
                 hint="Give the store a Redis database, or a server, of its own.",
                 id="django_persist.W003",
             )
-            for alias in flushing(self.servers.locations, but=self.alias)
+            for alias in aliases_that_flush(self.servers.locations, excluding=self.alias)
         ]
 
     def check_deployment(self) -> Iterator[CheckMessage]:
         return check_servers(self.servers, self.alias)
 
-    def _check_moments(
-        self, writes: Sequence[Write], names: Sequence[bytes], groups: Sequence[list[int]]
-    ) -> None:
-        """Refuse a moment that has passed before the first of several scripts writes."""
-        timed = []
-        for indexes in groups:
-            moments = [end for i in indexes if isinstance(end := writes[i][2], datetime)]
-            if moments:
-                timed.append((names[indexes[0]], min(moments)))
-        times = self.servers.batch([(name, (b"TIME",)) for name, _ in timed], False)
-        for (_, moment), time in zip(timed, times, strict=True):
-            if moment <= redis_expiry.time(time):
-                raise past(moment)
+    # Keys as Redis has them.
 
     def _name(self, key: str) -> bytes:
         return (self.prefix + key).encode()
 
     def _names(self, keys: Iterable[str]) -> list[bytes]:
-        prefix = self.prefix  # without a call of _name for each
+        prefix = self.prefix  # Same as _name, inlined for speed.
         return [(prefix + key).encode() for key in keys]
 
-    def _judged(self, name: bytes, script: bytes, expires: Expiry, *args: Argument) -> bool:
-        """Run a script that says 1 or 0, or -1 for a moment that has passed on the server."""
-        command = scripts.run(script, [name], *redis_expiry.expiry(expires), *args)
-        reply = self.servers.call(name, command, True)
-        if reply == -1:
-            assert isinstance(expires, datetime)
-            raise past(expires)
-        return bool(reply)
 
-    def _grouped(
-        self, command: bytes, keys: Sequence[str], *, writes: bool
-    ) -> Iterator[tuple[list[int], Any]]:
-        """Run a command of nothing but keys; yield each reply with the indexes of its keys."""
-        names = self._names(keys)
-        groups = list(self.servers.groups(names, PAGE))
-        calls = [(names[g[0]], (command, *map(names.__getitem__, g))) for g in groups]
-        return zip(groups, self.servers.batch(calls, writes), strict=True)
-
-    def _pages(self, prefix: str) -> Iterator[list[str]]:
-        pattern = _SPECIAL.sub(rb"\\\g<0>", self._name(prefix)) + b"*"
-        for page in self.servers.scan(pattern):
-            yield [key[len(self.prefix) :] for key in map(_decoded, page) if key is not None]
-
-    def _read(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:
-        names = self._names(keys)
-        groups = list(self.servers.groups(names, READ_PAGE))
-        calls = [(names[g[0]], scripts.run(scripts.READ, [names[i] for i in g])) for g in groups]
-        for indexes, reply in zip(groups, self.servers.batch(calls, False), strict=True):
-            for i, value, ends in zip(indexes, reply[::2], reply[1::2], strict=True):
-                if value is not None:  # Gone since it was listed.
-                    yield keys[i], Stored(value, redis_expiry.moment(ends))
-
-
-def _bytes(text: Text) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def _decoded(name: bytes) -> str | None:
-    """Return a key, or None for one that no str of ours makes."""
+def _decode(name: bytes) -> str | None:
+    """Return a Redis key as str, or None if it isn't UTF-8: then it isn't ours."""
     try:
         return name.decode()
     except UnicodeDecodeError:
         return None
 
 
-def _wrong_type(error: ResponseError) -> bool:
+def _to_bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+# Expiries, which Redis takes and replies in milliseconds.
+
+
+def _milliseconds(lifetime: timedelta) -> int:
+    """Return a lifetime in whole milliseconds, rounded up so that it is never 0."""
+    return -(-lifetime // MILLISECOND)
+
+
+def _set_options(lifetime: timedelta | None) -> tuple[Argument, ...]:
+    """Return a lifetime as options of SET."""
+    return () if lifetime is None else (b"PX", _milliseconds(lifetime))
+
+
+def _script_expiry(expires: Expiry) -> tuple[Argument, Argument]:
+    """Return an expiry as the two arguments that the scripts take."""
+    if expires is None:
+        return b"", 0
+    if isinstance(expires, datetime):
+        # Rounded down, so that a moment that has passed never seems to be in the future.
+        return b"PXAT", (expires - EPOCH) // MILLISECOND
+    return b"PX", _milliseconds(expires)
+
+
+def _parse_expires_at(milliseconds: int) -> datetime | None:
+    """Return PEXPIRETIME's reply for an entry as a datetime, or None for never."""
+    return None if milliseconds < 0 else EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def _parse_time(reply: Sequence[Any]) -> datetime:
+    """Return TIME's reply as a datetime."""
+    seconds, micros = map(int, reply)
+    return EPOCH + timedelta(seconds=seconds, microseconds=micros)
+
+
+# Errors.
+
+
+def _is_wrong_type(error: ResponseError) -> bool:
     return str(error).startswith("WRONGTYPE")
 
 
-def _not_text(key: str) -> DecodeError:
+def _not_a_string(key: str) -> DecodeError:
     return DecodeError(
-        f"The key {key!r} holds another Redis type than a string: "
-        "something else wrote it. set() replaces it, remove() deletes it."
+        f"The key {key!r} holds another Redis type than a string, so something else wrote it. "
+        "set() replaces it, remove() deletes it."
     )

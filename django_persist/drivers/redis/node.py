@@ -1,12 +1,12 @@
-"""How the Redis driver talks to one server.
+"""Commands to one server, and the errors among its replies.
 
-What may already have been done is never sent again: redis-py's own clients, which would, are not
-used. A command is repeated only where the server has said that it did not run it.
+A command that may have taken effect is never sent again. redis-py's own clients would do so, which
+is why they are not used. A command is repeated only if the server has replied that it did not run
+it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -26,11 +26,10 @@ from redis.exceptions import (
 
 from ...exceptions import InvalidStoreError, NotSupportedError, StoreUnavailableError
 from .pool import Pool
-from .scripts import Command, load_and_run
+from .scripts import Command, as_eval
 
 Reply: TypeAlias = Any
-
-UNKNOWN_COMMAND = re.compile("Unknown (Redis )?command called from")
+"""What a command replied: redis-py's value for it, or the error, as an exception object."""
 
 REFUSALS = (
     ReadOnlyError,
@@ -40,67 +39,81 @@ REFUSALS = (
     BusyLoadingError,
     AuthenticationError,
 )
+"""Errors by which a server says that it did not run a command because of its own state."""
+
 REFUSAL_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"})
+"""Codes of more such errors, for which redis-py has no class."""
 
 
 class Node:
-    """One server."""
+    """One server, and the pool of connections to it."""
 
     def __init__(self, pool: Pool) -> None:
         options = pool.connection_kwargs
         service = getattr(pool, "service_name", None)
         self.pool = pool
         self.host = str(options.get("host") or "localhost")
-        where = options.get("path") or f"{self.host}:{options.get('port') or 6379}"
-        self.name = f"Redis service {service!r}" if service else f"Redis at {where}"
+        address = options.get("path") or f"{self.host}:{options.get('port') or 6379}"
+        self.name = f"Redis service {service!r}" if service else f"Redis at {address}"
 
     def run(self, commands: Sequence[Command], writes: bool, asking: bool = False) -> list[Reply]:
-        """Send the commands in one go and return their replies; errors are replies as well.
+        """Send the commands in one round trip and return their replies, errors included.
 
-        A script that the server doesn't have is sent once more, with its text: it has not run.
+        `writes` says whether the commands change entries, `asking` whether each goes out after
+        ASKING, as a cluster node requires for a slot that it is importing. A script that the server
+        doesn't know has not run: it is sent once more, with its text.
+
+        Raises StoreUnavailableError if the server can't be reached or the connection is lost.
         """
         replies = self._exchange(commands, writes, asking)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            again = [load_and_run(commands[i]) for i in unknown]
+            commands_with_text = [as_eval(commands[i]) for i in unknown]
             try:
-                for i, reply in zip(unknown, self._exchange(again, writes, asking), strict=True):
-                    replies[i] = reply
+                new_replies = self._exchange(commands_with_text, writes, asking)
             except StoreUnavailableError as error:
+                # The other commands have run.
                 error.maybe_applied |= writes and len(unknown) < len(commands)
                 raise
+            for i, reply in zip(unknown, new_replies, strict=True):
+                replies[i] = reply
         return replies
 
     def _exchange(self, commands: Sequence[Command], writes: bool, asking: bool) -> list[Reply]:
+        """Send the commands over one connection and read their replies."""
         try:
             connection = self.pool.get_connection()
         except (RedisError, OSError) as error:
-            raise self._unreachable(error) from error
-        clean = False
+            raise self._not_connected(error) from error
+        reusable = False
         try:
             packed = _pack(connection, commands, asking)
             try:
                 connection.check_health()
             except (RedisError, OSError) as error:
-                raise self._unreachable(error) from error
+                raise self._not_connected(error) from error
             try:
                 connection.send_packed_command(packed, check_health=False)
-                replies = _read(connection, len(commands), asking)
+                replies = _read_replies(connection, len(commands), asking)
             except (RedisError, OSError) as error:
                 raise StoreUnavailableError(
                     f"The connection to {self.name} was lost: {error}",
                     maybe_applied=writes,
                 ) from error
-            # A server that became a replica: its name may lead to the new primary by now.
-            clean = not any(isinstance(reply, ReadOnlyError) for reply in replies)
+            # A server that has become a replica: its name may lead to the new primary by now.
+            reusable = not any(isinstance(reply, ReadOnlyError) for reply in replies)
             return replies
         finally:
-            # Whatever cut us short, a connection with unread replies is never used again.
-            if not clean:
+            # After any interruption replies may still be under way: the next call must not read
+            # them, so the connection is closed.
+            if not reusable:
                 connection.disconnect()
             self.pool.release(connection)
 
-    def _unreachable(self, error: Exception) -> StoreUnavailableError:
+    def _not_connected(self, error: Exception) -> StoreUnavailableError:
+        """Return the error for a call of which nothing was sent."""
+        if _is_refusal(error) or isinstance(error, ResponseError):
+            return StoreUnavailableError(f"{self.name} refused the connection: {error}")
         return StoreUnavailableError(f"{self.name} can't be reached: {error}")
 
 
@@ -114,7 +127,7 @@ def _pack(connection: Any, commands: Sequence[Command], asking: bool) -> Any:
     return connection.pack_commands(commands)
 
 
-def _read(connection: Any, count: int, asking: bool) -> list[Reply]:
+def _read_replies(connection: Any, count: int, asking: bool) -> list[Reply]:
     replies: list[Reply] = []
     for _ in range(2 * count if asking else count):
         try:
@@ -122,55 +135,61 @@ def _read(connection: Any, count: int, asking: bool) -> list[Reply]:
         except ResponseError as error:
             replies.append(error)
         except ConnectionError as error:
-            if not _refused(error):
+            if not _is_refusal(error):
                 raise
             replies.append(error)
-    return replies[1::2] if asking else replies
+    return replies[1::2] if asking else replies  # ASKING has a reply of its own.
 
 
-def _refused(error: Exception) -> bool:
-    """Return whether an error is the server's word that it did not run the command.
+def _is_refusal(error: Exception) -> bool:
+    """Return whether the server has said with this error that it did not run the command.
 
-    redis-py makes lost connections of some.
+    redis-py raises some of these errors as a ConnectionError, as if the connection were lost.
     """
     return (
         isinstance(error, REFUSALS)
-        # Sentinel's connections turn it into a ConnectionError.
+        # Sentinel's connections raise a ConnectionError in place of a ReadOnlyError.
         or isinstance(error.__context__, ReadOnlyError)
         or str(error) == "max number of clients reached"
         or str(error).partition(" ")[0] in REFUSAL_CODES
     )
 
 
-def checked(reply: Reply, name: str) -> Reply:
-    """Return the reply; raise it where it is an error, as ours where it is about availability."""
+def raise_for_error(reply: Reply, name: str) -> Reply:
+    """Return the reply of the server called `name`, or raise it if it is an error.
+
+    An error about the server's state becomes a StoreUnavailableError, with `maybe_applied` False.
+    """
     if not isinstance(reply, RedisError):
         return reply
     text = str(reply)
-    if _refused(reply):
-        raise StoreUnavailableError(f"{name} refused: {text}") from reply
+    if _is_refusal(reply):
+        raise StoreUnavailableError(f"{name} refused the command: {text}") from reply
     if isinstance(reply, AskError):
         raise InvalidStoreError(
-            f"{name} is one node of a Redis Cluster.",
+            f"{name} is a node of a Redis Cluster.",
             hint="Set CONNECTION_FACTORY in the OPTIONS of the CACHES alias to "
             "'django_persist.cluster.ClusterConnectionFactory'.",
             id="django_persist.E011",
         ) from reply
-    if UNKNOWN_COMMAND.match(text):
+    if text.startswith(("Unknown command called from", "Unknown Redis command called from")):
         raise NotSupportedError(
-            f"{name} lacks a command; Redis 7 or later, or Valkey, is needed."
+            f"{name} lacks a command that RedisDriver needs. Use Redis 7 or later, or Valkey."
         ) from reply
-    said, quoted, _ = text.partition(", with args beginning with")
-    if quoted:  # The server repeats arguments: a value could be among them.
-        raise type(reply)(said)
+    summary, has_arguments, _ = text.partition(", with args beginning with")
+    if has_arguments:  # The server quotes the arguments, and one of them may be a value.
+        raise type(reply)(summary)
     raise reply
 
 
-def all_checked(replies: list[Reply], name: str, writes: bool) -> list[Reply]:
-    """Return the replies; raise the first error, which says if another command was carried out."""
+def raise_for_errors(replies: list[Reply], name: str, writes: bool) -> list[Reply]:
+    """Return the replies, or raise the first error among them.
+
+    If another command was carried out, a StoreUnavailableError says so in `maybe_applied`.
+    """
     try:
         for reply in replies:
-            checked(reply, name)
+            raise_for_error(reply, name)
     except StoreUnavailableError as error:
         error.maybe_applied |= writes and any(not isinstance(r, RedisError) for r in replies)
         raise

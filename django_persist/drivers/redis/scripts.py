@@ -1,7 +1,8 @@
-"""The Lua scripts of the Redis driver, each one atomic step on one server.
+"""The Lua scripts of the Redis driver. Each runs as one atomic step on one server.
 
-An expiry is two arguments: 'PX' and a lifetime or 'PXAT' and a moment, in milliseconds, or '' and 0
-for never. The keys are all in KEYS, and on a cluster all in one slot.
+All the keys of a script are in KEYS, and on a cluster they are in one slot. An expiry is two
+arguments, a unit and a number of milliseconds: 'PX' with a lifetime, 'PXAT' with a moment, or ''
+with 0 for never.
 """
 
 from __future__ import annotations
@@ -12,35 +13,50 @@ from typing import TypeAlias
 
 Argument: TypeAlias = bytes | int
 Command: TypeAlias = tuple[Argument, ...]
+"""A Redis command: its name and its arguments."""
 
 TEXTS: dict[bytes, bytes] = {}
 """Each script's text, by the SHA-1 that EVALSHA takes."""
 
 
 def _script(text: str) -> bytes:
+    """Register a script; return its SHA-1, by which the driver calls it."""
     source = text.encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     TEXTS[sha] = source
     return sha
 
 
-def run(script: bytes, keys: Sequence[bytes], *args: Argument) -> Command:
-    """Return the command that runs a script that the server has."""
+def evalsha(script: bytes, keys: Sequence[bytes], *args: Argument) -> Command:
+    """Return the command that runs a script by its SHA-1, which saves sending the text."""
     return (b"EVALSHA", script, len(keys), *keys, *args)
 
 
-def load_and_run(command: Command) -> Command:
-    """Return `run`'s command as one that brings the script's text along."""
+def as_eval(command: Command) -> Command:
+    """Return an `evalsha` command as one that sends the text: the server then knows the script."""
     sha = command[1]
     assert isinstance(sha, bytes)
     return (b"EVAL", TEXTS[sha], *command[2:])
 
 
-# A moment is judged by the server's TIME, before anything is written: the application's clock may
-# be behind, and SET with a moment that has passed says OK and stores nothing.
-_WRITING = """\
+def split_by_key(command: Command) -> list[Command]:
+    """Return a command as one command per key, whose replies add up to the reply of the whole.
+
+    Returns an empty list for a command that can't be split.
+    """
+    if command[0] in (b"MGET", b"UNLINK"):
+        return [(command[0], key) for key in command[1:]]
+    if command[:2] == (b"EVALSHA", READ):
+        return [(*command[:2], 1, key) for key in command[3:]]
+    return []
+
+
+# What the scripts that write have in common. The server's own TIME decides whether a moment has
+# passed, and before anything is written: the application's clock may be slow, and SET with a moment
+# in the past replies OK and stores nothing.
+_WRITE = """\
 local now
-local function past(unit, ms)
+local function is_past(unit, ms)
   if unit ~= 'PXAT' then return false end
   if not now then
     local time = redis.call('TIME')
@@ -59,25 +75,27 @@ local function store(key, value, unit, ms, keep)
 end
 """
 
+# Replies 1 if it stored, 0 if there is an entry, -1 if the moment has passed.
 CREATE = _script(
-    _WRITING
+    _WRITE
     + """\
 local unit, ms, value = unpack(ARGV)
-if past(unit, ms) then return -1 end
+if is_past(unit, ms) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 store(KEYS[1], value, unit, ms, '0')
 return 1
 """
 )
 
-# For any number of keys: a failure can only be that of the first SET (memory, disk, a replica),
-# because a script that has written is let through to its end. So it is all or nothing.
+# Takes any number of keys. Replies 1, or -i if the moment of the i-th key has passed. It is all or
+# nothing: if the server is out of memory, can't write to disk or is a replica, the first SET fails,
+# and once a script has written, Redis lets it run to its end.
 SET = _script(
-    _WRITING
+    _WRITE
     + """\
 local keep = ARGV[1]
 for i = 1, #KEYS do
-  if past(ARGV[3 * i - 1], ARGV[3 * i]) then return -i end
+  if is_past(ARGV[3 * i - 1], ARGV[3 * i]) then return -i end
 end
 for i, key in ipairs(KEYS) do
   store(key, ARGV[3 * i + 1], ARGV[3 * i - 1], ARGV[3 * i], keep)
@@ -86,37 +104,40 @@ return 1
 """
 )
 
-# As SET, but it leaves what is there, and tells the keys of those by their indexes.
+# Like SET, with the same arguments, but it leaves live entries unchanged and replies the indexes of
+# their keys, from 1.
 CREATE_MANY = _script(
-    _WRITING
+    _WRITE
     + """\
-local left = {}
+local existing = {}
 for i = 1, #KEYS do
-  if past(ARGV[3 * i - 1], ARGV[3 * i]) then return -i end
+  if is_past(ARGV[3 * i - 1], ARGV[3 * i]) then return -i end
 end
 for i, key in ipairs(KEYS) do
   if redis.call('EXISTS', key) == 1 then
-    left[#left + 1] = i
+    existing[#existing + 1] = i
   else
     store(key, ARGV[3 * i + 1], ARGV[3 * i - 1], ARGV[3 * i], '0')
   end
 end
-return left
+return existing
 """
 )
 
-# pcall: a key of another Redis type is not the text that was seen.
+# Replies 1 if it stored, 0 if the entry is another one or gone, -1 if the moment has passed.
+# GET fails for a key of another Redis type; with pcall that error counts as another text.
 REPLACE = _script(
-    _WRITING
+    _WRITE
     + """\
 local unit, ms, value, keep, seen = unpack(ARGV)
-if past(unit, ms) then return -1 end
+if is_past(unit, ms) then return -1 end
 if redis.pcall('GET', KEYS[1]) ~= seen then return 0 end
 store(KEYS[1], value, unit, ms, keep)
 return 1
 """
 )
 
+# Replies 1 if it removed the entry. About pcall see REPLACE.
 REMOVE_IF = _script(
     """\
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -124,53 +145,44 @@ return redis.call('UNLINK', KEYS[1])
 """
 )
 
-# PERSIST says 0 both for no entry and for one that never expires.
+# Replies 1 if there is an entry, 0 if not, -1 if the moment has passed. It looks with EXISTS,
+# because PERSIST replies 0 both for no entry and for an entry that never expires.
 TOUCH = _script(
-    _WRITING
+    _WRITE
     + """\
 local unit, ms = unpack(ARGV)
-if past(unit, ms) then return -1 end
+if is_past(unit, ms) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if unit == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT', KEYS[1], ms) end
 return 1
 """
 )
 
-# The sum is read back as text, since a number is a double in Lua, exact to 2^53 only.
+# Replies the sum as text, or the number -1 if the moment has passed. The sum is read back with GET,
+# because a number in Lua is a double, which is exact only up to 2^53.
 INCR = _script(
-    _WRITING
+    _WRITE
     + """\
 local unit, ms, by = unpack(ARGV)
-if past(unit, ms) then return -1 end
-local starts = redis.call('EXISTS', KEYS[1]) == 0
+if is_past(unit, ms) then return -1 end
+local is_new = redis.call('EXISTS', KEYS[1]) == 0
 redis.call('INCRBY', KEYS[1], by)
-if starts then redis.call(unit == 'PX' and 'PEXPIRE' or 'PEXPIREAT', KEYS[1], ms) end
+if is_new then redis.call(unit == 'PX' and 'PEXPIRE' or 'PEXPIREAT', KEYS[1], ms) end
 return redis.call('GET', KEYS[1])
 """
 )
 
-# For each key its text, or nil where there is none, and its end: -1 for never, -2 for no entry.
-# A text of nil with an end is a key of another Redis type.
+# Replies for each key its text, or nil if it has none, and the moment when it expires: -1 for
+# never, -2 for no entry. A nil with any other moment is a key of another Redis type, for which GET
+# fails: with pcall that ends neither the script nor the reading of the other keys.
 READ = _script(
     """\
-local found = {}
+local entries = {}
 for i, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
-  found[2 * i - 1] = type(value) == 'string' and value
-  found[2 * i] = redis.call('PEXPIRETIME', key)
+  entries[2 * i - 1] = type(value) == 'string' and value
+  entries[2 * i] = redis.call('PEXPIRETIME', key)
 end
-return found
+return entries
 """
 )
-
-
-def for_each_key(command: Command) -> list[Command]:
-    """Return a command once for each of its keys, whose replies add up to its own.
-
-    Nothing for a command that isn't the sum of its parts.
-    """
-    if command[0] in (b"MGET", b"UNLINK"):
-        return [(command[0], key) for key in command[1:]]
-    if command[:2] == (b"EVALSHA", READ):
-        return [(*command[:2], 1, key) for key in command[3:]]
-    return []

@@ -1,81 +1,89 @@
-"""Which server runs a command: what the Redis driver asks of one server, or of a cluster's."""
+"""Which server runs a command: the interface, and the case of a single server.
+
+cluster.py has the other case, a Redis Cluster.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from .node import Node, Reply, all_checked, checked
-from .pool import Pool, location
+from .node import Node, Reply, raise_for_error, raise_for_errors
 from .scripts import Command
 
 Call: TypeAlias = tuple[bytes, Command]
-"""A command with the key that says which server it goes to."""
+"""A command, after the Redis key that decides which server runs it."""
 
 PAGE = 1000
-"""How many keys go into one command, or come out of one SCAN."""
+"""The number of keys in one command, and about the number that one SCAN returns."""
 
 
 class Servers(ABC):
-    """Where entries are kept: which server runs a command for a key."""
+    """The servers that hold a store's entries. Finds the one that runs a command."""
 
     locations: frozenset[Hashable]
-    """The databases of servers by which they are known from the settings."""
+    """The Redis databases where the entries are, as far as the settings name them."""
 
-    atomic: bool
-    """Whether a command can take any keys together."""
+    supports_atomic_set_many: bool
+    """Whether one command can take any keys together, so that set_many is all or nothing."""
 
     @abstractmethod
     def call(self, key: bytes, command: Command, writes: bool) -> Reply:
-        """Run one command and return its reply."""
+        """Run one command on the server that holds the key, and return its reply.
+
+        Raises StoreUnavailableError, or redis-py's ResponseError.
+        """
 
     @abstractmethod
     def batch(self, calls: Sequence[Call], writes: bool) -> list[Reply]:
-        """Run the commands, in one round trip per server, and return their replies."""
+        """Run the commands in one round trip per server, and return their replies.
+
+        Raises StoreUnavailableError, or redis-py's ResponseError. Other commands of the batch may
+        have taken effect by then.
+        """
 
     @abstractmethod
     def groups(self, keys: Sequence[bytes], size: int) -> Iterator[list[int]]:
-        """Yield the indexes of the keys that may stand together in one command, `size` at most."""
+        """Yield indexes of keys that one command can take together, `size` at most in a group."""
 
     @abstractmethod
     def primaries(self) -> Sequence[Node]:
-        """Return the servers that hold all the keys between them."""
+        """Return the servers that together hold all the keys."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connections; the next call opens one again."""
+        """Close the connections. The next call opens a new one."""
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
-        """Yield the keys that match, in pages."""
+        """Yield the keys that match a glob pattern, page by page."""
         for node in self.primaries():
             cursor = b"0"
             while True:
-                # Only strings: entries of ours are never of another type.
+                # Entries are strings. A key of another Redis type is not ours.
                 command = (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", PAGE, b"TYPE", b"string")
-                cursor, page = checked(node.run((command,), writes=False)[0], node.name)
+                reply = node.run((command,), writes=False)[0]
+                cursor, page = raise_for_error(reply, node.name)
                 yield page
                 if cursor == b"0":
                     break
 
 
 class Single(Servers):
-    """One primary: a server by itself, or whichever one Sentinel names."""
+    """One primary: a single server, or the one that Sentinel names."""
 
-    atomic = True
+    supports_atomic_set_many = True
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, location: Hashable) -> None:
         self.node = node
-        behind_sentinel = hasattr(node.pool, "sentinel_manager")
-        where = _sentinel_location if behind_sentinel else _server_location
-        self.locations = frozenset({where(node.pool)})
+        self.locations = frozenset({location})
 
     def call(self, key: bytes, command: Command, writes: bool) -> Reply:
-        return checked(self.node.run((command,), writes)[0], self.node.name)
+        return raise_for_error(self.node.run((command,), writes)[0], self.node.name)
 
     def batch(self, calls: Sequence[Call], writes: bool) -> list[Reply]:
         replies = self.node.run([command for _, command in calls], writes) if calls else []
-        return all_checked(replies, self.node.name, writes)
+        return raise_for_errors(replies, self.node.name, writes)
 
     def groups(self, keys: Sequence[bytes], size: int) -> Iterator[list[int]]:
         for start in range(0, len(keys), size):
@@ -86,13 +94,3 @@ class Single(Servers):
 
     def close(self) -> None:
         self.node.pool.disconnect()
-
-
-def _server_location(pool: Pool) -> Hashable:
-    return location(pool.connection_kwargs)
-
-
-def _sentinel_location(pool: Any) -> Hashable:
-    sentinels = (s.connection_pool.connection_kwargs for s in pool.sentinel_manager.sentinels)
-    db = int(pool.connection_kwargs.get("db") or 0)
-    return pool.service_name, frozenset(map(location, sentinels)), db

@@ -119,7 +119,7 @@ class TestLostReplies:
 
         server.client.client_pause(200)  # The reply is still to come when the next call is made.
         with monkeypatch.context() as patch:
-            patch.setattr(node, "_read", interrupted)
+            patch.setattr(node, "_read_replies", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 driver.get("mine")
         assert driver.get("other") == b"2"

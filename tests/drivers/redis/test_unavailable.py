@@ -135,7 +135,7 @@ class TestUnavailable:
 
     def test_a_part_of_many_scripts_was_done(self, make_driver: MakeDriver) -> None:
         """One was, and the server is gone before the other can be sent with its text."""
-        command = scripts.run(scripts.REMOVE_IF, [b"k"], b"1")
+        command = scripts.evalsha(scripts.REMOVE_IF, [b"k"], b"1")
         for first, done in ((":1", True), ("-NOSCRIPT Send it.", False)):
             with Refusing(first, "-NOSCRIPT Send it.", once=True) as port:
                 driver = make_driver(f"redis://127.0.0.1:{port}")

@@ -196,7 +196,7 @@ class TestMovingSlots:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """What is the sum of its parts is done apart; what is one step waits for the slot."""
-        monkeypatch.setattr(cluster, "SECONDS", 0.1)
+        monkeypatch.setattr(cluster, "RETRY_SECONDS", 0.1)
         driver.set("{k}here", b"1", None)
         move("{k}", between=True)
         driver.set("{k}there", b"2", None)
