@@ -72,7 +72,7 @@ def _connections(plain: dict[str, Any], seconds: float) -> None:
         "CONN_MAX_AGE 0": {"CONN_MAX_AGE": 0},
         "CONN_MAX_AGE None": {"CONN_MAX_AGE": None},
         "the same, with CONN_HEALTH_CHECKS": {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True},
-        "a pool of psycopg's": {"CONN_MAX_AGE": 0, **_with(plain, pool=pool)},
+        "psycopg's pool": {"CONN_MAX_AGE": 0, **_with(plain, pool=pool)},
     }
     with ExitStack() as stack:
         contenders = []
