@@ -1,4 +1,4 @@
-"""What is shown of an entry: escaped, cut where it is long, and said as a person would."""
+"""How an entry is shown: escaped, truncated if it is long, and with times in words."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from ..expiry import from_micros, now
 from ..models import Entry
-from .stored import Stored, has_expired
+from .stored import StoredText, has_expired
 
-BEGINNING: Final = 10_000
+SHOWN_CHARS: Final = 10_000
 """How many characters are shown of a value that is too large to be edited."""
 
 
 class EntryColumns:
-    """The columns of the list, and what a form shows beside its fields."""
+    """The columns of the list, which are also the read-only fields of the form."""
 
     @admin.display(description=gettext_lazy("key"))
     def exact_key(self, entry: Entry) -> str:
-        # From Django 6.1 on admin strips what it shows, and " a" is another key than "a".
+        # Since Django 6.1 the admin strips what it shows, but " a" and "a" are different keys.
         return format_html('<span class="persist-key">{}</span>', entry.key)
 
     @admin.display(description=gettext_lazy("size"))
     def size(self, entry: Entry) -> str:
-        stored = Stored.of(entry)
+        stored = StoredText.of(entry)
         if stored is None:
             return "-"
         exact = ngettext("%s byte", "%s bytes", stored.size) % number_format(
@@ -42,7 +42,7 @@ class EntryColumns:
 
     @admin.display(description=gettext_lazy("value"))
     def short_value(self, entry: Entry) -> str:
-        stored = Stored.of(entry)
+        stored = StoredText.of(entry)
         assert stored is not None
         if stored.is_corrupt:
             html = '<span class="persist-corrupt">{}</span> <code>{}</code>'
@@ -51,36 +51,37 @@ class EntryColumns:
 
     @admin.display(description=gettext_lazy("time left"))
     def time_left(self, entry: Entry) -> str:
-        moment = entry.expires_at
-        if moment is None:
+        expires_at = entry.expires_at
+        if expires_at is None:
             return format_html('<span class="quiet">{}</span>', _("never expires"))
         current = from_micros(now())
-        is_past, is_near = has_expired(moment), abs(moment - current) < timedelta(minutes=1)
+        is_past = has_expired(expires_at)
+        is_near = abs(expires_at - current) < timedelta(minutes=1)
         if is_past:
             text = _("expired %s ago") % (
-                _("less than a minute") if is_near else timesince(moment, current, depth=1)
+                _("less than a minute") if is_near else timesince(expires_at, current, depth=1)
             )
         else:
             text = _("in %s") % (
-                _("less than a minute") if is_near else timeuntil(moment, current, depth=1)
+                _("less than a minute") if is_near else timeuntil(expires_at, current, depth=1)
             )
         return format_html(
             '<time datetime="{}" title="{}" class="{}">{}</time>',
-            moment.isoformat(),
-            timezone.localtime(moment, timezone.get_current_timezone()).isoformat(" "),
+            expires_at.isoformat(),
+            timezone.localtime(expires_at, timezone.get_current_timezone()).isoformat(" "),
             "persist-expired" if is_past else "",
             text,
         )
 
     @admin.display(description=gettext_lazy("value"))
     def whole_value(self, entry: Entry) -> str:
-        stored = Stored.of(entry)
+        stored = StoredText.of(entry)
         assert stored is not None
         shown, note = stored.pretty, ""
         if not stored.can_be_edited:
-            shown = shown[:BEGINNING]
-            note = _("This is the beginning: the value is too large to be shown and edited here.")
+            shown = shown[:SHOWN_CHARS]
+            note = _("Only the beginning is shown: the value is too large to be edited here.")
         elif stored.is_corrupt:
-            note = _("What is stored is not JSON.")
+            note = _("The stored text is not JSON.")
         html = '<pre class="persist-value">{}</pre><div class="persist-note">{}</div>'
         return format_html(html, shown, note)

@@ -1,4 +1,4 @@
-"""Which databases hold entries, and of which store an entry is."""
+"""Find the databases that hold entries, and the store that an entry belongs to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..store import Store
 
 
 def databases() -> list[str]:
-    """Return an alias of DATABASES for each table that a store of PERSIST keeps its entries in.
+    """Return a database alias for each table in which a store of PERSIST keeps its entries.
 
-    That of the default store comes first.
+    The one of the default store comes first.
     """
     found: dict[object, str] = {}
     for alias in sorted(stores, key=lambda alias: alias != DEFAULT_ALIAS):
@@ -25,22 +25,22 @@ def databases() -> list[str]:
 
 
 def store_of(key: str, driver: Driver) -> Store | None:
-    """Return the store that has the entry of this complete key, where the driver keeps its own.
+    """Return the store in the driver's place that a full key belongs to.
 
-    None says that every store there puts a PREFIX before its keys, and none of them begins this
-    one. Where PERSIST has no store there, keys are taken as they are.
+    None means that each store there has a PREFIX, and that the key begins with none of them. If
+    PERSIST has no store there, a store without a PREFIX is returned.
     """
-    here = list(_stores(driver))
-    return next((store for store in here if key.startswith(store.place().prefix)), None) or (
-        None if here else Store(driver)
-    )
+    sharing = list(_stores_in_place_of(driver))
+    if not sharing:
+        return Store(driver)
+    return next((store for store in sharing if key.startswith(store.place().prefix)), None)
 
 
 def prefixes(driver: Driver) -> list[str]:
-    """Return the PREFIXes of the stores that keep their entries where the driver does."""
-    return [store.place().prefix for store in _stores(driver)]
+    """Return the PREFIX of each store in the driver's place."""
+    return [store.place().prefix for store in _stores_in_place_of(driver)]
 
 
-def _stores(driver: Driver) -> Iterator[Store]:
+def _stores_in_place_of(driver: Driver) -> Iterator[Store]:
     location = driver.place().location
     return (stores[alias] for alias in stores if stores[alias].place().location == location)

@@ -1,4 +1,4 @@
-"""The form of an entry: the rules of the store, and nothing written over what has changed since."""
+"""The form of an entry. It keeps the rules of the store, and overwrites nothing unseen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..expiry import Expiry, expires_at_micros, now, parse
 from ..models import COLUMN_LENGTH, Entry
 from ..store import Store
 from .databases import prefixes, store_of
-from .stored import Stored, has_expired, version
+from .stored import StoredText, has_expired, version
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Entry]
@@ -33,37 +33,40 @@ else:
     ModelForm = forms.ModelForm
 
 
-class ValueField(forms.CharField):
-    """A value as JSON text. What the store refuses is refused; what wasn't touched is as it was."""
+class ValueFormField(forms.CharField):
+    """A value as JSON text.
+
+    A text that is not changed, or is changed only to an equal value, keeps the stored bytes.
+    """
 
     widget = AdminTextareaWidget(attrs={"spellcheck": "false", "rows": 12})
-    seen: str | None = None
-    """The text that was shown, if it is JSON."""
+    original: str | None = None
+    """The text that the form was opened with, or None if that is not JSON."""
 
     def clean(self, value: Any) -> Any:
-        text = _lines(super().clean(value))
-        return codec.decode(text, key="") if text == self.seen else parse_json(text)
+        text = _unix_newlines(super().clean(value))
+        return codec.decode(text, key="") if text == self.original else parse_json(text)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        text = _lines(data or "")
-        if self.seen is None or text == self.seen:
-            return self.seen is None
+        text = _unix_newlines(data or "")
+        if self.original is None or text == self.original:
+            return self.original is None
         try:
-            # It may be another way to write what is there.
-            return codec.encode(parse_json(text)) != codec.encode(parse_json(self.seen))
+            # The text may differ only in spaces and line breaks.
+            return codec.encode(parse_json(text)) != codec.encode(parse_json(self.original))
         except (ValidationError, EncodeError):
             return True
 
 
-def _lines(text: str) -> str:
-    """Return a text with the ends of lines that it had before a browser sent it."""
+def _unix_newlines(text: str) -> str:
+    """Return text from a form with its original line breaks: browsers send CR LF."""
     return text.replace("\r\n", "\n")
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a JSON text that someone wrote. Raises ValidationError."""
+    """Return the value of a JSON text that a user has typed. Raises ValidationError."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=_unique_names)
     except json.JSONDecodeError as error:
         raise ValidationError(
             _("Enter valid JSON: %(reason)s (line %(line)d, column %(column)d)."),
@@ -72,34 +75,37 @@ def parse_json(text: str) -> Any:
         ) from None
     except RecursionError:
         raise ValidationError(
-            _("The value is nested deeper than %(levels)d levels."),
+            _("The value is nested deeper than %(depth)d levels."),
             code="invalid",
-            params={"levels": codec.MAX_DEPTH},
+            params={"depth": codec.MAX_DEPTH},
         ) from None
     except ValueError:
         raise ValidationError(_("A number has too many digits."), code="invalid") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict. Raises ValidationError if a name occurs twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, value in pairs]
         raise ValidationError(
-            _("The name %(name)s stands twice in one object: only one of them would be kept."),
+            _("The name %(name)s occurs twice in one object. Only one of them would be kept."),
             code="invalid",
             params={"name": json.dumps(next(n for n in names if names.count(n) > 1))},
         )
     return found
 
 
-class MomentField(forms.SplitDateTimeField):
-    """A moment, shown and taken in the project's time zone, whether or not USE_TZ is on.
+class ExpiresAtFormField(forms.SplitDateTimeField):
+    """A date and time in the project's time zone, whether or not USE_TZ is on.
 
-    One that wasn't touched is what it was, to the microsecond, and in the hour that comes twice.
+    One that is not changed keeps its microseconds, which the widget doesn't show, and its offset
+    in the hour that a clock change repeats.
     """
 
     widget = AdminSplitDateTime
-    seen: datetime | None = None
+    original: datetime | None = None
+    """The date and time that the form was opened with."""
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, datetime) and timezone.is_aware(value) and not settings.USE_TZ:
@@ -112,39 +118,39 @@ class MomentField(forms.SplitDateTimeField):
         return super().has_changed(shown, data)
 
     def clean(self, value: Any) -> Any:
-        if self.seen is not None and not self.has_changed(self.seen, value):
-            return self.seen
-        moment = super().clean(value)
-        if moment is not None and timezone.is_naive(moment):
-            return timezone.make_aware(moment, timezone.get_default_timezone())
-        return moment
+        if self.original is not None and not self.has_changed(self.original, value):
+            return self.original
+        cleaned = super().clean(value)
+        if cleaned is not None and timezone.is_naive(cleaned):
+            return timezone.make_aware(cleaned, timezone.get_default_timezone())
+        return cleaned
 
 
 class EntryForm(ModelForm):
-    """Key, value and expiry of an entry; what is to be written is in `encoded` and `expiry`."""
+    """The key, value and expiry of an entry. `encoded` and `expiry` are what is to be written."""
 
     key = forms.CharField(
         label=_("Key"), max_length=COLUMN_LENGTH, strip=False, widget=AdminTextInputWidget
     )
-    text = ValueField(label=_("Value"))
-    expires_at = MomentField(label=_("Expires at"), required=False)
+    text = ValueFormField(label=_("Value"))
+    expires_at = ExpiresAtFormField(label=_("Expires at"), required=False)
     version = forms.CharField(required=False, widget=forms.HiddenInput)
 
     database: str
     encoded: bytes | None = None
-    """The text of the value, or None where it stays as it is, byte for byte."""
+    """The new text of the value, or None if the stored bytes stay."""
     expiry: Expiry = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        stored = Stored.of(self.instance)
-        self.seen = self.instance.expires_at
-        self.had_expired = has_expired(self.seen)
+        stored = StoredText.of(self.instance)
+        self.original_expires_at = self.instance.expires_at
+        self.had_expired = has_expired(self.original_expires_at)
         self.initial["version"] = version(self.instance)
         if "expires_at" in self.fields:
             field = self.fields["expires_at"]
-            field.seen = self.seen  # type: ignore[attr-defined]
-            field.help_text = _("In the time zone %(zone)s; leave it empty for never.") % {
+            field.original = self.original_expires_at  # type: ignore[attr-defined]
+            field.help_text = _("In the time zone %(zone)s. Leave it empty for never.") % {
                 "zone": timezone.get_current_timezone_name()
             }
         if stored is None or "text" not in self.fields:
@@ -152,21 +158,21 @@ class EntryForm(ModelForm):
         self.initial["text"] = stored.pretty
         if stored.is_corrupt:
             self.fields["text"].help_text = _(
-                "What is stored is not JSON. Put it right and save it, or delete the entry."
+                "The stored text is not JSON. Correct and save it, or delete the entry."
             )
         else:
-            self.fields["text"].seen = stored.pretty  # type: ignore[attr-defined]
+            self.fields["text"].original = stored.pretty  # type: ignore[attr-defined]
 
     def validate_unique(self) -> None:
-        """Leave that to `clean`: an entry that has expired is in nobody's way."""
+        """Do nothing. `clean` checks that instead, since an expired entry may be overwritten."""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         driver = DatabaseDriver(self.database)
         if self.instance._state.adding:
             self._check_key(driver)
-        elif (overtaken := self._overtaken()) is not None:
-            raise overtaken
+        elif (conflict := self._conflict()) is not None:
+            raise conflict
         self._check_value(driver)
         if "expires_at" in cleaned:
             try:
@@ -176,20 +182,20 @@ class EntryForm(ModelForm):
                 self.add_error("expires_at", str(error))
         return cleaned
 
-    def _overtaken(self) -> ValidationError | None:
-        """Return the error where the entry isn't what it was when the form was loaded."""
+    def _conflict(self) -> ValidationError | None:
+        """Return an error if the entry has changed since the form was opened, else None."""
         if self.cleaned_data.get("version") == version(self.instance):
             return None
-        if Stored.of(self.instance) is None:
+        if StoredText.of(self.instance) is None:
             message = _("The entry was deleted after you opened it. Nothing was saved.")
-            return ValidationError(message, code="overtaken")
+            return ValidationError(message, code="conflict")
         message = (
             _("The entry has expired since you opened it. Nothing was saved.")
-            if has_expired(self.seen)
+            if has_expired(self.original_expires_at)
             else _("The entry has changed since you opened it. Nothing was saved.")
         )
-        link = format_html('{} <a href="">{}</a>', message, _("Open it as it is now."))
-        return ValidationError(link, code="overtaken")
+        link = format_html('{} <a href="">{}</a>', message, _("Open the current entry."))
+        return ValidationError(link, code="conflict")
 
     def _check_key(self, driver: DatabaseDriver) -> None:
         key = self.cleaned_data.get("key")
@@ -198,7 +204,7 @@ class EntryForm(ModelForm):
         store = store_of(key, driver)
         if store is None:
             known = ", ".join(map(repr, prefixes(driver)))
-            message = _("No store would find this key: it has to begin with a PREFIX, one of %s.")
+            message = _("No store uses this key. It must begin with one of these PREFIXes: %s.")
             self.add_error("key", message % known)
             return
         try:
@@ -207,16 +213,16 @@ class EntryForm(ModelForm):
             self.add_error("key", str(error))
             return
         if driver.contains(key):
-            self.add_error("key", _("There is an entry of this key already."))
+            self.add_error("key", _("An entry with this key already exists."))
 
     def _check_value(self, driver: DatabaseDriver) -> None:
         key = self.cleaned_data.get("key") or self.instance.key
-        stored = Stored.of(self.instance)
+        stored = StoredText.of(self.instance)
         if "text" not in self.cleaned_data or (stored and "text" not in self.changed_data):
             return
         store = store_of(key, driver) or Store(driver)
         try:
             self.encoded = store.keyspace.encode(self.cleaned_data["text"])
-            driver.sql.check_packet((key, self.encoded.decode(), stored.seen if stored else ""))
+            driver.sql.check_packet((key, self.encoded.decode(), stored.raw if stored else ""))
         except EncodeError as error:
             self.add_error("text", str(error))

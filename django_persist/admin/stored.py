@@ -1,4 +1,4 @@
-"""What a row of the table holds, read without trust: it may be megabytes, or no JSON at all."""
+"""The stored text of an entry. It may be several megabytes, or not even JSON."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from ..exceptions import DecodeError
 from ..expiry import now, to_micros
 from ..models import Entry
 
-EDITED: Final = 1024 * 1024
-"""How many characters of a value a form can hold."""
+MAX_EDITABLE_CHARS: Final = 1024 * 1024
+"""The longest text that can be edited in the form."""
 
-FORM: Final = 8192
-"""More bytes than a form takes beside its value."""
+FORM_BYTES: Final = 8192
+"""More bytes than a submitted form takes in addition to the value."""
 
-SHORT: Final = 80
-"""How many characters of a value a list shows."""
+SHORT_CHARS: Final = 80
+"""How many characters of a value the list shows."""
 
 
-class Raw(Func):
-    """The text of the values as it is, or its beginning.
+class RawValue(Func):
+    """The stored text of `value`, or only its first `characters`, without decoding the JSON.
 
-    As bytes on SQLite, as the driver reads it: so that a text that isn't UTF-8 is read too.
+    On SQLite it is bytes, as in the driver, so that text that is not UTF-8 can be read too.
     """
 
     template = "%(expressions)s"
-    cut = "SUBSTR(%(expressions)s, 1, %(characters)s)"
+    first_characters = "SUBSTR(%(expressions)s, 1, %(characters)s)"
 
     def __init__(self, characters: int | None = None) -> None:
         extra: dict[str, Any] = {}
         if characters is not None:
-            extra = {"template": self.cut, "characters": characters}
+            extra = {"template": self.first_characters, "characters": characters}
         super().__init__(F("value"), output_field=TextField(), **extra)
 
     def as_sqlite(
@@ -53,8 +53,8 @@ class Raw(Func):
         return self.as_sql(compiler, connection, **{**context, "template": blob})
 
 
-class Size(Func):
-    """The bytes of the values' text in UTF-8."""
+class ValueSize(Func):
+    """The length of the stored text in bytes of UTF-8."""
 
     function = "OCTET_LENGTH"
 
@@ -64,29 +64,33 @@ class Size(Func):
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
     ) -> Any:
-        # OCTET_LENGTH is there from SQLite 3.43 on.
+        # SQLite has OCTET_LENGTH only since version 3.43.
         template = "LENGTH(CAST(%(expressions)s AS BLOB))"
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-class Stored:
+class StoredText:
     """The stored text of a value, or the beginning of a long one."""
 
-    def __init__(self, seen: Text, size: int) -> None:
-        self.seen = seen
-        """As the server hands it out: what a statement compares with."""
+    def __init__(self, raw: Text, size: int) -> None:
+        self.raw = raw
+        """The text as the database returns it, for comparisons in SQL."""
         self.size = size
-        self.encoded = seen if isinstance(seen, bytes) else seen.encode()
+        """The length of the whole text in bytes."""
+        self.encoded = raw if isinstance(raw, bytes) else raw.encode()
 
     @classmethod
-    def of(cls, entry: Entry) -> Stored | None:
-        """Return what a query with `Raw` and `Size` has found; None where there is no row."""
+    def of(cls, entry: Entry) -> StoredText | None:
+        """Return the text of an entry from a query with RawValue and ValueSize.
+
+        Returns None for an entry that is not in the database.
+        """
         row = vars(entry)
         if "stored" not in row:
-            # The beginning of an empty blob is NULL to SQLite.
-            seen = b"" if row.get("raw") is None else row["raw"]
-            row["stored"] = cls(seen, row["size"]) if "raw" in row else None
-        found: Stored | None = row["stored"]
+            # SQLite returns NULL for the beginning of an empty blob.
+            raw = b"" if row.get("raw") is None else row["raw"]
+            row["stored"] = cls(raw, row["size"]) if "raw" in row else None
+        found: StoredText | None = row["stored"]
         return found
 
     @property
@@ -95,7 +99,7 @@ class Stored:
 
     @cached_property
     def is_corrupt(self) -> bool:
-        """Whether it can't be read; of a beginning nobody can tell."""
+        """Whether the text is not JSON. Always False if only the beginning is known."""
         if not self.is_whole:
             return False
         try:
@@ -106,34 +110,34 @@ class Stored:
 
     @cached_property
     def pretty(self) -> str:
-        """The text to read and to edit: with each number and escape as it is stored."""
+        """The text indented for reading and editing, with numbers and escapes as stored."""
         if self.is_corrupt or not self.is_whole:
             return self.encoded.decode(errors="replace")
         return msgspec.json.format(self.encoded, indent=2).decode()
 
     @cached_property
     def can_be_edited(self) -> bool:
-        """Whether it fits into a form, and the form into what Django takes."""
-        if not self.is_whole or len(self.pretty) > EDITED:
+        """Whether the text fits into a form, and the form into DATA_UPLOAD_MAX_MEMORY_SIZE."""
+        if not self.is_whole or len(self.pretty) > MAX_EDITABLE_CHARS:
             return False
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        sent = quote_plus(self.pretty.replace("\n", "\r\n"))
-        return limit is None or len(sent) + FORM < limit
+        submitted = quote_plus(self.pretty.replace("\n", "\r\n"))
+        return limit is None or len(submitted) + FORM_BYTES < limit
 
     @property
     def short(self) -> str:
-        """One line of it."""
-        text = self.encoded[: 4 * SHORT].decode(errors="replace")
-        return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+        """The first characters, for one line of the list."""
+        text = self.encoded[: 4 * SHORT_CHARS].decode(errors="replace")
+        return text if len(text) <= SHORT_CHARS else text[: SHORT_CHARS - 1] + "…"
 
 
-def has_expired(ends: datetime | None) -> bool:
-    return ends is not None and to_micros(ends) <= now()
+def has_expired(expires_at: datetime | None) -> bool:
+    return expires_at is not None and to_micros(expires_at) <= now()
 
 
 def version(entry: Entry) -> str:
-    """Return what tells whether an entry is still what it was: value, expiry, and alive or not."""
-    stored = Stored.of(entry)
+    """Return a digest that changes if the value or expiry changes, or the entry expires."""
+    stored = StoredText.of(entry)
     if stored is None:
         return ""
     digest = hashlib.sha256(stored.encoded)

@@ -1,4 +1,4 @@
-"""Staff who are logged in, and what they see of the entries of a store."""
+"""Staff users who are logged in to the admin, and what they see of the entries of a store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row: TypeAlias = tuple[Any, int | None]
 
 @dataclass(frozen=True)
 class Staff:
-    """Someone who is logged in to the admin, with the permissions of their user."""
+    """A user who is logged in to the admin."""
 
     client: Client
     user: User
@@ -48,15 +48,15 @@ class Staff:
         return reverse(f"admin:django_persist_entry_{view}", args=[quote(key)])
 
     def open(self, key: str) -> dict[str, str]:
-        """Open the form of an entry; return what a browser would send if nothing were touched."""
+        """Open the form of an entry; return what a browser would submit without any change."""
         response: Any = self.client.get(self.address(key))
         assert response.status_code == 200, response
         return fields(response.context["adminform"].form)
 
     def save(self, key: str | None, sent: dict[str, str]) -> Any:
-        """Send a form; None for a new entry. Return its errors, or None where it was saved."""
+        """Submit the form of an entry, or of a new one for None. Return its errors, or None."""
         address = LIST + "add/" if key is None else self.address(key)
-        # As a browser does it.
+        # Browsers submit line breaks as CR LF.
         sent = {name: text.replace("\n", "\r\n") for name, text in sent.items()}
         response: Any = self.client.post(address, sent)
         if response.status_code == 302:
@@ -69,21 +69,21 @@ class Staff:
         return self.save(None, sent)
 
     def act(self, action: str, *keys: str) -> list[str]:
-        """Run an action of the list; return the messages."""
+        """Run an action on the list; return the messages."""
         sent = {"action": action, "index": "0", "_selected_action": keys, "post": "yes"}
         response = self.client.post(LIST, sent)
-        told = [str(message) for message in get_messages(response.wsgi_request)]
-        self.client.get(LIST)  # which shows them, and so they are told once
-        return told
+        messages = [str(message) for message in get_messages(response.wsgi_request)]
+        self.client.get(LIST)  # Shows the messages, so that they don't appear again.
+        return messages
 
     def log(self) -> list[tuple[str, str]]:
-        """Return the history, oldest first."""
+        """Return the admin's log of this user, oldest first."""
         entries = LogEntry.objects.filter(user=self.user).order_by("pk")
         return [(entry.object_repr, entry.get_change_message()) for entry in entries]
 
 
 def fields(form: Any) -> dict[str, str]:
-    """Return what the HTML of a form would send."""
+    """Return the data that the HTML of a form would submit."""
     sent = {}
     for bound in form:
         page = str(bound)
@@ -101,7 +101,7 @@ LetIn: TypeAlias = Callable[..., Staff]
 
 @pytest.fixture
 def let_in(open_store: Any) -> Iterator[LetIn]:
-    """Return a function that logs someone in: with these permissions for entries, or with all."""
+    """Return a function that logs in a new user, with some permissions for entries or with all."""
     made: list[User] = []
 
     def let_in_(*actions: str) -> Staff:
@@ -122,13 +122,13 @@ def let_in(open_store: Any) -> Iterator[LetIn]:
 
 @pytest.fixture
 def staff(database_store: Store, let_in: LetIn) -> Staff:
-    """Someone who may do everything, on each database in turn."""
+    """A superuser, with the entries on each database in turn."""
     return let_in()
 
 
 @pytest.fixture
 def sqlite_staff(open_store: Any, let_in: LetIn) -> Staff:
-    """Someone who may do everything, where the database makes no difference."""
+    """A superuser, with the entries on SQLite, for tests in which the database doesn't matter."""
     open_store("sqlite")
     return let_in()
 
@@ -139,7 +139,7 @@ def driver_of(store: Store) -> DatabaseDriver:
 
 
 def put(store: Store, key: str, text: str | bytes, expires_at: int | None = None) -> None:
-    """Have a row as some other program could have left it."""
+    """Insert a row with any text as its value, valid or not."""
     with connections[driver_of(store).using].cursor() as cursor:
         value = "CAST(%s AS TEXT)" if isinstance(text, bytes) else "%s"
         statement = f"INSERT INTO django_persist_entry VALUES (%s, {value}, %s)"
@@ -147,7 +147,7 @@ def put(store: Store, key: str, text: str | bytes, expires_at: int | None = None
 
 
 def row(store: Store, key: str) -> Row | None:
-    """Return the text and the expiry of a row as they are."""
+    """Return the stored text and expiry of a row."""
     with connections[driver_of(store).using].cursor() as cursor:
         name = cursor.db.ops.quote_name("key")
         value = "CAST(value AS BLOB)" if cursor.db.vendor == "sqlite" else "value"

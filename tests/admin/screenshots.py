@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation: python -m pytest tests/admin/screenshots.py"""
+"""Take the screenshots for the documentation: python -m pytest tests/admin/screenshots.py"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def person(browser: Browser, live_server: Any, client: Any) -> str:
     client.force_login(user)
     browser.get(live_server.url + "/admin/login/")
     name = django_settings.SESSION_COOKIE_NAME
-    # The menu of the other models takes the room of what is shown.
+    # The sidebar with the other models would take space from what is shown.
     browser.execute_script("localStorage.setItem('django.admin.navSidebarIsOpen', 'false')")
     browser.add_cookie({"name": name, "value": client.cookies[name].value})
     return str(live_server.url)

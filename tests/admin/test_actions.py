@@ -1,4 +1,4 @@
-"""Deleting many entries at once."""
+"""Actions on the list of entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import leave_expired
 def entries(database_store: Store) -> Store:
     leave_expired(database_store, {f"old:{n}": n for n in range(5)})
     database_store.set_many({"new": 1}, expires=600)
-    database_store.set_many({"for ever": 1, "for ever 2": 2})
+    database_store.set_many({"permanent": 1, "permanent 2": 2})
     return database_store
 
 
@@ -27,15 +27,15 @@ def test_delete_expired_ignores_the_selection(
 ) -> None:
     assert staff.act("delete_expired", *selected) == ["5 expired entries were deleted."]
     assert entries.driver.expired() == 0
-    assert staff.keys() == ["for ever", "for ever 2", "new"]
+    assert staff.keys() == ["new", "permanent", "permanent 2"]
     assert staff.act("delete_expired") == ["0 expired entries were deleted."]
 
 
 def test_delete_expired_works_in_batches_and_stops_after_a_time(
     staff: Staff, entries: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_persist.admin.CHUNK", 2)
-    monkeypatch.setattr("django_persist.admin.PURGE_SECONDS", 0)
+    monkeypatch.setattr("django_persist.admin.options.CHUNK", 2)
+    monkeypatch.setattr("django_persist.admin.options.PURGE_SECONDS", 0)
     [message] = staff.act("delete_expired")
     assert message == "2 expired entries were deleted. There may be more: run the action again."
     assert entries.driver.expired() == 3
@@ -45,7 +45,7 @@ def test_delete_expired_works_in_batches_and_stops_after_a_time(
 
 def test_delete_expired_ignores_the_filter(staff: Staff, entries: Store) -> None:
     sent = {"action": "delete_expired", "index": "0"}
-    staff.client.post(f"{LIST}?state=never&q=for", sent)
+    staff.client.post(f"{LIST}?state=never&q=perm", sent)
     assert entries.driver.expired() == 0
 
 
@@ -53,7 +53,7 @@ def test_delete_expired_ignores_the_filter(staff: Staff, entries: Store) -> None
 def test_only_delete_expired_runs_without_a_selection(
     staff: Staff, entries: Store, index: str
 ) -> None:
-    """Two menus may be on the page: the index says whose button it was."""
+    """A page can have two action menus. The index says which of them was submitted."""
     sent: Any = {"action": ["delete_expired", "delete_selected"], "index": index}
     staff.client.post(LIST, sent | {"post": "yes"})
     assert len(staff.keys()) == (3 if index == "0" else 8)
@@ -64,12 +64,12 @@ def test_delete_selected_entries(staff: Staff, entries: Store) -> None:
     sent = {"action": "delete_selected", "_selected_action": ["new", "old:1"]}
     page = staff.client.post(LIST, sent).text
     assert "old:1" in page
-    assert "for ever" not in page
+    assert "permanent" not in page
     with CaptureQueriesContext(connections[driver_of(entries).using]) as queries:
         assert "Successfully deleted 2 entries." in staff.act("delete_selected", "new", "old:1")
-    # No value is read for it.
-    asked = [query["sql"] for query in queries if "expires_at" in query["sql"]]
-    assert all("SUBSTR" in sql for sql in asked if sql.startswith("SELECT"))
+    # Deleting reads no whole value.
+    executed = [query["sql"] for query in queries if "expires_at" in query["sql"]]
+    assert all("SUBSTR" in sql for sql in executed if sql.startswith("SELECT"))
     assert "new" not in entries
     assert row(entries, "old:1") is None
     assert len(staff.keys()) == 6

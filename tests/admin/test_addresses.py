@@ -1,4 +1,4 @@
-"""Every key has an address that a browser keeps as it is."""
+"""Every key has a URL that a browser doesn't change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_entry_with_an_unusual_key_can_be_listed_opened_changed_and_deleted(
     change_list = staff.change_list()
     assert [entry.pk for entry in change_list.result_list] == [key]
     address = change_list.url_for_result(change_list.result_list[0])
-    # As a browser reads a link of the page.
+    # A browser resolves the link to the same path.
     assert urljoin("http://host" + LIST, address) == "http://host" + address
     response: Any = staff.client.get(address)
     assert response.context["original"].pk == key

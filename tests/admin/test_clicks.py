@@ -1,4 +1,4 @@
-"""The admin of entries as a person uses it, in a browser."""
+"""The admin of entries in a browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Visit = Any
 
 @pytest.fixture
 def store(open_store: OpenStore, live_server: Any) -> Store:
-    """Some entries of each state."""
+    """A store with entries in each state."""
     store = open_store("sqlite")
     store.set_many({f"cart:{n}": {"tea": n} for n in range(1, 4)}, expires=3 * 3600 + 60)
     store.set("settings", {"<b>": "&"})
@@ -28,7 +28,7 @@ def store(open_store: OpenStore, live_server: Any) -> Store:
 
 @pytest.fixture
 def page(store: Store, browser: Browser, live_server: Any, let_in: Any) -> Any:
-    """Return a function that logs someone in and shows them the list."""
+    """Return a function that logs in a user and opens the list."""
 
     def page_(*actions: str) -> Browser:
         staff = let_in(*actions)
@@ -85,7 +85,7 @@ def test_find_an_entry_and_change_it(page: Any, store: Store) -> None:
     browser.click("[name=_save]")
     assert "The entry “cart:2” was changed successfully." in browser.css(".messagelist").text
     assert store.get("cart:2") == {"tea": [7, "<i>"]}
-    assert keys(browser) == ["cart:1", "cart:2", "cart:3"]  # with the search as it was
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3"]  # The search is still active.
     item = store.get_item("cart:2")
     assert item is not None
     assert item.ttl is not None
@@ -121,13 +121,13 @@ def test_add_an_entry_that_expires_today_and_delete_it(page: Any, store: Store) 
 def test_conflict_page_links_to_the_current_entry(page: Any, store: Store) -> None:
     browser: Browser = page()
     browser.click(browser.link("settings"))
-    store.set("settings", "of another writer")
+    store.set("settings", "written by another")
     browser.fill("#id_text", '"mine"')
     browser.click("[name=_save]")
     assert "has changed since you opened it. Nothing was saved." in browser.css("#content").text
     assert browser.css("#id_text").get_attribute("value") == '"mine"'
-    browser.click(browser.link("Open it as it is now."))
-    assert browser.css("#id_text").get_attribute("value") == '"of another writer"'
+    browser.click(browser.link("Open the current entry."))
+    assert browser.css("#id_text").get_attribute("value") == '"written by another"'
     browser.fill("#id_text", '"mine"')
     browser.click("[name=_save]")
     assert store.get("settings") == "mine"
@@ -152,7 +152,7 @@ def test_repair_a_corrupt_entry(page: Any, store: Store) -> None:
     browser: Browser = page()
     assert texts(browser, ".persist-corrupt") == ["Not JSON:"]
     browser.click(browser.link("broken"))
-    assert "What is stored is not JSON." in browser.css(".field-text .help").text
+    assert "The stored text is not JSON." in browser.css(".field-text .help").text
     browser.css("#id_text").send_keys("]}")
     browser.click("[name=_save]")
     assert store.get("broken") == {"a": [1, 2]}
@@ -178,7 +178,7 @@ def test_page_through_the_list(page: Any, store: Store, monkeypatch: pytest.Monk
         ("Previous", ["cart:3", "code:1"]),
         ("First", ["cart:1", "cart:2"]),
     ):
-        assert browser.link(text).rect["height"] < 40  # on one line
+        assert browser.link(text).rect["height"] < 40  # It takes one line.
         browser.click(browser.link(text))
         assert keys(browser) == found
 
@@ -203,7 +203,9 @@ def test_pages_fit_the_window_and_are_readable(
     browser.show(size, dark=dark)
     browser.refresh()
     assert browser.overflow() == 0
-    legible(browser, ".persist-key", ".field-short_value code", ".persist-expired", ".paginator")
+    assert_contrast(
+        browser, ".persist-key", ".field-short_value code", ".persist-expired", ".paginator"
+    )
     for key in WORST:
         browser.get(browser.current_url.split("/entry/")[0] + "/entry/")
         links = browser.all("#result_list .field-exact_key a")
@@ -211,18 +213,18 @@ def test_pages_fit_the_window_and_are_readable(
         browser.click(link)
         assert browser.overflow() == 0
         assert browser.css("#id_text").rect["width"] <= size[0]
-        legible(browser, "#id_text", ".persist-key", ".field-size .readonly")
+        assert_contrast(browser, "#id_text", ".persist-key", ".field-size .readonly")
         browser.click(".deletelink")
         assert browser.overflow() == 0
     page("view")
     browser.click(browser.all("#result_list .field-exact_key a")[-1])
     assert browser.overflow() == 0
-    legible(browser, ".persist-value")
+    assert_contrast(browser, ".persist-value")
     assert browser.complaints() == []
 
 
-def legible(browser: Browser, *selectors: str) -> None:
-    """Hold what these show to a contrast of 4.5 to 1, as WCAG asks of text."""
+def assert_contrast(browser: Browser, *selectors: str) -> None:
+    """Assert that text has a contrast of at least 4.5 to 1, as WCAG requires."""
     for selector in selectors:
         light, dark = sorted(browser.execute_script(LUMINANCES, selector), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, selector

@@ -1,4 +1,4 @@
-"""Nothing is saved over what the form has not seen."""
+"""The form never overwrites a change that was made after it was opened."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def entry(database_store: Store, elapse: Elapse) -> Store:
     return database_store
 
 
-def overtaken(errors: dict[str, list[str]]) -> str:
-    """Return the error of a form that was overtaken, which is its only one."""
+def conflict(errors: dict[str, list[str]]) -> str:
+    """Return the error about a conflict, which is the only error of the form."""
     assert list(errors) == ["__all__"]
     [message] = errors["__all__"]
     return message
@@ -49,7 +49,7 @@ def test_entry_changed_since_it_was_opened_is_not_overwritten(
     CHANGES[change](entry)
     before = row(entry, "key")
     for edit in ({"text": '{"n": 3}'}, {"expires_at_0": "", "expires_at_1": ""}, {}):
-        message = overtaken(staff.save("key", sent | edit))
+        message = conflict(staff.save("key", sent | edit))
         assert "Nothing was saved." in message
         assert ("was deleted" if change == "deleted" else "has changed") in message
         assert row(entry, "key") == before
@@ -60,11 +60,11 @@ def test_conflict_page_keeps_the_input_and_links_to_the_current_entry(
     staff: Staff, entry: Store
 ) -> None:
     sent = staff.open("key")
-    entry.set("key", "of another writer")
+    entry.set("key", "written by another")
     response: Any = staff.client.post(staff.address("key"), sent | {"text": '"typed <b>"'})
     assert "&quot;typed &lt;b&gt;&quot;</textarea>" in response.text
-    assert '<a href="">Open it as it is now.</a>' in response.text
-    # Sent again it is the same error, until the entry is opened again.
+    assert '<a href="">Open the current entry.</a>' in response.text
+    # Submitting it again is the same error, until the entry is opened again.
     assert staff.save("key", sent | {"text": '"typed"'})
     assert staff.save("key", staff.open("key") | {"text": '"typed"'}) is None
     assert entry.get("key") == "typed"
@@ -76,14 +76,14 @@ def test_entry_that_expired_since_it_was_opened_does_not_come_back(
     sent = staff.open("key")
     elapse(entry, 601)
     for edit in ({}, {"expires_at_0": "", "expires_at_1": ""}):
-        assert "has expired since" in overtaken(staff.save("key", sent | edit))
+        assert "has expired since" in conflict(staff.save("key", sent | edit))
     assert "key" not in entry
 
 
 def test_form_without_the_current_version_is_refused(staff: Staff, entry: Store) -> None:
     sent = staff.open("key") | {"text": "2"}
     for version in ("", "0" * 64):
-        overtaken(staff.save("key", sent | {"version": version}))
+        conflict(staff.save("key", sent | {"version": version}))
     assert entry.get("key") == {"n": 1}
 
 
@@ -99,15 +99,15 @@ def test_entry_that_became_too_large_for_a_form_is_not_overwritten(
 ) -> None:
     sent = staff.open("key")
     entry.set("key", "x" * 3_000_000)
-    assert "has changed" in overtaken(staff.save("key", sent | {"text": "2"}))
+    assert "has changed" in conflict(staff.save("key", sent | {"text": "2"}))
     assert entry.get("key") == "x" * 3_000_000
 
 
-# Between the check of the form and the write.
+# Changes between the check of the form and the write.
 
 
-class Follow:
-    """Leads Django's admin into a transaction on the database that has the entries."""
+class EntryRouter:
+    """Makes the admin open its transaction on the database that has the entries."""
 
     using = "default"
 
@@ -115,17 +115,17 @@ class Follow:
         return self.using if model.__name__ == "Entry" else None
 
 
-@pytest.fixture(params=["beside it", "in its transaction"])
+@pytest.fixture(params=["outside a transaction", "in its transaction"])
 def between(
     request: pytest.FixtureRequest,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     entry: Store,
 ) -> Callable[[Callable[[Store], object]], list[int]]:
-    """Return a function that has another connection write just before the form is saved."""
+    """Return a function that makes another connection write just before the form is saved."""
     if request.param == "in its transaction":
-        monkeypatch.setattr(Follow, "using", driver_of(entry).using)
-        settings.DATABASE_ROUTERS = ["tests.admin.test_conflicts.Follow"]
+        monkeypatch.setattr(EntryRouter, "using", driver_of(entry).using)
+        settings.DATABASE_ROUTERS = ["tests.admin.test_conflicts.EntryRouter"]
     save, calls = EntryAdmin.save_model, [0]
 
     def between_(write: Callable[[Store], object], times: int = 1) -> list[int]:
@@ -153,7 +153,7 @@ def test_write_between_check_and_save_is_not_lost(
 ) -> None:
     sent = staff.open("key")
     calls = between(CHANGES[change])
-    overtaken(staff.save("key", sent | {"text": '{"n": 3}'}))
+    conflict(staff.save("key", sent | {"text": '{"n": 3}'}))
     assert calls == [1]
     expected = {"deleted": None, "no expiry": ('{"n":1}', None)}
     if change in expected:
@@ -165,9 +165,9 @@ def test_write_between_check_and_save_is_not_lost(
 def test_entry_created_between_check_and_save_is_not_overwritten(
     staff: Staff, entry: Store, between: Any
 ) -> None:
-    between(lambda store: store.create("new", "of another writer"))
+    between(lambda store: store.create("new", "written by another"))
     assert list(staff.add("new", "1")) == ["key"]
-    assert entry.get("new") == "of another writer"
+    assert entry.get("new") == "written by another"
     assert staff.log() == []
 
 
@@ -182,7 +182,7 @@ def test_entry_that_expires_between_check_and_save_does_not_come_back(
 
     sent = staff.open("key") | {"expires_at_0": "", "expires_at_1": ""}
     monkeypatch.setattr(EntryAdmin, "save_model", save_model)
-    assert "has expired since" in overtaken(staff.save("key", sent))
+    assert "has expired since" in conflict(staff.save("key", sent))
     assert "key" not in entry
 
 
@@ -236,7 +236,10 @@ def test_no_increment_is_lost_while_the_form_saves(staff: Staff, database_store:
 
 
 def count_or_save(i: int, session: str, address: str) -> int | None:
-    """Count, or add 10,000 by the form as often as it lets one; return how often that was."""
+    """Increment the count 50 times; in process 0 save count + 10,000 in the form instead.
+
+    Returns how often the form was saved, or None.
+    """
     if i:
         for _n in range(50):
             persist.incr("count")

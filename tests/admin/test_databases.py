@@ -1,4 +1,4 @@
-"""Which database the admin is about, and of which store an entry is."""
+"""Which database the admin shows, and which store an entry belongs to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import BACKENDS, OpenStore, leave_expired
 
 @pytest.fixture
 def two(open_store: OpenStore, settings: Any) -> None:
-    """Stores in two databases, of which the default one is not the first."""
+    """Stores in two databases. The default store is not the first of them."""
     open_store("sqlite")
     open_store("postgresql")
     settings.PERSIST = {
@@ -95,7 +95,7 @@ def test_key_must_have_the_prefix_of_a_store(shared: None, let_in: LetIn) -> Non
     staff = let_in()
     errors = staff.add("key", "1")
     assert list(errors) == ["key"]
-    assert "one of 'a:', 'b:'" in errors["key"][0]
+    assert "one of these PREFIXes: 'a:', 'b:'" in errors["key"][0]
     assert "at least one character" in staff.add("a:", "1")["key"][0]
     assert "this one has 256" in staff.add("b:" + "k" * 256, "1")["key"][0]
     assert staff.add("b:" + "k" * 255, "1") is None
@@ -110,6 +110,6 @@ def test_max_value_bytes_is_that_of_the_store_of_the_key(shared: None, let_in: L
     assert staff.add("b:key", '"123456789"') is None
     persist.set("key", 1)
     assert list(staff.save("a:key", staff.open("a:key") | {"text": '"123456789"'})) == ["text"]
-    # An entry of no store can be put right as well.
+    # An entry that belongs to no store can be changed, too.
     Entry.objects.create(key="key", value=1)
     assert staff.save("key", staff.open("key") | {"text": '"123456789"'}) is None

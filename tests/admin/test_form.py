@@ -1,4 +1,4 @@
-"""Adding and changing entries: the rules of the store."""
+"""Adding and changing entries: the form keeps the rules of the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django_persist.expiry import to_micros
 from tests.admin.conftest import Staff, driver_of, put, row
 from tests.conftest import leave_expired
 
-MOMENT = datetime(2999, 10, 27, 0, 30, 5, 678901, tzinfo=UTC)
+FAR_FUTURE = datetime(2999, 10, 27, 0, 30, 5, 678901, tzinfo=UTC)
 
 
 def text_of(store: Store, key: str) -> str:
@@ -23,7 +23,7 @@ def text_of(store: Store, key: str) -> str:
     return str(found[0])
 
 
-# What is typed is what is stored.
+# What is typed is stored.
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_expiry_is_entered_in_the_time_zone_of_the_project(
     settings.TIME_ZONE = "Europe/Berlin"
     for settings.USE_TZ, key in ((True, "with"), (False, "without")):
         assert staff.add(key, "1", "2999-07-01", "12:30") is None
-        moment = datetime(2999, 7, 1, 10, 30, tzinfo=UTC)
-        assert database_store.get_item(key) == Item(1, moment)
+        expires_at = datetime(2999, 7, 1, 10, 30, tzinfo=UTC)
+        assert database_store.get_item(key) == Item(1, expires_at)
         assert "Europe/Berlin" in staff.client.get(staff.address(key)).text
         assert staff.open(key)["expires_at_1"] == "12:30:00"
 
 
-# What is refused.
+# Invalid input.
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_expiry_is_entered_in_the_time_zone_of_the_project(
         ("[" * 201 + "]" * 201, "nested deeper than 200 levels"),
         ("[" * 100_000 + "]" * 100_000, "nested deeper than 200 levels"),
         ("9" * 5000, "too many digits"),
-        ('{"a": {"b": 1, "b": 2}}', 'name "b" stands twice'),
+        ('{"a": {"b": 1, "b": 2}}', 'name "b" occurs twice'),
         ("'a'", "Enter valid JSON"),
         ('"\t"', "Enter valid JSON"),
         ("\0", "Null characters"),
@@ -93,7 +93,7 @@ def test_value_that_the_store_refuses_is_an_error_of_the_value_field(
 
 
 def text_error(errors: Any) -> str:
-    """Return the error at the value, which is the only one."""
+    """Return the error of the value field, which is the only error."""
     assert list(errors) == ["text"]
     [message] = errors["text"]
     return str(message)
@@ -176,7 +176,7 @@ def test_key_of_a_live_entry_cannot_be_added_but_of_an_expired_one_can(
     assert database_store.get_item("old") == Item(2, None)
 
 
-# What is not touched stays as it is.
+# What is not changed stays the same, byte for byte.
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_equal_value_written_differently_keeps_its_bytes(
     assert staff.save("key", sent) is None
     assert text_of(database_store, "key") == '{"b":1.0, "a":[]}'
     assert staff.log() == [("key", "No fields changed.")]
-    # These are other values.
+    # These are different values.
     for text in ('{"a":[],"b":1.0}', '{"a":[],"b":1}', '{"a":[],"b":true}'):
         assert staff.save("key", staff.open("key") | {"text": text}) is None
         assert text_of(database_store, "key") == text
@@ -216,12 +216,12 @@ def test_equal_value_written_differently_keeps_its_bytes(
 def test_unchanged_expiry_keeps_its_microseconds(
     settings: Any, staff: Staff, database_store: Store, use_tz: bool, fold: int
 ) -> None:
-    """In the hour that comes twice, too."""
+    """Also in the hour that a clock change repeats."""
     settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", use_tz
-    moment = datetime(2999, 10, 27, 2, 30, 5, 678901, ZoneInfo("Europe/Berlin"), fold=fold)
-    database_store.set("key", 1, expires=moment)
+    expires_at = datetime(2999, 10, 27, 2, 30, 5, 678901, ZoneInfo("Europe/Berlin"), fold=fold)
+    database_store.set("key", 1, expires=expires_at)
     assert staff.save("key", staff.open("key") | {"text": "2"}) is None
-    assert database_store.get_item("key") == Item(2, moment.astimezone(UTC))
+    assert database_store.get_item("key") == Item(2, expires_at.astimezone(UTC))
     assert staff.log() == [("key", "Changed Value.")]
     assert staff.save("key", staff.open("key") | {"expires_at_0": "", "expires_at_1": ""}) is None
     assert database_store.get_item("key") == Item(2, None)
@@ -240,7 +240,7 @@ def test_key_of_an_existing_entry_is_read_only(staff: Staff, database_store: Sto
     assert dict(database_store.get_many(["key", "other"])) == {"key": 2}
 
 
-# What is broken, has expired, or is large.
+# Corrupt, expired and large entries.
 
 
 @pytest.mark.parametrize("text", ["{oops", "", "\n[1", "</textarea>", '{"a":1}}', "[1e999]"])
@@ -253,8 +253,8 @@ def test_corrupt_entry_can_be_repaired_and_deleted(
     assert sent["text"] == text
     assert list(staff.save("broken", sent)) == ["text"]
     assert text_of(database_store, "broken") == text
-    assert staff.save("broken", sent | {"text": '"mended"'}) is None
-    assert database_store.get("broken") == "mended"
+    assert staff.save("broken", sent | {"text": '"repaired"'}) is None
+    assert database_store.get("broken") == "repaired"
     assert staff.client.get(staff.address("other", "delete")).status_code == 200
     staff.client.post(staff.address("other", "delete"), {"post": "yes"})
     assert row(database_store, "other") is None
@@ -281,10 +281,10 @@ def test_expired_entry_can_be_saved_only_with_a_new_expiry(
 
 
 def test_only_the_beginning_of_a_large_value_is_shown(staff: Staff, database_store: Store) -> None:
-    database_store.set("large", ["x" * 3_000_000], expires=MOMENT)
+    database_store.set("large", ["x" * 3_000_000], expires=FAR_FUTURE)
     response: Any = staff.client.get(staff.address("large"))
     assert not response.context["has_change_permission"]
-    assert "too large to be shown and edited here" in response.text
+    assert "too large to be edited here" in response.text
     assert len(response.text) < 30_000
     assert "2.9\xa0MB" in response.text
     assert 'name="text"' not in response.text

@@ -1,4 +1,4 @@
-"""What the list of entries shows."""
+"""The list of entries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATES = ("live", "expired", "never")
 
 
 def cell(page: str, name: str) -> str:
-    """Return the HTML of the only cell of a column."""
+    """Return the HTML of the only cell in a column."""
     [found] = re.findall(rf'class="field-{name}[^"]*">(.*?)</t[dh]>', page, re.DOTALL)
     return str(found)
 
@@ -127,7 +127,7 @@ def test_long_value_is_truncated_in_the_database(staff: Staff, database_store: S
 
 @pytest.fixture
 def many(database_store: Store) -> Store:
-    """Entries of all states, one after another, in an order that is not that of their keys."""
+    """Entries in all states, stored in an order that is not the order of their keys."""
     numbers = sorted(range(60), key=lambda n: n * 7 % 60)
     leave_expired(database_store, {f"k:{n:02}": n for n in numbers if n % 3 == 0})
     database_store.set_many({f"k:{n:02}": n for n in numbers if n % 3 == 1}, expires=600)
@@ -248,7 +248,7 @@ def test_search_with_invalid_characters_is_rejected(staff: Staff, many: Store) -
     assert "Null characters are not allowed" in staff.page(q="\0")
 
 
-# What it asks of the database.
+# Queries.
 
 
 def test_page_query_uses_the_primary_key(
@@ -284,9 +284,9 @@ def test_list_query_counts_and_sorts_nothing(
     for query in ({}, {"q": "k:"}, {"p": ">k:1"}, {"p": "<k:4", "o": "3"}):
         with CaptureQueriesContext(connections[driver_of(many).using]) as captured:
             staff.change_list(state=state, **query)
-        asked = [query["sql"] for query in captured if "django_persist_entry" in query["sql"]]
-        assert len(asked) == (2 if state else 1)
-        for sql in asked:
+        executed = [query["sql"] for query in captured if "django_persist_entry" in query["sql"]]
+        assert len(executed) == (2 if state else 1)
+        for sql in executed:
             assert "LIMIT" in sql or " IN (" in sql
             assert not any(word in sql for word in ("COUNT(", "OFFSET", "LIKE"))
             order = re.search(r"ORDER BY (.*?)(?: LIMIT|$)", sql)

@@ -1,4 +1,4 @@
-"""Who may do what, and where the admin is there at all."""
+"""Permissions, and when the admin shows entries at all."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_admin_index_lists_entries_only_if_a_store_uses_a_database(
     assert LIST in client.get("/admin/").text
     settings.PERSIST = {"default": BACKENDS["memory"]}
     assert LIST not in client.get("/admin/").text
-    # What was stored before can still be seen.
+    # The entries that were stored before can still be viewed.
     assert Staff(client, let_in().user).keys() == ["key", "old"]
 
 
