@@ -1,9 +1,9 @@
-"""The pages of the documentation, and how their Python blocks are run.
+"""Run the Python blocks of the documentation and check the results that their comments state.
 
-Each ```python block of a page is run, in order, in one namespace that begins with `request` and
-what a settings file has. A comment behind a statement says what it gives, where the comment, or
-its part before a comma, colon or semicolon, is a value, a type, or an error. `<!-- python ... -->`
-is run and not shown. A line `<!-- not run: why -->` before a block leaves it out.
+The ```python blocks of a page run in order, in one namespace. It starts with `request` and the
+usual names of a settings file. A comment after a statement is checked if the comment, or its part
+before a comma, colon or semicolon, is a value, a type or an error. A block in
+`<!-- python ... -->` runs but isn't shown. `<!-- not run: why -->` before a block skips it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 PART = re.compile(r"[,:;] |$")
-ANSWERS: tuple[type[ast.expr], ...] = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Call, ast.Name)
-ANSWERS += (ast.List, ast.Tuple, ast.Dict, ast.Set)
+RESULTS: tuple[type[ast.expr], ...] = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Call, ast.Name)
+RESULTS += (ast.List, ast.Tuple, ast.Dict, ast.Set)
 
 
 class Block(NamedTuple):
-    """Some code of a page, and the line at which it begins."""
+    """Code of a page, and the line where it begins."""
 
     page: Path
     line: int
@@ -46,13 +46,13 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
-    for found in BLOCK.finditer(text):
-        if found["skip"] is None:
-            yield Block(page, text.count("\n", 0, found.start("code")) + 1, dedent(found["code"]))
+    for match in BLOCK.finditer(text):
+        if match["skip"] is None:
+            yield Block(page, text.count("\n", 0, match.start("code")) + 1, dedent(match["code"]))
 
 
 def run(block: Block, module: ModuleType) -> set[str]:
-    """Run a block in a module, and hold it to its comments; return the names that it assigns."""
+    """Run a block in a module and check its comments; return the names that it assigns."""
     comments = dict(_comments(block.code))
     assigned = set()
     for statement in ast.parse(block.code).body:
@@ -84,26 +84,26 @@ def _check(value: Callable[[], Any], expected: list[Any]) -> None:
         case [type() | UnionType() as kind]:
             assert isinstance(value(), kind)
         case [wanted]:
-            found = value()
-            assert (type(found), found) == (type(wanted), wanted)
+            actual = value()
+            assert (type(actual), actual) == (type(wanted), wanted)
         case _:
             value()
 
 
 def _comments(code: str) -> Iterator[tuple[int, str]]:
-    """Yield the comments that stand behind code, by their lines."""
+    """Yield the line and text of each comment that follows code."""
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip():
             yield token.start[0], token.string.lstrip("# ")
 
 
 def _expected(comment: str, names: Mapping[str, Any]) -> list[Any]:
-    """Return the answer that a comment begins with, or nothing where it begins with none."""
-    for end in sorted((found.start() for found in PART.finditer(comment)), reverse=True):
+    """Return the result that a comment begins with, in a list, or an empty list."""
+    for end in sorted((match.start() for match in PART.finditer(comment)), reverse=True):
         try:
-            answer = ast.parse(comment[:end].removeprefix("raises "), mode="eval")
-            if isinstance(answer.body, ANSWERS):
-                return [eval(compile(answer, "<comment>", "eval"), dict(names))]
+            result = ast.parse(comment[:end].removeprefix("raises "), mode="eval")
+            if isinstance(result.body, RESULTS):
+                return [eval(compile(result, "<comment>", "eval"), dict(names))]
         except (SyntaxError, NameError):
             continue
     return []

@@ -1,4 +1,4 @@
-"""The Python of README.md and of each page in docs/ runs, and gives what its comments say."""
+"""The Python blocks of README.md and docs/ run and give the results in their comments."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ WITH_BLOCKS = [page for page in PAGES if any(blocks(page))]
 def module(
     settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ModuleType]:
-    """What a page runs in: with the stores that the pages speak of, and a request."""
+    """The module that a page runs in, with a request and the stores that the pages use."""
     settings.PERSIST = STORES
-    # Where typing and pickle look for what is defined in it.
-    made = ModuleType("page_of_docs")
-    monkeypatch.setitem(sys.modules, made.__name__, made)
+    page = ModuleType("page_of_docs")
+    # typing and pickle look up classes in sys.modules.
+    monkeypatch.setitem(sys.modules, page.__name__, page)
     request: Any = RequestFactory().get("/")
     request.persist = stores["default"]
     request.user = None
-    # As in the middle of a settings file, or of a view.
-    vars(made).update(
+    # The names that a view or a settings file would have.
+    vars(page).update(
         request=request,
         INSTALLED_APPS=list(settings.INSTALLED_APPS),
         MIDDLEWARE=list(settings.MIDDLEWARE),
         CACHES={**settings.CACHES, "persist": REDIS},
     )
-    yield made
+    yield page
     for alias in stores:
         stores[alias].clear()
 
 
 def take_settings(module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check the PERSIST of a page, and give it those stores: in memory, but for `default`."""
+    """Check the PERSIST of a page, then give it stores on SQLite (`default`) and in memory."""
     databases = getattr(module, "DATABASES", {})
     with monkeypatch.context() as patched:
         known = {alias: connections.settings[alias] for alias in connections}
         patched.setattr(connections, "settings", {**ConnectionHandler(databases).settings, **known})
         patched.setattr(caches, "settings", module.CACHES)
-        made, errors = load(module.PERSIST)
+        loaded, errors = load(module.PERSIST)
         assert errors == []
-        for store in made.values():
+        for store in loaded.values():
             store.driver.close()
     settings.PERSIST = {
         **{
@@ -95,12 +95,12 @@ def test_page_runs(
         "request.persist.get('nothing',\n    1)     # None: there is none",
     ],
 )
-def test_block_that_is_wrong_is_found(code: str, module: ModuleType, tmp_path: Path) -> None:
+def test_a_wrong_block_fails(code: str, module: ModuleType, tmp_path: Path) -> None:
     with pytest.raises((AssertionError, ZeroDivisionError, pytest.fail.Exception)):
         run(Block(tmp_path, 1, code), module)
 
 
-def test_block_that_is_right_is_run(module: ModuleType, tmp_path: Path) -> None:
+def test_a_right_block_runs(module: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```python\nrequest.persist.create('a', 1)\n"
@@ -115,7 +115,7 @@ def test_block_that_is_right_is_run(module: ModuleType, tmp_path: Path) -> None:
     assert module.unseen == 1
 
 
-def test_settings_that_are_unfit_are_found(
+def test_invalid_settings_fail(
     module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = {"BACKEND": DATABASE, "OPTIONS": {"using": "nowhere"}}

@@ -1,4 +1,4 @@
-"""What the documentation names is there."""
+"""The tests that docs/guarantees.md names exist."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_each_promise_names_a_test_that_is_there() -> None:
+def test_each_promise_names_existing_tests() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/guarantees.md").read_text()))
-    there = {
+    existing = {
         name
         for folder in ("tests", "django_persist/contract")
         for page in (ROOT / folder).rglob("*.py")
         for name in re.findall(r"def (test_\w+)\(", page.read_text())
     }
     assert len(named) > 80
-    assert named - there == set()
+    assert named - existing == set()

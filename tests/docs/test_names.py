@@ -1,4 +1,4 @@
-"""Each public name, setting, check and command is in the documentation, and has a docstring."""
+"""Each public name, setting, check and command is documented; public names have docstrings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIRECTIVE = re.compile(
 
 
 def documented() -> Iterator[str]:
-    """Yield the full name of each thing that a page has a directive for, members too."""
+    """Yield the full names that the pages document with a directive, including members."""
     for page in PAGES:
         module = ""
         for kind, name, options in DIRECTIVE.findall(page.read_text()):
@@ -41,22 +41,22 @@ def documented() -> Iterator[str]:
                 continue
             yield full
             if ":members:" in options:
-                yield from (f"{full}.{member}" for member in members(found(full)))
+                yield from (f"{full}.{member}" for member in members(resolve(full)))
 
 
-def found(name: str) -> Any:
-    """Return what a full name stands for."""
+def resolve(name: str) -> Any:
+    """Return the object of a full name."""
     parent, _, last = name.rpartition(".")
     try:
         return getattr(import_module(parent), last)
     except ModuleNotFoundError:
-        return getattr(found(parent), last)
+        return getattr(resolve(parent), last)
     except AttributeError:
         return import_module(name)
 
 
 def members(of: Any) -> list[str]:
-    """Return the public names that a class has of ours, or that a module defines."""
+    """Return the public names of a class that our code defines, or the classes of a module."""
     if inspect.ismodule(of):
         return [
             name
@@ -96,8 +96,8 @@ def test_each_public_name_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize("name", public())
 def test_each_public_name_has_a_docstring(name: str) -> None:
-    # Without one autodoc leaves it out. Of plain values the reference says what they are.
-    thing = found(name)
+    # autodoc leaves out what has no docstring. The reference describes plain values itself.
+    thing = resolve(name)
     if inspect.isclass(thing) or inspect.isroutine(thing) or isinstance(thing, property):
         assert inspect.getdoc(thing)
 
