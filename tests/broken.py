@@ -1,4 +1,4 @@
-"""Memory drivers with a fault each, and who is to find it: the contract, the state machine."""
+"""Memory drivers with one fault each, and what must find it: the contract, the state machine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FOUND_BY_THE_MACHINE: list[type[MemoryDriver]] = []
 
 
 def found_by(test: str, *, machine: bool = True) -> Callable[[Class], Class]:
-    """Return a decorator that says which test of the contract is to find the fault.
+    """Return a decorator that says which test of the contract must find the fault.
 
-    The machine calls from one thread, has few entries, and few tries in each run: so it does not
-    find all of them.
+    With `machine` the state machine must find it too. That calls from one thread, with few entries
+    and few tries in each run, so it can't find every fault.
     """
 
     def add(cls: Class) -> Class:
@@ -38,13 +38,13 @@ def found_by(test: str, *, machine: bool = True) -> Callable[[Class], Class]:
 
 
 def found_by_the_machine(cls: Class) -> Class:
-    """Say that the contract, whose clock goes on, can't find the fault."""
+    """Mark a fault that only the machine can find, as the contract's clock never stands still."""
     FOUND_BY_THE_MACHINE.append(cls)
     return cls
 
 
 def dawdle() -> None:
-    """Let other threads come in between, as a round trip would."""
+    """Give other threads the time of a round trip."""
     time.sleep(0.0001)
 
 
@@ -71,7 +71,7 @@ class ListsTheExpired(MemoryDriver):
 
 
 @found_by("test_what_is_stored_over_the_expired_inherits_nothing", machine=False)
-class TheExpiredAreDuplicates(MemoryDriver):
+class ExpiredEntriesAreDuplicates(MemoryDriver):
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
         return key not in self.memory.slots and super().create(key, value, expires)
 
@@ -147,7 +147,7 @@ class IncrTakesWhateverItIsForZero(MemoryDriver):
 
 
 @found_by("test_one_pop_gets_the_value", machine=False)
-class TwoGetWhatIsPopped(MemoryDriver):
+class TwoCallersPopOneValue(MemoryDriver):
     def remove_if(self, key: str, seen: Text) -> bool:
         dawdle()
         self.remove(key)
@@ -211,7 +211,7 @@ class AListingEndsAfterAPage(MemoryDriver):
 
 
 @found_by("test_a_value_reads_back_as_what_it_was", machine=False)
-class ValuesAreWrittenAnew(MemoryDriver):
+class ValuesAreReformatted(MemoryDriver):
     def get(self, key: str, *, for_update: bool = False) -> Text | None:
         text = super().get(key)
         return text if text is None else json.dumps(json.loads(text), sort_keys=True)
@@ -224,8 +224,8 @@ class NoneIsNothing(MemoryDriver):
         return None if text == b"null" else text
 
 
-@found_by("test_every_read_tells_of_a_corrupt_entry", machine=False)
-class TheCorruptIsAbsent(MemoryDriver):
+@found_by("test_every_read_reports_a_corrupt_entry", machine=False)
+class CorruptTextIsAbsent(MemoryDriver):
     def get(self, key: str, *, for_update: bool = False) -> Text | None:
         text = super().get(key)
         try:
@@ -310,7 +310,7 @@ class PurgeTakesWhateverEnds(MemoryDriver):
         yield self.remove_many([key for key, slot in self.memory.slots.items() if slot.expires_at])
 
 
-@found_by("test_a_moment_is_kept_to_the_millisecond_whatever_its_zone")
+@found_by("test_a_moment_is_kept_to_the_millisecond")
 class MomentsAreWholeSeconds(MemoryDriver):
     def get_item(self, key: str) -> Stored | None:
         item = super().get_item(key)
@@ -319,7 +319,7 @@ class MomentsAreWholeSeconds(MemoryDriver):
         return Stored(item.value, item.expires_at.replace(microsecond=0))
 
 
-@found_by("test_an_unfit_expiry_is_refused_and_nothing_is_changed")
+@found_by("test_a_past_moment_is_refused_and_nothing_is_changed")
 class TouchTakesAPastMoment(MemoryDriver):
     def touch(self, key: str, expires: Expiry) -> bool:
         try:

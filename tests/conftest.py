@@ -30,6 +30,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what runs in the background. The commands that tests interrupt inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Their names are not those of tests, by which pytest knows whose assertions it is to explain.
+pytest.register_assert_rewrite("tests.store.contract")
+
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
 REDIS = "django_persist.drivers.redis.RedisDriver"
@@ -64,15 +67,28 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
 
 
+def pytest_configure(config: Any) -> None:
+    config.addinivalue_line("markers", "first_parameters_only: run each test function once")
+
+
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out the tests on what is not there: the summary says so once."""
-    left_out = [item for item in items if any(name in MISSING for name in _asked(item))]
+    """Leave out the tests on what is not there, which the summary lists, and what a mark does."""
+    kept: list[Any] = []
+    left_out: list[Any] = []
+    seen = set()
+    for item in items:
+        is_left_out = not MISSING.keys().isdisjoint(_needed(item))
+        if item.get_closest_marker("first_parameters_only"):
+            function = item.parent.nodeid, item.originalname
+            is_left_out |= function in seen
+            seen.add(function)
+        (left_out if is_left_out else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = kept
 
 
-def _asked(item: Any) -> Iterator[str]:
+def _needed(item: Any) -> Iterator[str]:
     """Yield the names of the servers, and of the fixtures, that a test runs on."""
     yield from getattr(item, "fixturenames", ())
     if hasattr(item, "callspec"):

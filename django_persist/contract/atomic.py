@@ -1,42 +1,27 @@
-"""pop and update, each one atomic step whatever others do meanwhile."""
+"""pop, update and get_or_create: each one atomic step, whatever others do meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from ..exceptions import ContentionError, EncodeError, MissingKeyError, PersistError
-from ..expiry import DEFAULT
 from ..store import REMOVE, Item, Store
-from .base import Contract, MakeStore
+from .base import Contract
 
 HOUR = timedelta(hours=1)
-
-
-@dataclass
-class Cart:
-    items: list[str] = field(default_factory=list)
-
-
-def ttl(store: Store) -> timedelta | None:
-    item = store.get_item("a")
-    assert item is not None
-    return item.ttl
-
-
-def in_an_hour(store: Store) -> bool:
-    left = ttl(store)
-    return left is not None and HOUR / 2 < left < HOUR * 2
+MOMENT = datetime(2999, 1, 1, tzinfo=UTC)
 
 
 def interfering(
     store: Store, fn: Callable[[Any], Any], *writes: Callable[[Store], object]
 ) -> tuple[list[Any], Callable[[Any], Any]]:
-    """Return a list of what `fn` is given, and `fn`, so that its runs meet other writers."""
+    """Return a list and a function like `fn`: each of its runs meets the next of `writes`.
+
+    The list gets what each run was given.
+    """
     seen: list[Any] = []
     waiting = list(writes)
 
@@ -50,7 +35,7 @@ def interfering(
 
 
 class AtomicContract(Contract):
-    """pop and update, each one atomic step whatever others do meanwhile."""
+    """pop, update and get_or_create: each one atomic step, whatever others do meanwhile."""
 
     def test_pop_takes_the_value_out(self, store: Store) -> None:
         store.set("a", [1])
@@ -59,7 +44,7 @@ class AtomicContract(Contract):
         assert store.pop("a") is None
         assert store.pop("a", "default") == "default"
 
-    def test_pop_hands_out_what_another_wrote_meanwhile(
+    def test_pop_returns_what_another_wrote_meanwhile(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         remove_if = store.driver.remove_if
@@ -75,7 +60,7 @@ class AtomicContract(Contract):
         assert store.pop("a") == "third"
         assert "a" not in store
 
-    def test_pop_hands_out_nothing_that_another_popped(
+    def test_pop_returns_nothing_that_another_popped(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         remove_if = store.driver.remove_if
@@ -93,41 +78,10 @@ class AtomicContract(Contract):
         assert store.update("a", lambda old: {"n": old["n"] + 1}) == {"n": 2}
         assert store.get("a") == {"n": 2}
 
-    def test_fn_may_change_its_copy(self, store: Store) -> None:
-        store.set("a", [1])
-
-        def append(old: list[int]) -> list[int]:
-            old.append(2)
-            return old
-
-        assert store.update("a", append) == [1, 2]
-        assert store.get("a") == [1, 2]
-
-    @pytest.mark.parametrize(
-        ("default", "start"),
-        [([0], [0]), (list, []), (lambda: [0], [0])],
-        ids=["value", "class", "fn"],
-    )
-    def test_a_default_is_where_fn_starts(
-        self, store: Store, default: Any, start: list[int]
-    ) -> None:
-        assert store.update("a", lambda old: [*old, 1], default) == [*start, 1]
-        assert store.update("a", lambda old: [*old, 2], default) == [*start, 1, 2]
-
-    def test_a_default_is_not_made_where_an_entry_is(self, store: Store) -> None:
-        store.set("a", 1)
-        assert store.update("a", lambda old: old + 1, lambda: pytest.fail("made")) == 2
-
-    def test_none_is_a_default(self, store: Store) -> None:
-        assert store.update("a", lambda old: [old], None) == [None]
-
-    def test_without_entry_and_default_there_is_nothing_to_update(self, store: Store) -> None:
-        with pytest.raises(MissingKeyError, match="'a' has no live entry") as caught:
-            store.update("a", lambda old: pytest.fail("run"))
-        assert isinstance(caught.value, KeyError)
-        assert isinstance(caught.value, PersistError)
-        assert caught.value.key == "a"
-        assert "a" not in store
+    def test_update_starts_from_the_default_where_nothing_is(self, store: Store) -> None:
+        assert store.update("a", lambda old: [*old, 1], [0]) == [0, 1]
+        assert store.update("a", lambda old: [*old, 2], [0]) == [0, 1, 2]
+        assert store.get_item("a") == Item([0, 1, 2], None)
 
     def test_remove_has_the_entry_removed(self, store: Store) -> None:
         store.set("a", 1)
@@ -137,42 +91,6 @@ class AtomicContract(Contract):
         assert store.update("a", lambda old: REMOVE, 5) is None
         assert list(store.keys()) == ["b"]
 
-    @pytest.mark.parametrize("value", [0, "", [], False, {"a": 1}])
-    def test_a_function_that_forgets_to_return_is_told(self, store: Store, value: Any) -> None:
-        store.set("a", value, expires=3600)
-        before = store.get_item("a")
-        with pytest.raises(TypeError, match="returned None"):
-            store.update("a", lambda old: None)
-        with pytest.raises(TypeError, match="returned None"):
-            store.update("b", lambda old: None, value)
-        assert dict(store.items()) == {"a": before}
-
-    def test_a_value_that_was_none_may_stay_none(self, store: Store) -> None:
-        store.set("a", None)
-        assert store.update("a", lambda old: old) is None
-        assert store.update("b", lambda old: old, None) is None
-        assert dict(store.items()) == {"a": Item(None, None), "b": Item(None, None)}
-
-    def test_nothing_is_written_where_fn_raises(self, store: Store) -> None:
-        store.set("a", [1])
-        with pytest.raises(ZeroDivisionError):
-            store.update("a", lambda old: old.append(1 // 0))
-        with pytest.raises(EncodeError):
-            store.update("a", lambda old: object())
-        with pytest.raises(ZeroDivisionError):
-            store.update("b", str, lambda: 1 // 0)
-        assert dict(store.items()) == {"a": Item([1], None)}
-
-    def test_update_returns_what_a_later_get_would(self, store: Store) -> None:
-        assert (
-            store.update("a", lambda old: (old, {1: 2}), "x") == ["x", {"1": 2}] == store.get("a")
-        )
-        assert store.update("c", lambda old: old, Cart(["x"])) == {"items": ["x"]}
-        cart = store.update("c", lambda old: Cart([*old.items, "y"]), as_=Cart)
-        assert cart == Cart(["x", "y"]) == store.get("c", as_=Cart)
-        made = store.update("d", lambda old: Cart([*old.items, "y"]), Cart, as_=Cart)
-        assert made == Cart(["y"]) == store.get("d", as_=Cart)
-
     def test_update_keeps_the_expiry(self, store: Store) -> None:
         store.set("a", 1, expires=3600)
         before = store.get_item("a")
@@ -180,16 +98,18 @@ class AtomicContract(Contract):
         store.update("a", lambda old: old + 1)
         assert store.get_item("a") == Item(2, before.expires_at)
 
-    @pytest.mark.parametrize("expires", [3600, HOUR, DEFAULT], ids=repr)
-    def test_update_can_give_a_new_expiry(self, make_store: MakeStore, expires: Any) -> None:
-        store = make_store(default_expires=HOUR)
-        for key, old in (("a", 60), ("b", None)):
-            store.set(key, 1, expires=old)
-            store.update(key, lambda old: old, expires=expires)
-            assert ttl(store) is not None
-            assert in_an_hour(store)
-        store.update("a", lambda old: old, expires=None)
-        assert ttl(store) is None
+    @pytest.mark.parametrize("old", [60, None], ids=["minute", "never"])
+    def test_update_can_give_a_new_expiry(self, store: Store, old: int | None) -> None:
+        store.set_many({"a": 1, "b": 1, "c": 1}, expires=old)
+        store.update("a", lambda old: old, expires=HOUR)
+        store.update("b", lambda old: old, expires=MOMENT)
+        store.update("c", lambda old: old, expires=None)
+        found = store.get_item("a")
+        assert found is not None
+        assert found.ttl is not None
+        assert HOUR / 2 < found.ttl < HOUR * 2
+        assert store.get_item("b") == Item(1, MOMENT)
+        assert store.get_item("c") == Item(1, None)
 
     @pytest.mark.parametrize("write", ["set", "touch", "remove and create"])
     def test_fn_runs_again_on_what_another_wrote(self, store: Store, write: str) -> None:
@@ -198,7 +118,7 @@ class AtomicContract(Contract):
                 store.remove("a")
                 store.create("a", 10)
             elif write == "touch":
-                store.touch("a", HOUR)
+                store.touch("a", MOMENT)
             else:
                 store.set("a", 10)
 
@@ -206,25 +126,18 @@ class AtomicContract(Contract):
         seen, fn = interfering(store, lambda old: old + 1, other, other)
         result = store.update("a", fn)
         if write == "touch":
-            # The value is what fn saw; the expiry is the other's.
+            # The value is the one that fn saw; the expiry is the other writer's.
             assert (seen, result) == ([1], 2)
-            assert in_an_hour(store)
+            assert store.get_item("a") == Item(2, MOMENT)
         else:
             assert (seen, result) == ([1, 10], 11)
-        assert store.get("a") == result
+            assert store.get_item("a") == Item(11, None)
 
     def test_fn_starts_from_the_default_where_another_removed_the_entry(self, store: Store) -> None:
         store.set("a", 1)
         seen, fn = interfering(store, lambda old: old + 1, lambda store: store.remove("a"))
         assert store.update("a", fn, 100) == 101
         assert seen == [1, 100]
-
-    def test_update_of_what_another_removed_has_nothing_to_start_from(self, store: Store) -> None:
-        store.set("a", 1)
-        _, fn = interfering(store, lambda old: old + 1, lambda store: store.remove("a"))
-        with pytest.raises(MissingKeyError):
-            store.update("a", fn)
-        assert "a" not in store
 
     def test_fn_runs_again_where_another_was_faster_to_create(self, store: Store) -> None:
         seen, fn = interfering(store, lambda old: old + 1, lambda store: store.create("a", 50))
@@ -242,39 +155,15 @@ class AtomicContract(Contract):
         assert seen == ["first", "second"]
         assert store.get("a") == "second"
 
-    def test_each_run_of_fn_has_a_copy_of_its_own(self, store: Store) -> None:
-        default: list[int] = [1]
-        seen, fn = interfering(
-            store,
-            lambda old: [*old, old.append(2)],
-            lambda store: store.create("a", [5]),
-            lambda store: store.set("a", [1]),
-        )
-        assert store.update("a", fn, default) == [1, None]
-        assert seen == [[1, 2], [5, 2], [1, 2]]
-        assert default == [1]
+    def test_get_or_create_creates_once(self, store: Store) -> None:
+        assert store.get_or_create("a", [1], expires=MOMENT) == ([1], True)
+        assert store.get_or_create("a", [2], expires=None) == ([1], False)
+        assert store.get_item("a") == Item([1], MOMENT)
 
-    @pytest.mark.parametrize("fn", [lambda old: [old], lambda old: REMOVE], ids=["value", "REMOVE"])
-    def test_an_update_that_keeps_losing_comes_to_an_end(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch, fn: Callable[[Any], Any]
-    ) -> None:
-        monkeypatch.setattr("django_persist.store.TRIES", 4)
-        store.set("a", 0)
-        writes = [lambda store, n=n: store.set("a", n) for n in range(1, 100)]
-        seen, losing = interfering(store, fn, *writes)
-        with pytest.raises(ContentionError, match="'a'"):
-            store.update("a", losing)
-        assert seen == [0, 1, 2, 3]
-        assert store.get("a") == 4
+    def test_the_loser_of_a_race_to_create_gets_the_winners_value(self, store: Store) -> None:
+        def default() -> str:
+            store.create("a", "theirs")
+            return "mine"
 
-    def test_an_update_that_keeps_losing_ends_in_time(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("django_persist.store.SECONDS", 0.05)
-        store.set("a", 0)
-        seen, losing = interfering(
-            store, str, *[lambda store, n=n: store.set("a", n) for n in range(1, 1000)]
-        )
-        with pytest.raises(ContentionError):
-            store.update("a", losing)
-        assert len(seen) < 100
+        assert store.get_or_create("a", default) == ("theirs", False)
+        assert store.get("a") == "theirs"

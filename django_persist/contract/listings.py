@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from ..store import Item, Store
-from .base import Contract, Elapse, MakeStore
+from .base import Contract, Elapse
 
 MANY = 2500
 MOMENT = datetime(2999, 1, 1, tzinfo=UTC)
@@ -84,10 +83,11 @@ class ListingsContract(Contract):
         for number, found in enumerate(getattr(store, call)()):
             key = found if call == "keys" else found[0]
             seen.add(key)
-            if number % 10 == 0:
-                store.set(f"new{number % 500}", 1)
-                store.remove(f"goes{number % 500}")
-                store.set(f"stays{number % 500}", "changed")
+            if number % 50 == 0:
+                other = number // 5 % 500
+                store.set(f"new{other}", 1)
+                store.remove(f"goes{other}")
+                store.set(f"stays{other}", "changed")
         assert {f"stays{i}" for i in range(MANY)} <= seen
         assert all(key.startswith(("stays", "goes", "new")) for key in seen)
 
@@ -99,7 +99,7 @@ class ListingsContract(Contract):
         assert store.clear() == 2
         assert store.count() == 0
 
-    def test_clear_counts_the_living_alone(self, store: Store, elapse: Elapse) -> None:
+    def test_clear_counts_only_live_entries(self, store: Store, elapse: Elapse) -> None:
         store.set_many({"gone": 1, "gone too": 2}, expires=0.02)
         store.set_many({"a": 1, "b": 2, "c": 3}, expires=3600)
         elapse(0.03)
@@ -111,38 +111,31 @@ class ListingsContract(Contract):
         assert store.clear("k") == MANY
         assert list(store.keys()) == ["other"]
 
-    def test_clear_leaves_what_is_not_the_stores(self, make_store: MakeStore) -> None:
-        plain = make_store()
-        plain.set_many({"a": 1, "ab": 2, "b:a": 3})
-        store = make_store(prefix="b:")
-        assert store.clear() == 1
-        assert sorted(plain.keys()) == ["a", "ab"]
-
     def test_purge_deletes_what_has_expired_and_leaves_the_living(
         self, store: Store, elapse: Elapse
     ) -> None:
         store.set_many({f"gone{i}": i for i in range(5)}, expires=0.02)
         store.set("soon gone", 1, expires=3600)
-        store.set("for ever", 1)
+        store.set("never gone", 1)
         elapse(0.03)
-        # A driver whose server gives expired entries back by itself has none left.
+        # A driver whose server deletes expired entries by itself has none left.
         left = store.driver.expired()
         assert left in (0, 5)
         assert store.purge() == left
-        assert sorted(store.keys()) == ["for ever", "soon gone"]
+        assert sorted(store.keys()) == ["never gone", "soon gone"]
         assert store.purge() == 0
         assert store.driver.expired() == 0
 
-    @pytest.mark.parametrize("batch_size", [1, 2, 7, 10, 1000])
+    @pytest.mark.parametrize("batch_size", [1, 7, 10, 1000])
     def test_purge_takes_everything_in_batches(
         self, store: Store, elapse: Elapse, batch_size: int
     ) -> None:
         # Some end at one moment, some at different ones.
-        store.set_many({f"a{i}": i for i in range(10)}, expires=0.5)
+        store.set_many({f"a{i}": i for i in range(10)}, expires=0.2)
         for i in range(10):
             store.set(f"b{i}", i, expires=0.1 + i / 1000)
         store.set_many({f"c{i}": i for i in range(10)}, expires=3600)
-        elapse(0.6)
+        elapse(0.25)
         left = store.driver.expired()
         assert left in (0, 20)
         batches = list(store.driver.purge(batch_size))
@@ -162,10 +155,3 @@ class ListingsContract(Contract):
         assert sum(batches) == 0
         assert {item.value for _, item in store.items()} == {"new"}
         assert store.count() == 6
-
-    @pytest.mark.parametrize("batch_size", [0, -1, True, 1.5, "10", None], ids=repr)
-    def test_a_batch_size_that_is_no_positive_int_is_refused(
-        self, store: Store, batch_size: Any
-    ) -> None:
-        with pytest.raises(ValueError, match="batch_size must be a positive int"):
-            store.purge(batch_size)

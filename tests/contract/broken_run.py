@@ -1,4 +1,4 @@
-"""The contract on broken drivers, each on the test that names its fault: run by test_bites.py."""
+"""Runs the test that must find each broken driver. test_bites.py runs this file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.broken import FOUND_BY_THE_CONTRACT
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ask a test of the drivers that it is to find, and of the one that they all break."""
+    """Run a test on the drivers that it must find, and on the one that works."""
     name = metafunc.function.__name__
     broken = [cls for cls, test in FOUND_BY_THE_CONTRACT.items() if test == name]
     if "cls" in metafunc.fixturenames:
@@ -31,7 +31,7 @@ class TestBrokenDriver(DriverContract):
 
     @pytest.fixture(autouse=True)
     def tries(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let a call that a broken driver has losing for ever give up soon."""
+        """Give up soon where a broken driver lets a call lose again and again."""
         monkeypatch.setattr("django_persist.store.TRIES", 5)
 
     @pytest.fixture

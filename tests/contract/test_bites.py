@@ -1,4 +1,4 @@
-"""The contract bites: each fault is found by the test that names it, and only faults are."""
+"""The contract bites: the test that names a fault finds it, and passes where there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_each_broken_driver_fails_on_the_test_that_names_its_fault(tmp_path: Pat
 
 
 def outcomes(report: Path, outcome: str | None) -> set[tuple[str, str]]:
-    """Return the tests, each with its driver, of which some case came out so: None is passed."""
+    """Return the tests of which some case had this outcome, with the driver; None is passed."""
     found = set()
     for case in ET.parse(report).iter("testcase"):
         if [each.tag for each in case] == ([] if outcome is None else [outcome]):

@@ -1,4 +1,4 @@
-"""Every driver keeps the whole contract, on every server."""
+"""Every driver of ours keeps the contract, on every server."""
 
 from __future__ import annotations
 

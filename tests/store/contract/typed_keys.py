@@ -1,4 +1,4 @@
-"""What a Key says of its values and their lifetime holds for every call."""
+"""The type and the lifetime of a Key hold for every call."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from ..exceptions import DuplicateKeyError
-from ..expiry import DEFAULT, KEEP
-from ..keys import Key
-from ..store import Item, Store
-from .base import Contract, MakeStore
+from django_persist import DEFAULT, KEEP, Item, Key, Store
+from django_persist.contract.base import MakeStore
+from django_persist.exceptions import DecodeError, DuplicateKeyError
+from tests.store.contract.base import Contract
 
 HOUR = timedelta(hours=1)
 
@@ -52,7 +51,7 @@ WRITES: dict[str, Callable[[Store, dict[str, Any]], object]] = {
 
 
 class TypedKeysContract(Contract):
-    """What a Key says of its values and their lifetime holds for every call."""
+    """The type and the lifetime of a Key hold for every call."""
 
     @pytest.mark.parametrize("read", READS.values(), ids=READS)
     def test_every_read_returns_the_keys_type(
@@ -61,6 +60,22 @@ class TypedKeysContract(Contract):
         store.set(MINE, FULL)
         assert store.get("cart:4") == {"items": ["spoon"]}
         assert read(store) == FULL
+
+    @pytest.mark.parametrize("read", ["get", "get_item", "get_many", "pop"])
+    def test_a_value_of_another_type_than_the_keys_counts_as_absent(
+        self, store: Store, read: str
+    ) -> None:
+        store.set("cart:4", {"items": "spoon"})
+        assert READS[read](store) is None
+        assert store.get("cart:4") == {"items": "spoon"}
+
+    @pytest.mark.parametrize("read", ["update", "get_or_create"])
+    def test_a_value_of_another_type_than_the_keys_is_an_error(
+        self, store: Store, unwritten: Store, read: str
+    ) -> None:
+        store.set("cart:4", {"items": "spoon"})
+        with pytest.raises(DecodeError, match="'cart:4' is not of the type Cart"):
+            READS[read](unwritten)
 
     def test_the_types_of_a_call_win_over_the_keys(self, store: Store) -> None:
         store.set(MINE, FULL)
