@@ -9,4 +9,4 @@ class PersistConfig(AppConfig):
     verbose_name = _("Persist")
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401 (registers them)
+        from . import checks  # noqa: F401 (the import registers them)

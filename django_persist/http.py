@@ -1,4 +1,4 @@
-"""A request for annotations, with the `persist` that the middleware sets."""
+"""A type for annotations: a request with the `persist` attribute that the middleware sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from .store import Store
 
 
 class HttpRequest(http.HttpRequest):
-    """Django's HttpRequest behind PersistMiddleware."""
+    """Django's HttpRequest, as a view gets it from PersistMiddleware."""
 
     persist: Store

@@ -1,4 +1,4 @@
-"""A panel for django-debug-toolbar: what a request asked of the stores. Values are never shown."""
+"""A panel for django-debug-toolbar with the store calls of a request. It never shows values."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ CALLS: Final = (
     *("set_many", "remove_many", "count", "clear", "purge"),
 )
 KEYS_SHOWN: Final = 10
-LONGEST_KEY_SHOWN: Final = 300
+KEY_CHARS_SHOWN: Final = 300
 
 _ABSENT: Final = object()
+"""Passed to `get` and `pop` as the default, to tell a miss from a stored value."""
 _current: ContextVar[PersistPanel | None] = ContextVar("django_persist.panels", default=None)
 
 
 @dataclass
 class Call:
-    """One call of a store, without what it wrote or read."""
+    """One call of a store method, without any value."""
 
     name: str
     store: str
@@ -50,7 +51,7 @@ class Call:
     trace: list[dict[str, Any]]
     template: dict[str, Any] | None
     time: float = 0.0
-    """Milliseconds; of a listing those that it took while it was iterated over."""
+    """Milliseconds, for a listing including its iteration."""
     hits: int = 0
     misses: int = 0
     entries: int | None = None
@@ -58,10 +59,10 @@ class Call:
 
 
 class PersistPanel(Panel):
-    """Show each call of a store in a request: its key, hit or miss, time, and where it came from.
+    """Show each store call of a request with its keys, hits and misses, time and stack trace.
 
-    Keys that were read more than once are pointed out. Only what the request itself calls is
-    recorded, in its thread or its coroutines, and only while the toolbar is on for it.
+    Keys that were read more than once are listed. Only calls of the request itself are recorded, in
+    its thread or its coroutines, and only if the toolbar is shown for it.
     """
 
     nav_title = _("Persist")
@@ -77,10 +78,10 @@ class PersistPanel(Panel):
 
     @classmethod
     def ready(cls) -> None:
-        """Wrap the calls of Store, once: each then looks for the panel of its own request."""
+        """Wrap the methods of Store once. Each call then finds the panel of its own request."""
         for name in CALLS:
             if not hasattr(getattr(Store, name), "__wrapped__"):
-                setattr(Store, name, _watched(name, getattr(Store, name)))
+                setattr(Store, name, _recorded(name, getattr(Store, name)))
 
     def enable_instrumentation(self) -> None:
         if _current.get() is not self:
@@ -105,8 +106,8 @@ class PersistPanel(Panel):
         self.record_stats(
             {
                 "time": sum(call.time for call in self.calls),
-                "calls": [_shown(call, reads) for call in self.calls],
-                "stores": _by_store(self.calls),
+                "calls": [_call_stats(call, reads) for call in self.calls],
+                "stores": _store_stats(self.calls),
                 "repeated": [
                     {"store": store, "key": key, "times": times}
                     for (store, key), times in reads.most_common()
@@ -124,28 +125,30 @@ class PersistPanel(Panel):
 # Recording.
 
 
-def _watched(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+def _recorded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of Store that also records its calls in the panel of the request."""
     parameters = signature(original)
 
     @wraps(original)
-    def watched(store: Store, *args: Any, **kwargs: Any) -> Any:
+    def recorded(store: Store, *args: Any, **kwargs: Any) -> Any:
         panel = _current.get()
         if panel is None:
             return original(store, *args, **kwargs)
         try:
             bound = parameters.bind(store, *args, **kwargs)
         except TypeError:
-            return original(store, *args, **kwargs)  # which says it better
-        given = bound.arguments
-        if "keys" in given and not isinstance(given["keys"], str | Key):
-            given["keys"] = list(given["keys"])  # it may be an iterator
-        default = given.get("default")
+            return original(store, *args, **kwargs)  # Raises a TypeError with a better message.
+        arguments = bound.arguments
+        if "keys" in arguments and not isinstance(arguments["keys"], str | Key):
+            arguments["keys"] = list(arguments["keys"])  # It may be an iterator.
+        default = arguments.get("default")
         if name in ("get", "pop"):
-            given["default"] = _ABSENT
+            arguments["default"] = _ABSENT
         call = Call(
             name,
-            *_named(store),
-            keys=[_shown_key(store, key) for key in _keys(given)],
+            store=stores.alias_of(store) or "",
+            driver=type(store.driver).__name__,
+            keys=[_key_shown(store, key) for key in _keys(arguments)],
             trace=_trace(),
             template=get_template_info(),
         )
@@ -158,45 +161,41 @@ def _watched(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
             raise
         finally:
             call.time = (perf_counter() - started) * 1000
-        _note(call, result)
+        _record_result(call, result)
         if name in LISTINGS:
-            return _listed(call, result)
+            return _timed(call, result)
         return default if result is _ABSENT else result
 
-    return watched
+    return recorded
 
 
-def _named(store: Store) -> tuple[str, str]:
-    """Return the alias of a store, or "" for one made by hand, and the name of its driver."""
-    return stores.alias_of(store) or "", type(store.driver).__name__
-
-
-def _keys(given: dict[str, Any]) -> list[Any]:
+def _keys(arguments: dict[str, Any]) -> list[Any]:
+    """Return the keys, or the prefix, that a call was given."""
     for name in ("keys", "mapping"):
-        if name in given and not isinstance(given[name], str | Key):
-            return list(given[name])
-    return [given[name] for name in ("key", "keys", "prefix") if name in given]
+        if name in arguments and not isinstance(arguments[name], str | Key):
+            return list(arguments[name])
+    return [arguments[name] for name in ("key", "keys", "prefix") if name in arguments]
 
 
-def _shown_key(store: Store, key: Any) -> str:
-    # Whatever was passed, also if the store then refuses it.
+def _key_shown(store: Store, key: Any) -> str:
+    # The key may be anything, even something that the store is going to refuse.
     name = key.name if isinstance(key, Key) else key
     text = (
         f"{store.keyspace.namespace}{name}" if isinstance(name, str) else f"<{type(name).__name__}>"
     )
-    return text[:LONGEST_KEY_SHOWN].encode(errors="backslashreplace").decode()
+    return text[:KEY_CHARS_SHOWN].encode(errors="backslashreplace").decode()
 
 
 def _trace() -> list[dict[str, Any]]:
-    # Without the local variables, which ENABLE_STACKTRACES_LOCALS adds: they have the values.
+    # Without the local variables that ENABLE_STACKTRACES_LOCALS adds: they contain values.
     return [
         {"path": path, "line": line, "function": function, "code": code}
         for path, line, function, code, *_locals in get_stack_trace(skip=2)
     ]
 
 
-def _note(call: Call, result: Any) -> None:
-    """Note whether a call found what it asked for."""
+def _record_result(call: Call, result: Any) -> None:
+    """Record the hits and misses of a call, or the number of its entries."""
     match call.name:
         case "get" | "pop":
             call.hits = int(result is not _ABSENT)
@@ -218,7 +217,8 @@ def _note(call: Call, result: Any) -> None:
     call.misses = len(set(call.keys)) - call.hits
 
 
-def _listed(call: Call, listing: Iterator[T]) -> Iterator[T]:
+def _timed(call: Call, listing: Iterator[T]) -> Iterator[T]:
+    """Iterate over a listing, and add its time and entries to the call."""
     call.entries = 0
     while True:
         started = perf_counter()
@@ -235,11 +235,11 @@ def _listed(call: Call, listing: Iterator[T]) -> Iterator[T]:
         yield entry
 
 
-# Showing.
+# Statistics.
 
 
-def _shown(call: Call, reads: Counter[tuple[str, str]]) -> dict[str, Any]:
-    """Return a call as JSON can say it, for the toolbar's store and the template."""
+def _call_stats(call: Call, reads: Counter[tuple[str, str]]) -> dict[str, Any]:
+    """Return a call as a dict for the template. The toolbar stores it as JSON."""
     times = max((reads[call.store, key] for key in call.keys), default=0)
     name = "in" if call.name == "__contains__" else call.name
     return {
@@ -253,6 +253,7 @@ def _shown(call: Call, reads: Counter[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _where(call: Call) -> str:
+    """Return the template line, or else the code line, that a call came from."""
     if call.template:
         lines = [line["num"] for line in call.template["context"] if line["highlight"]]
         return ":".join(map(str, (call.template["name"], *lines)))
@@ -263,7 +264,8 @@ def _where(call: Call) -> str:
     return f"{short}:{frame['line']} {frame['function']}"
 
 
-def _by_store(calls: list[Call]) -> list[dict[str, Any]]:
+def _store_stats(calls: list[Call]) -> list[dict[str, Any]]:
+    """Return the totals of each store."""
     totals: dict[tuple[str, str], dict[str, Any]] = {}
     for call in calls:
         total = totals.setdefault(

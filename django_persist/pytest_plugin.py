@@ -1,4 +1,4 @@
-"""A fixture for pytest with pytest-django: `pytest_plugins = ["django_persist.pytest_plugin"]`."""
+"""A pytest fixture, with pytest-django: `pytest_plugins = ["django_persist.pytest_plugin"]`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .store import Store
 from .testing import persist_in_memory
 
 
-# pytest-django's `settings` undoes all changes in their order, also those that a test makes itself.
+# The `settings` fixture of pytest-django undoes this change and those of the test in the right
+# order.
 @pytest.fixture
 def persist(settings: Any) -> Store:
-    """Put each store of PERSIST into memory, empty, for this test; hand out "default"."""
+    """Replace each store of PERSIST by an empty store in memory. Returns the store "default"."""
     settings.PERSIST = persist_in_memory()
     return stores[DEFAULT_ALIAS]

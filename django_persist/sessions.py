@@ -1,4 +1,4 @@
-"""Django's sessions, kept in a store: `SESSION_ENGINE = "django_persist.sessions"`."""
+"""A session engine for Django on a store: `SESSION_ENGINE = "django_persist.sessions"`."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ logger = logging.getLogger("django.security.SuspiciousSession")
 
 
 class SessionStore(SessionBase):
-    """A session in the store PERSIST_SESSION_STORE, under `sessions:` and a hash of its id.
+    """A session in the store PERSIST_SESSION_STORE, under the key `sessions:` and a hash of its id.
 
-    Its data is serialized by SESSION_SERIALIZER and signed with SECRET_KEY, as Django's database
-    engine does, for this session alone. An unchanged session costs one read and no write. A store
-    that can't be reached raises StoreUnavailableError: that is no reason to log anyone out.
+    Like Django's database engine it serializes the data with SESSION_SERIALIZER and signs it with
+    SECRET_KEY; the signature is valid only for this session. An unchanged session costs one read
+    and no write. If the store can't be reached, StoreUnavailableError is raised, so that nobody is
+    logged out by it.
     """
 
     _stored: str | None = None
-    """The text of the entry, as this object has read or written it."""
+    """The text of the entry as this object last read or wrote it."""
 
     @cached_property
     def _store(self) -> Store:
-        return _sessions()
+        return _session_store()
 
     @property
     def key_salt(self) -> str:
-        # One who may edit entries could else copy another user's session over an own one.
+        # Signed for this session only. Otherwise anyone who can edit entries could copy another
+        # user's session over their own.
         return f"{__name__}.{_key(self.session_key or '')}"
 
     def load(self) -> dict[str, Any]:
-        """Return the data; where there is no live entry, nothing, and the id is forgotten."""
+        """Return the data. If there is no live entry, return {} and forget the id."""
         try:
             self._stored = self._store.get(_key(self.session_key or ""), as_=str, strict=True)
         except DecodeError:
@@ -61,11 +63,11 @@ class SessionStore(SessionBase):
         return self.decode(self._stored)
 
     def exists(self, session_key: str | None) -> bool:
-        """Return whether there is a session of that id."""
+        """Return whether there is a session with that id."""
         return session_key is not None and _key(session_key) in self._store
 
     def create(self) -> None:
-        """Save the session under a new id, which is claimed by the write itself."""
+        """Save the session under a new id. The write itself ensures that the id is unused."""
         for _ in range(TRIES):
             self._session_key = self._get_new_session_key()
             try:
@@ -74,17 +76,18 @@ class SessionStore(SessionBase):
                 continue
             self.modified = True
             return
-        raise RuntimeError("No session could be created: every new id is said to be taken.")
+        raise RuntimeError("No session was created: the store has an entry for every new id.")
 
     def _get_new_session_key(self) -> str:
-        # Django's looks first whether it is taken, which costs a read and promises nothing.
+        # Django's method first checks whether the id is in use. That costs a read and guarantees
+        # nothing, because another process may use the id before the write.
         return get_random_string(32, VALID_KEY_CHARS)
 
     def save(self, must_create: bool = False) -> None:
-        """Write the session, which lives for its age from now on; one without an id gets one.
+        """Write the session and restart its lifetime. A session without an id gets a new one.
 
-        Raises UpdateError where it has been deleted or has expired meanwhile, and with
-        `must_create` CreateError where its id is taken. Either is found out by the write itself.
+        Raises UpdateError if it was deleted or has expired since it was loaded and, with
+        `must_create`, CreateError if its id is in use. The write itself finds out about both.
         """
         data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
         if self.session_key is None:
@@ -92,12 +95,13 @@ class SessionStore(SessionBase):
             return
         key, age = _key(self.session_key), self.get_expiry_age()
         if age <= 0:
-            # It ends as it is saved.
+            # It has already expired.
             if not must_create and not self._store.remove(key):
                 raise UpdateError
-        elif must_create or self.modified or not self._is_as_stored(data):
+        elif must_create or self.modified or not self._is_unchanged(data):
             self._write(key, self.encode(data), age, must_create=must_create)
-        # SESSION_SAVE_EVERY_REQUEST: what another request has written meanwhile is left alone.
+        # With SESSION_SAVE_EVERY_REQUEST unchanged sessions are saved too. Touching instead of
+        # writing keeps what another request has written since.
         elif not self._store.touch(key, age):
             raise UpdateError
 
@@ -113,15 +117,18 @@ class SessionStore(SessionBase):
             raise UpdateError from error
         self._stored = text
 
-    def _is_as_stored(self, data: dict[str, Any]) -> bool:
-        """Return whether nothing has changed, not even deep within, where `modified` is blind."""
+    def _is_unchanged(self, data: dict[str, Any]) -> bool:
+        """Return whether the data is the stored one, also inside nested values.
+
+        `modified` is not set by a change inside a nested value.
+        """
         if self._stored is None:
             return False
         dumps = self.serializer().dumps
         return bool(dumps(data) == dumps(self.decode(self._stored)))
 
     def delete(self, session_key: str | None = None) -> None:
-        """Delete the session of that id, by default this one."""
+        """Delete the session with that id, by default this one."""
         session_key = self.session_key if session_key is None else session_key
         if session_key is not None:
             self._store.remove(_key(session_key))
@@ -129,12 +136,12 @@ class SessionStore(SessionBase):
     def cycle_key(self) -> None:
         """Move the session to a new id.
 
-        Raises SessionInterrupted, which Django answers with 400, where another request has deleted
-        it: what was logged out stays so under any id.
+        Raises SessionInterrupted, which Django answers with status 400, if another request has
+        deleted the session: it must not come back under a new id.
         """
         data, old = self._session, self.session_key  # type: ignore[attr-defined]
-        # The new one first: after a crash in between the data is still there, and no client has
-        # been told of an id but the old one.
+        # Create the new session before deleting the old one, so that an interruption between them
+        # loses nothing: the client still has the old id.
         self.create()
         self._session_cache = data
         if old is not None and not self._store.remove(_key(old)):
@@ -142,21 +149,21 @@ class SessionStore(SessionBase):
             raise SessionInterrupted("The session was deleted before its id could be changed.")
 
     async def acycle_key(self) -> None:
-        """Do what `cycle_key` does."""
+        """Do the same as `cycle_key`."""
         await sync_to_async(self.cycle_key)()
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Delete what has expired in the store, sessions or not, as `purge` does."""
-        _sessions().purge()
+        """Delete all expired entries of the store, not only sessions. The same as `purge`."""
+        _session_store().purge()
 
 
-def _sessions() -> Store:
+def _session_store() -> Store:
     return stores[session_alias()].namespace(NAMESPACE)
 
 
 def _key(session_key: str) -> str:
-    # Who can list keys is not to learn an id. An id is random, 165 bits of it: there is no table of
-    # hashes to make for it, which is what a salt is against, and no guessing that a slow hash or
-    # a secret would hinder. Without one, a new SECRET_KEY orphans no entry.
+    # Anyone who can list keys must not learn a session id. An id has 165 random bits, too many for
+    # a table of hashes or for guessing, so a salt or a slow hash would add nothing. A hash without
+    # a secret keeps the entries valid when SECRET_KEY changes.
     return sha256(session_key.encode()).hexdigest()

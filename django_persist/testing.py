@@ -1,4 +1,4 @@
-"""For the tests of a project: its stores in memory, and empty."""
+"""Empty stores in memory, for the tests of a project."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Case = TypeVar("Case", bound=unittest.TestCase)
 
 
 class OwnMemoryDriver(MemoryDriver):
-    """A memory driver over a memory of its own, which goes when nobody has it any more."""
+    """A memory driver with its own memory, which is freed together with the driver."""
 
     def __init__(self, memory: Memory) -> None:
         super().__init__("override_persist")
@@ -32,13 +32,13 @@ class OwnMemoryDriver(MemoryDriver):
 
 
 def persist_in_memory(*aliases: str, copied: bool = False) -> dict[str, Any]:
-    """Return PERSIST with an empty memory in the place of each store, or of those named.
+    """Return PERSIST with empty memory instead of each store, or instead of the named stores.
 
-    With `copied` one that is in such a memory already gets a copy of it.
+    With `copied`, a store that already has such a memory gets a copy of it instead.
     """
     persist = dict(setting())
     for alias in aliases or tuple(persist):
-        # What is no mapping is left for the store to refuse.
+        # Anything but a mapping is kept. It is reported when the stores are loaded.
         if isinstance(config := persist.get(alias), Mapping):
             memory = config.get("OPTIONS", {}).get("memory") if copied else None
             options = {"memory": memory.copy() if isinstance(memory, Memory) else Memory()}
@@ -47,15 +47,15 @@ def persist_in_memory(*aliases: str, copied: bool = False) -> dict[str, Any]:
     return persist
 
 
-class override_persist(TestContextDecorator):  # noqa: N801 (it is written like override_settings)
-    """Put an empty store in memory in the place of each store of PERSIST, or of those named.
+class override_persist(TestContextDecorator):  # noqa: N801 (named like override_settings)
+    """Replace each store of PERSIST, or the named stores, by an empty store in memory.
 
-    A context manager, which hands out the store "default", and a decorator of functions, async
-    functions, methods, and subclasses of `unittest.TestCase`: there each test has stores of its
-    own, with what `setUpClass` and `setUpTestData` have stored. PREFIX, DEFAULT_EXPIRES and
-    MAX_VALUE_BYTES are as in PERSIST. Like `override_settings` it is for all threads.
+    It is a context manager, which returns the store "default", and a decorator for functions, async
+    functions, methods, and subclasses of `unittest.TestCase`. On a class, each test has its own
+    stores, with the entries that `setUpClass` and `setUpTestData` stored. PREFIX, DEFAULT_EXPIRES
+    and MAX_VALUE_BYTES stay as in PERSIST. Like `override_settings` it affects all threads.
 
-    Raises InvalidStoreError for an alias that PERSIST doesn't have, and where PERSIST is unfit.
+    Raises InvalidStoreError if PERSIST is invalid or doesn't have one of the aliases.
     """
 
     _copied = False
@@ -64,13 +64,13 @@ class override_persist(TestContextDecorator):  # noqa: N801 (it is written like 
         super().__init__()
         if not all(isinstance(alias, str) for alias in aliases):
             raise TypeError(
-                "override_persist takes aliases of PERSIST; a decorator is written with "
-                "parentheses, @override_persist()."
+                "override_persist takes aliases of PERSIST. As a decorator it needs parentheses: "
+                "@override_persist()."
             )
         self._aliases = aliases
         self._enabled: list[override_settings] = []
 
-    # django-stubs has what one of Django's own subclasses hands out.
+    # django-stubs declares what one of Django's own subclasses returns.
     def __enter__(self) -> Store:  # type: ignore[override]
         return self.enable()
 
@@ -92,8 +92,9 @@ class override_persist(TestContextDecorator):  # noqa: N801 (it is written like 
     def decorate_class(self, cls: type[Case]) -> type[Case]:
         if not issubclass(cls, unittest.TestCase):
             raise TypeError(
-                "override_persist decorates functions and subclasses of unittest.TestCase; for "
-                "other classes pytest has the fixture `persist` of django_persist.pytest_plugin."
+                "override_persist decorates functions and subclasses of unittest.TestCase. For "
+                "other classes use pytest and the fixture `persist` of "
+                "django_persist.pytest_plugin."
             )
         set_up_class = _method(cls, "setUpClass")
 
@@ -102,21 +103,21 @@ class override_persist(TestContextDecorator):  # noqa: N801 (it is written like 
             set_up_class(inner)
 
         setattr(cls, "setUpClass", classmethod(setUpClass))  # noqa: B010
-        # Not setUp: a subclass may have its own, without a call of this one.
+        # Not setUp, because a subclass may define its own without calling this one.
         for name in ("run", "debug"):
-            within = _OverrideForTest(*self._aliases)
-            setattr(cls, name, within.decorate_callable(_method(cls, name)))
+            override = _OverrideForTest(*self._aliases)
+            setattr(cls, name, override.decorate_callable(_method(cls, name)))
         return cls
 
 
 class _OverrideForTest(override_persist):
-    """Begins with what the class has stored."""
+    """Starts with the entries that the class has stored."""
 
     _copied = True
 
 
 def _method(cls: type, name: str) -> Callable[..., Any]:
-    """Return a function that does what the method of `cls` does, whatever replaces it there."""
+    """Return a function that calls the current method of `cls`, even after it is replaced."""
     own = cls.__dict__.get(name)
 
     def method(inner: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What drivers offer to a transfer: many entries with their expiries, and their clock."""
+"""The driver methods that transfers use: many entries with their expiries, and the clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 2500
 
 
 class Plain(MemoryDriver):
-    """A driver that has nothing of its own for it, as another's may."""
+    """A driver with only the inherited methods, as a third-party driver may have."""
 
     create_many = Driver.create_many
     get_items = Driver.get_items
@@ -83,11 +83,11 @@ def test_create_many_refuses_an_expiry_in_the_past(driver: Driver) -> None:
 
 
 def test_get_items_returns_values_and_expiries(driver: Driver) -> None:
-    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-    driver.set_many([(f"key:{n}", b"%d" % n, moment if n % 2 else None) for n in range(MANY)])
+    tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    driver.set_many([(f"key:{n}", b"%d" % n, tomorrow if n % 2 else None) for n in range(MANY)])
     found = driver.get_items([f"key:{n}" for n in range(MANY + 10)])
-    assert {key: (int(value), ends) for key, (value, ends) in found.items()} == {
-        f"key:{n}": (n, moment if n % 2 else None) for n in range(MANY)
+    assert {key: (int(value), expires_at) for key, (value, expires_at) in found.items()} == {
+        f"key:{n}": (n, tomorrow if n % 2 else None) for n in range(MANY)
     }
     assert driver.get_items([]) == {}
 
@@ -97,7 +97,7 @@ def test_clock_is_the_one_that_expires_entries(driver: Driver) -> None:
     assert before < driver.clock() < before + timedelta(seconds=3)
 
 
-# At once.
+# Concurrency.
 
 
 def create(i: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""Pages behind the toolbar, with this panel alone, and what it has kept of them."""
+"""Pages with the toolbar and only this panel, and what the toolbar recorded for a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django_persist import Store, stores
 from tests.conftest import MEMORY
 
 work: list[Callable[[Any], object]] = []
-"""What pages do: the last of these."""
+"""The last of these functions is what the pages do."""
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -36,7 +36,7 @@ urlpatterns = [path("page", page), path("async", async_page)]
 
 @contextmanager
 def untouched_store() -> Iterator[None]:
-    """Have Store as it was at the end: the panel wraps its methods for good."""
+    """Restore the methods of Store at the end. The panel wraps them and never unwraps them."""
     before = dict(vars(Store))
     yield
     for name in vars(Store).keys() - before.keys():
@@ -54,7 +54,7 @@ def untouched() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def toolbar(settings: Any, untouched: None) -> Iterator[None]:
-    """The toolbar, with this panel alone, and two stores in memory."""
+    """The toolbar with only this panel, and two stores in memory."""
     settings.PERSIST = {
         "default": {"BACKEND": MEMORY, "OPTIONS": {"name": "default of the panel"}},
         "hot": {"BACKEND": MEMORY, "OPTIONS": {"name": "hot of the panel"}, "PREFIX": "secret:"},
@@ -62,7 +62,7 @@ def toolbar(settings: Any, untouched: None) -> Iterator[None]:
     settings.DEBUG = True
     settings.INTERNAL_IPS = ["127.0.0.1"]
     settings.ROOT_URLCONF = __name__
-    settings.MIGRATION_MODULES = {}  # the toolbar writes to it
+    settings.MIGRATION_MODULES = {}  # The toolbar writes to it.
     settings.MIDDLEWARE = [
         "debug_toolbar.middleware.DebugToolbarMiddleware",
         "django_persist.middleware.PersistMiddleware",
@@ -77,15 +77,15 @@ def toolbar(settings: Any, untouched: None) -> Iterator[None]:
         stores[alias].clear()
 
 
-def name_of(response: Any) -> str:
-    """Return the name under which the toolbar keeps what it has of a request."""
-    [name] = re.findall(r'data-request-id="(\w+)"', response.content.decode())
-    return str(name)
+def request_id(response: Any) -> str:
+    """Return the id under which the toolbar stores what it recorded for a request."""
+    [found] = re.findall(r'data-request-id="(\w+)"', response.content.decode())
+    return str(found)
 
 
 @dataclass
 class Visit:
-    """What the toolbar has kept of a request, and shows of it."""
+    """What the toolbar recorded for a request, and what it shows."""
 
     response: Any
     stats: dict[str, Any] = field(init=False)
@@ -94,12 +94,12 @@ class Visit:
     def __post_init__(self) -> None:
         from debug_toolbar.toolbar import DebugToolbar
 
-        name = name_of(self.response)
-        stored = DebugToolbar.fetch(name, "PersistPanel")
+        id_ = request_id(self.response)
+        stored = DebugToolbar.fetch(id_, "PersistPanel")
         assert stored is not None
         self.stats = stored.get_panel_by_id("PersistPanel").get_stats()  # type: ignore[no-untyped-call]
         panel = Client().get(
-            "/__debug__/render_panel/", {"request_id": name, "panel_id": "PersistPanel"}
+            "/__debug__/render_panel/", {"request_id": id_, "panel_id": "PersistPanel"}
         )
         self.shown = panel.json()["content"]
 
@@ -112,6 +112,7 @@ class Visit:
         return [call["keys"] for call in self.calls]
 
 
-def visit(does: Callable[[Any], object]) -> Visit:
-    work.append(does)
+def visit(function: Callable[[Any], object]) -> Visit:
+    """Get a page that calls `function` with the request."""
+    work.append(function)
     return Visit(Client().get("/page"))

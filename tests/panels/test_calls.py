@@ -1,4 +1,4 @@
-"""What the panel shows of a call."""
+"""What the panel shows for a call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def catching(error: type[Exception], call: Callable[[Store], object]) -> Callabl
 CART = Key("cart:{user_id}", as_=list[str])
 
 CALLS: dict[str, tuple[Callable[[Store], object], dict[str, Any]]] = {
-    # What is called, and what of it is not as it mostly is.
+    # The call, and what it shows that differs from `usual` below.
     "get": (lambda store: store.get("here"), {"hits": 1}),
     "get none": (lambda store: store.get("none"), {"hits": 1, "keys": ["none"]}),
     "get absent": (lambda store: store.get("a", 5), {"misses": 1, "keys": ["a"]}),
@@ -91,8 +91,8 @@ CALLS: dict[str, tuple[Callable[[Store], object], dict[str, Any]]] = {
 @pytest.mark.parametrize("call", CALLS)
 def test_call_is_shown_with_its_result(call: str) -> None:
     persist.set_many({"here": "text", "none": None}, expires=60)
-    does, expected = CALLS[call]
-    shown = visit(lambda request: does(request.persist))
+    function, expected = CALLS[call]
+    shown = visit(lambda request: function(request.persist))
     [found] = shown.calls
     usual = {"name": call.split()[0], "keys": ["here"], "hits": 0, "misses": 0, "error": ""}
     assert {name: found[name] for name in (usual | expected)} == usual | expected
@@ -167,7 +167,7 @@ def test_calls_are_summed_up_by_store() -> None:
         stores["hot"].set("a", 1)
         assert "a" in stores["hot"]
         stores["hot"].namespace("n").get_many(["a", "b"])
-        Store(MemoryDriver("by hand")).get("a")
+        Store(MemoryDriver("not in PERSIST")).get("a")
 
     shown = visit(calls_stores)
     assert [(call["store"], *call["keys"]) for call in shown.calls] == [

@@ -1,4 +1,4 @@
-"""Whose calls the panel records."""
+"""Which calls the panel records for a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.test import AsyncClient, Client
 
 from django_persist import Store, persist
 from django_persist.contract.threads import together
-from tests.panels.conftest import Visit, name_of, visit, work
+from tests.panels.conftest import Visit, request_id, visit, work
 
 
 def test_every_call_of_a_store_is_recorded() -> None:
@@ -31,7 +31,7 @@ def test_nothing_is_recorded_if_the_toolbar_or_the_panel_is_off(settings: Any) -
     work.append(lambda request: persist.incr("calls"))
     client = Client()
     client.cookies["djdtPersistPanel"] = "off"
-    assert get_store().panel(name_of(client.get("/page")), "PersistPanel") == {}
+    assert get_store().panel(request_id(client.get("/page")), "PersistPanel") == {}
     settings.INTERNAL_IPS = []
     assert b"djDebug" not in Client().get("/page").content
     assert persist.get("calls") == 2

@@ -1,4 +1,4 @@
-"""A site whose sessions are in the store of each server in turn."""
+"""A site with its sessions in a store, on each server in turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENGINE = "django_persist.sessions"
 
 @pytest.fixture
 def kept(store: Store) -> Store:
-    """Where the sessions are, on each server in turn."""
+    """The namespace with the sessions, on each server in turn."""
     return store.namespace("sessions")
 
 
@@ -30,7 +30,7 @@ def site(settings: Any) -> None:
 
 @pytest.fixture
 def user(site: None, open_store: OpenStore) -> Iterator[User]:
-    """One who can log in as "ada" with "secret"; the stores are not in a transaction."""
-    made = User.objects.create_user("ada", password="secret")
-    yield made
-    made.delete()
+    """A user who can log in as "ada" with "secret". The stores are not in a transaction."""
+    user = User.objects.create_user("ada", password="secret")
+    yield user
+    user.delete()

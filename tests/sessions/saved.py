@@ -1,4 +1,4 @@
-"""Sessions as one request leaves them, and as the next one finds them."""
+"""Sessions as one request saves them and as the next request loads them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def saved(**data: Any) -> SessionStore:
 
 
 def again(session: SessionStore) -> SessionStore:
-    """Return the session as the next request finds it."""
+    """Return the session as the next request gets it."""
     return SessionStore(session.session_key)
 
 

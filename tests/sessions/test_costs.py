@@ -1,4 +1,4 @@
-"""What a session costs: statements of a database, commands of a Redis, counted by the server."""
+"""What a session costs: SQL statements of a database, or commands that a Redis server reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django_persist.sessions import SessionStore
 
 @contextmanager
 def counted(store: Store) -> Iterator[list[str]]:
-    """Fill a list with what the server was asked for, in order, by its first word."""
+    """Yield a list that gets the first word of each statement or command, in order."""
     words: list[str] = []
     if isinstance(store.driver, DatabaseDriver):
         with CaptureQueriesContext(connections[store.driver.using]) as captured:
@@ -34,7 +34,7 @@ def counted(store: Store) -> Iterator[list[str]]:
             text = command["command"]
             if text == "ECHO the end":
                 return
-            # Not what a script does within itself, nor what another worker asks for.
+            # Without the commands inside a script, and without those of other test workers.
             if driver.prefix in text and command["client_type"] != "lua":
                 words.append(text.split()[0])
 
@@ -87,7 +87,7 @@ def test_costs_of_a_call(
 ) -> None:
     session = new()
     session.save()
-    save(SessionStore(session.session_key))  # The server has seen each statement and script.
+    save(SessionStore(session.session_key))  # Now the server has cached the scripts.
     with counted(shared_store) as words:
         call(SessionStore(session.session_key))
     is_database = isinstance(shared_store.driver, DatabaseDriver)
@@ -97,9 +97,9 @@ def test_costs_of_a_call(
 @pytest.mark.parametrize(
     ("path", "reads", "writes"),
     [
-        pytest.param("/untouched", 0, 0, id="a view that does not look at it"),
-        pytest.param("/show", 1, 0, id="one that does"),
-        pytest.param("/put?a=2", 2, 1, id="one that changes it"),
+        pytest.param("/untouched", 0, 0, id="view that doesn't use the session"),
+        pytest.param("/show", 1, 0, id="view that reads it"),
+        pytest.param("/put?a=2", 2, 1, id="view that changes it"),
     ],
 )
 def test_costs_of_a_request(

@@ -1,4 +1,4 @@
-"""What Django asks of a session engine: its own tests, on each server."""
+"""Django's own tests of session engines, on each server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENGINE = "django_persist.sessions"
 
 
 class OnAServer:
-    """Opens the store of a server as the default one, where the sessions go."""
+    """Opens the store of a server as the default store, which keeps the sessions."""
 
     server: str
 
@@ -35,7 +35,7 @@ class OnAServer:
 
 
 class Saved:
-    """Stands for the model of Django's database engine, by which a test looks at what was saved."""
+    """Replaces the model of Django's database engine, which a test uses to read what was saved."""
 
     class objects:  # noqa: N801
         @staticmethod
@@ -50,7 +50,7 @@ class Saved:
         return SessionStore(self.session_key).load()
 
 
-# One test of the middleware looks into Django's table, another takes Django's engine by name.
+# One test of the middleware reads Django's table. Another uses Django's engine by name.
 assert django_tests.DatabaseSession is DatabaseSession
 django_tests.DatabaseSession = SessionStore  # type: ignore[attr-defined]
 django_tests.Session = Saved  # type: ignore[attr-defined]
@@ -58,10 +58,10 @@ django_tests.Session = Saved  # type: ignore[attr-defined]
 for server in BACKENDS:
     if server in MISSING:
         continue
-    own = {"server": server, "databases": "__all__", "__module__": __name__}
+    common = {"server": server, "databases": "__all__", "__module__": __name__}
     engine = {
         "backend": SessionStore,
-        # Of the tests of one engine of Django's that which asks the same of any.
+        # The only test of Django's cache engine that applies to every engine.
         "test_load_overlong_key": django_tests.CacheSessionTests.test_load_overlong_key,
     }
     mixin, middleware = django_tests.SessionTestsMixin, django_tests.SessionMiddlewareTests
@@ -69,12 +69,12 @@ for server in BACKENDS:
         (f"TestEngineOn_{server}", (OnAServer, mixin, SimpleTestCase), engine),
         (f"TestMiddlewareOn_{server}", (OnAServer, middleware), {}),
     ):
-        globals()[name] = type(name, bases, {**own, **more})
+        globals()[name] = type(name, bases, {**common, **more})
 del mixin, middleware
 
 
 def test_all_upstream_tests_are_run() -> None:
-    """Else a rename in a later Django would leave this page empty."""
+    """Without this, a rename in a later Django would leave this module empty unnoticed."""
     engine = globals()["TestEngineOn_sqlite"]
     assert sum(name.startswith("test_") for name in dir(engine)) > 60
     assert sum(name.startswith("test_") for name in dir(globals()["TestMiddlewareOn_sqlite"])) > 10

@@ -1,4 +1,4 @@
-"""What the engine promises beyond what Django's own tests ask."""
+"""What the engine guarantees beyond Django's own tests."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ class TestKeys:
         assert session.session_key == free
         assert dict(SessionStore(taken).items()) == {"of": "another"}
         assert dict(again(session).items()) == {"of": "mine"}
-        with pytest.raises(CreateError) as told:
+        with pytest.raises(CreateError) as raised:
             again(session).save(must_create=True)
-        assert isinstance(told.value.__cause__, DuplicateKeyError)
+        assert isinstance(raised.value.__cause__, DuplicateKeyError)
 
     def test_error_if_the_store_reports_every_new_id_as_taken(
         self, kept: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken = saved().session_key
         monkeypatch.setattr(SessionStore, "_get_new_session_key", lambda self: taken)
-        with pytest.raises(RuntimeError, match="every new id is said to be taken"):
+        with pytest.raises(RuntimeError, match="the store has an entry for every new id"):
             saved()
 
     @pytest.mark.parametrize("session_id", ["ü" * 40, "\0" * 8, "x" * 10_000, "a b:c*?[%{};\r\n"])

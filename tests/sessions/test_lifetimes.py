@@ -1,4 +1,4 @@
-"""How a session is saved, how long it lives, and that it stays gone."""
+"""How a session is saved and when it expires. A deleted session stays deleted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestDeleted:
         with pytest.raises(SessionInterrupted):
             cycle_key(in_flight, asynchronous)
         assert kept.count() == 0
-        # What Django's middleware goes by when it sends the answer.
+        # Django's middleware checks this when it sends the response.
         assert not in_flight.is_empty()
         with pytest.raises(UpdateError):
             in_flight.save()
@@ -127,13 +127,13 @@ class TestSaving:
         assert again(session)["cart"]["tea"] is True
 
     def test_unchanged_session_does_not_undo_another_request(self, kept: Store) -> None:
-        """SESSION_SAVE_EVERY_REQUEST saves those that were only looked at."""
+        """SESSION_SAVE_EVERY_REQUEST also saves sessions that were only read."""
         session = saved(a=1)
-        looking, writing = again(session), again(session)
-        assert looking["a"] == writing["a"]
+        reading, writing = again(session), again(session)
+        assert reading["a"] == writing["a"]
         writing["a"] = 2
         writing.save()
-        looking.save()
+        reading.save()
         assert again(session)["a"] == 2
 
     def test_last_of_two_concurrent_changes_wins(self, kept: Store) -> None:
@@ -160,17 +160,17 @@ class TestExpiry:
         ("expiry", "seconds"),
         [
             pytest.param(None, 14 * HOUR, id="the setting"),
-            pytest.param(0, 14 * HOUR, id="as long as the browser, and the setting"),
+            pytest.param(0, 14 * HOUR, id="until the browser is closed, at most the setting"),
             pytest.param(HOUR, HOUR, id="seconds"),
             pytest.param(timedelta(hours=2), 2 * HOUR, id="timedelta"),
-            pytest.param("moment", 3 * HOUR, id="datetime"),
+            pytest.param("datetime", 3 * HOUR, id="datetime"),
         ],
     )
     def test_entry_expires_with_the_session(
         self, kept: Store, settings: Any, expiry: Any, seconds: float
     ) -> None:
         settings.SESSION_COOKIE_AGE = 14 * HOUR
-        if expiry == "moment":
+        if expiry == "datetime":
             expiry = timezone.now() + timedelta(hours=3)
         session = SessionStore()
         session.set_expiry(expiry)

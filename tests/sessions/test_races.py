@@ -1,4 +1,4 @@
-"""Processes that race for sessions."""
+"""Races between processes for sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDS = [f"{number:032}" for number in range(800)]
 
 
 def start() -> list[str]:
-    """Return the ids of new sessions."""
+    """Create sessions; return their ids."""
     ids = []
     for _ in range(SESSIONS):
         session = SessionStore()
@@ -33,8 +33,8 @@ def start() -> list[str]:
 
 
 def log_out_or_save(i: int, ids: list[str], every_request: bool) -> int:
-    """One logs out, the others are in the middle of requests; return how many were told."""
-    told = 0
+    """Log out in process 0, while the other processes save; return how many saves failed."""
+    failed = 0
     for session_id in ids:
         session = SessionStore(session_id)
         assert session["by"] in range(-1, PROCESSES)
@@ -50,65 +50,66 @@ def log_out_or_save(i: int, ids: list[str], every_request: bool) -> int:
                 if not every_request:
                     session["by"] = i
                 session.save()
-                time.sleep(random.uniform(0, 0.002))  # SQLite's one writer would starve the others.
+                # Without a pause, one writer of SQLite would starve the others.
+                time.sleep(random.uniform(0, 0.002))
         except UpdateError:
-            told += 1
-    return told
+            failed += 1
+    return failed
 
 
 @pytest.mark.parametrize("every_request", [False, True])
 def test_session_stays_logged_out(shared_store: Store, every_request: bool) -> None:
     ids = start()
-    told = race(log_out_or_save, ids, every_request)
+    failed = race(log_out_or_save, ids, every_request)
     assert shared_store.count("sessions:") == sum(map(SessionStore().exists, ids)) == 0
-    assert sum(told) > 0
+    assert sum(failed) > 0
 
 
 def cycle_or_log_out(i: int, ids: list[str]) -> list[str | None]:
-    """One logs out, the others change the id; return what became of each session here."""
-    came_to: list[str | None] = []
+    """Log out in process 0, change the id in the others; return the new id of each session."""
+    new_ids: list[str | None] = []
     for session_id in ids:
         session = SessionStore(session_id)
         if session.get("by") is None:
-            came_to.append(None)
+            new_ids.append(None)
             continue
         if i == 0:
             session.flush()
-            came_to.append(None)
+            new_ids.append(None)
             continue
         try:
             session.cycle_key()
         except SessionInterrupted:
-            came_to.append(None)
+            new_ids.append(None)
         else:
-            came_to.append(session.session_key)
-    return came_to
+            new_ids.append(session.session_key)
+    return new_ids
 
 
 def test_id_is_changed_once(shared_store: Store) -> None:
     ids = start()
-    new = [session_id for came_to in race(cycle_or_log_out, ids) for session_id in came_to]
-    alive = [session_id for session_id in new if session_id is not None]
-    assert len(alive) <= SESSIONS
-    assert shared_store.count("sessions:") == sum(map(SessionStore().exists, alive)) == len(alive)
+    new_ids = [new_id for results in race(cycle_or_log_out, ids) for new_id in results]
+    live = [session_id for session_id in new_ids if session_id is not None]
+    assert len(live) <= SESSIONS
+    assert shared_store.count("sessions:") == sum(map(SessionStore().exists, live)) == len(live)
 
 
 def create(i: int) -> list[str | None]:
-    """Make sessions whose ids are drawn from a few."""
-    made = []
-    drawn = partial(random.choice, IDS)
-    with mock.patch.object(SessionStore, "_get_new_session_key", staticmethod(drawn)):
+    """Create sessions with ids drawn from a small set; return the ids."""
+    ids = []
+    draw = partial(random.choice, IDS)
+    with mock.patch.object(SessionStore, "_get_new_session_key", staticmethod(draw)):
         for _ in range(SESSIONS):
             session = SessionStore()
             session["by"] = i
             session.save()
-            made.append(session.session_key)
-    return made
+            ids.append(session.session_key)
+    return ids
 
 
 def test_processes_never_share_an_id(shared_store: Store) -> None:
-    made = race(create)
-    assert set(Counter(session_id for ids in made for session_id in ids).values()) == {1}
-    for i, ids in enumerate(made):
+    created = race(create)
+    assert set(Counter(session_id for ids in created for session_id in ids).values()) == {1}
+    for i, ids in enumerate(created):
         assert [SessionStore(session_id)["by"] for session_id in ids] == [i] * SESSIONS
     assert shared_store.count("sessions:") == PROCESSES * SESSIONS

@@ -1,4 +1,4 @@
-"""PERSIST_SESSION_STORE: another store for sessions; what is no store is refused."""
+"""PERSIST_SESSION_STORE names the store for sessions. An unknown store is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def persist(settings: Any) -> None:
         store.clear()
 
 
-def told() -> list[checks.CheckMessage]:
+def run_checks() -> list[checks.CheckMessage]:
     return checks.run_checks(tags=["django_persist"])
 
 
@@ -32,7 +32,7 @@ def told() -> list[checks.CheckMessage]:
 def test_persist_session_store_setting(settings: Any, alias: str | None) -> None:
     if alias is not None:
         settings.PERSIST_SESSION_STORE = alias
-    assert told() == []
+    assert run_checks() == []
     session = SessionStore()
     session["a"] = 1
     session.save()
@@ -52,7 +52,7 @@ def test_persist_session_store_setting(settings: Any, alias: str | None) -> None
 )
 def test_unknown_store_is_refused(settings: Any, alias: Any, hint: str) -> None:
     settings.PERSIST_SESSION_STORE = alias
-    [error] = told()
+    [error] = run_checks()
     assert error.id == "django_persist.E014"
     assert error.hint == hint
     message = f"PERSIST_SESSION_STORE is {alias!r}, which is not a store of PERSIST."
@@ -69,4 +69,4 @@ def test_unknown_store_is_refused(settings: Any, alias: Any, hint: str) -> None:
 
 def test_invalid_persist_setting_is_reported_once(settings: Any) -> None:
     settings.PERSIST = {}
-    assert [error.id for error in told()] == ["django_persist.E001"]
+    assert [error.id for error in run_checks()] == ["django_persist.E001"]

@@ -1,4 +1,4 @@
-"""A site with the engine: users who log in and out, and stores that are away."""
+"""A site with the engine: users who log in and out, and unavailable stores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Get = Callable[[str], Any]
 
 @pytest.fixture(params=["under WSGI", "under ASGI"])
 def visitor(request: pytest.FixtureRequest) -> tuple[Get, Any]:
-    """How to get a page, and the cookies."""
+    """A function to get a URL, and the cookies of its client."""
     if request.param == "under WSGI":
         client = Client()
         return client.get, client.cookies
@@ -34,7 +34,7 @@ def visitor(request: pytest.FixtureRequest) -> tuple[Get, Any]:
 
 @pytest.fixture(params=["/", "/async/"], ids=["sync views", "async views"])
 def visit(request: pytest.FixtureRequest, user: User, visitor: tuple[Get, Any]) -> tuple[Get, Any]:
-    """How to get a page of one kind, and the cookies."""
+    """A function to get a page from sync or async views, and the cookies of its client."""
     get, cookies = visitor
     return lambda page: get(request.param + page), cookies
 
@@ -78,7 +78,7 @@ class TestUsers:
             response = client.get(path)
             assert response.status_code == 400
             assert kept.count() == 0
-            # The answer to another request may have brought a new one by then.
+            # The response to another request may have set a new cookie in the meantime.
             assert "sessionid" not in response.cookies
             assert client.cookies["sessionid"].value == cookie
 
@@ -94,7 +94,7 @@ class TestUsers:
 
 @pytest.fixture(params=["postgresql", "mariadb", "valkey"])
 def proxy(request: pytest.FixtureRequest, open_store: OpenStore, settings: Any) -> Iterator[Proxy]:
-    """The line to the store of the sessions, which can be cut."""
+    """A proxy to the server of the store. It can cut the connections."""
     name = request.param
     if name == "valkey":
         proxy = Proxy(urlsplit(servers.valkey()).port or 0)
@@ -105,9 +105,9 @@ def proxy(request: pytest.FixtureRequest, open_store: OpenStore, settings: Any) 
     else:
         database = another(name)
         proxy = Proxy(int(database["PORT"]))
-        with alias("line", {**database, "PORT": proxy.port}) as line:
-            open_store(name)  # It deletes at the end what is left.
-            settings.PERSIST = {"default": {"BACKEND": DATABASE, "OPTIONS": {"using": line}}}
+        with alias("proxied", {**database, "PORT": proxy.port}) as proxied:
+            open_store(name)  # Deletes the remaining entries at the end.
+            settings.PERSIST = {"default": {"BACKEND": DATABASE, "OPTIONS": {"using": proxied}}}
             yield proxy
     proxy.close()
 

@@ -1,6 +1,6 @@
-"""Django's own tests of session engines, from the sdist of the Django that is installed.
+"""Django's own tests of session engines, from the sdist of the installed Django version.
 
-They are in no wheel. pip fetches the sdist once for each environment, and keeps it there.
+Wheels don't contain them. pip downloads the sdist once for each environment and keeps it there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ TESTS = "tests/sessions_tests/tests.py"
 
 
 class UnavailableError(Exception):
-    """The sdist could not be fetched."""
+    """The sdist could not be downloaded."""
 
 
 def load() -> ModuleType:
-    """Return the module of the tests. Raises UnavailableError."""
-    # Its neighbour makes a model of an app that isn't installed, for tests of Django's own engine.
+    """Return the test module. Raises UnavailableError."""
+    # The module imports this one, which defines a model of an app that is not installed. Only tests
+    # of Django's own engine use it.
     neighbour = ModuleType("sessions_tests.models")
     neighbour.SessionStore = SessionStore  # type: ignore[attr-defined]
     sys.modules[neighbour.__name__] = neighbour
@@ -39,12 +40,12 @@ def load() -> ModuleType:
 
 
 def _source() -> Path:
-    """Return the file of the tests, in the environment of the running Python."""
+    """Return the file with the tests, in the environment of the running Python."""
     kept = Path(sys.prefix) / f"django-{django.__version__}-sessions-tests.py"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as folder:
             text = _fetch(folder)
-        # In one step: the workers of a parallel run may do this at the same time.
+        # Atomically, because the workers of a parallel test run may do this at the same time.
         made = kept.with_suffix(f".{os.getpid()}")
         made.write_bytes(text)
         made.replace(kept)
@@ -58,7 +59,9 @@ def _fetch(folder: str) -> bytes:
         [*pip, *what, "--dest", folder], capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
-        raise UnavailableError(f"pip could not fetch Django's sdist: {done.stderr.strip()[-500:]}")
+        raise UnavailableError(
+            f"pip could not download Django's sdist: {done.stderr.strip()[-500:]}"
+        )
     [sdist] = Path(folder).iterdir()
     with tarfile.open(sdist) as archive:
         top = archive.getnames()[0].partition("/")[0]

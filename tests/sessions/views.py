@@ -1,4 +1,4 @@
-"""What a site does with a session, in sync and in async views."""
+"""Views that use a session, sync and async."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 
 
 def elsewhere(request: HttpRequest) -> HttpResponse:
-    """Be in the middle of something when the user logs out in another tab."""
+    """Change the session while the user logs out in another tab."""
     request.session["late"] = True
     SessionStore(request.session.session_key).flush()
     if "cycle" in request.GET:

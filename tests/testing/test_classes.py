@@ -1,6 +1,6 @@
-"""`override_persist` on classes, which run here as those of a project do: in any order.
+"""`override_persist` on test classes. Their tests run in any order, as in a project.
 
-Where it does nothing these find no database: that of the tests is refused to them.
+If it did nothing, these tests would fail: they may not use the test database.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django_persist.testing import override_persist
 
 
 @override_persist()
-class OfAClass(SimpleTestCase):
+class DecoratedClass(SimpleTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
@@ -51,7 +51,8 @@ class OfAClass(SimpleTestCase):
     @override_persist()
     def test_within(self) -> None:
         assert dict(items()) == {}
-        persist.set("set up", 1)  # which tearDown looks at, outside
+        # tearDown runs outside, and must not see these.
+        persist.set("set up", 1)
         persist.set("torn down", 5)
 
 
@@ -59,28 +60,28 @@ def items() -> list[tuple[str, Any]]:
     return [(key, item.value) for key, item in persist.items()]
 
 
-class OfASubclass(OfAClass):
-    """It forgets to call what it replaces."""
+class Subclass(DecoratedClass):
+    """Overrides setUp without calling super()."""
 
     def setUp(self) -> None:
         persist.incr("set up")
 
 
 @override_persist("default")
-class OfASubclassDecoratedAgain(OfAClass):
+class SubclassDecoratedAgain(DecoratedClass):
     @classmethod
     def setUpClass(cls) -> None:
         persist.set("not of the class", 1)
         super().setUpClass()
 
 
-class OfAnAsyncSubclass(OfAClass, unittest.IsolatedAsyncioTestCase):
+class AsyncSubclass(DecoratedClass, unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self) -> None:
         assert persist.get("set up") == 1
 
 
 @override_persist()
-class OfTestData(TestCase):
+class ClassWithTestData(TestCase):
     databases = {"default", "postgresql"}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The database driver in the test cases of Django, which run here as those of a project do."""
+"""The database driver in Django's own test case classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stored() -> dict[str, list[str]]:
 
 
 @in_two_databases
-class InATestCase(TestCase):
+class DatabaseTestCase(TestCase):
     databases = {"default", "postgresql"}
 
     @classmethod
@@ -70,7 +70,7 @@ class InATestCase(TestCase):
 
 
 @in_two_databases
-class InATestCaseOfOneDatabase(TestCase):
+class OneDatabaseTestCase(TestCase):
     def test_database_not_in_databases_is_refused(self) -> None:
         persist.set("a", 1)
         calls: list[Any] = [
@@ -85,7 +85,7 @@ class InATestCaseOfOneDatabase(TestCase):
         assert persist.get("a") == 1
 
 
-class InASimpleTestCase(SimpleTestCase):
+class NoDatabaseTestCase(SimpleTestCase):
     def test_database_access_is_refused(self) -> None:
         with pytest.raises(AssertionError, match="subclass TestCase"):
             persist.get("a")
@@ -97,7 +97,7 @@ def test_database_access_without_django_db_mark_is_refused() -> None:
 
 
 @in_two_databases
-class InATransactionTestCase(TransactionTestCase):
+class DatabaseTransactionTestCase(TransactionTestCase):
     databases = {"default", "postgresql"}
 
     def assert_emptied(self) -> None:

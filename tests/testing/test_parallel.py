@@ -1,4 +1,4 @@
-"""Tests of a project that run in several processes at once, on one Redis."""
+"""Tests of a project that run in parallel processes on one Redis server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = """
     }}
 """
 
-# As docs/how-to/testing.md has it, and then each process waits for the other.
+# As in docs/how-to/testing.md. In addition each process waits for the other.
 TESTS = """
     import os
     import time

@@ -1,4 +1,4 @@
-"""The fixture `persist`, in a project of its own."""
+"""The fixture `persist` in a separate project."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A project with the plugin, whose database is closed to its tests."""
+    """A project with the plugin. Its tests have no access to the database."""
     pytester.makeini(
         "[pytest]\nDJANGO_SETTINGS_MODULE = project_settings\nfilterwarnings = error\n"
     )
@@ -65,7 +65,7 @@ def test_each_test_has_empty_stores_in_memory(project: pytest.Pytester) -> None:
                 persist.set("a", "x" * 20)
 
 
-        class TestOfAClass:
+        class TestClass:
             @pytest.fixture(autouse=True)
             def setup(self, persist):
                 persist.set("of the setup", 1)
@@ -85,7 +85,7 @@ def test_each_test_has_empty_stores_in_memory(project: pytest.Pytester) -> None:
                 django_persist.persist.get("calls")
 
 
-        # It ends, whatever else a test changes.
+        # The stores are restored, whatever else a test changes.
 
 
         def test_settings_that_come_first(settings, persist):

@@ -1,4 +1,4 @@
-"""`override_persist`, as the tests of a project use it."""
+"""`override_persist` as a context manager and decorator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.conftest import BACKENDS
 PERSIST = {
     "default": BACKENDS["memory"],
     "hot": {**BACKENDS["valkey"], "PREFIX": "h:", "DEFAULT_EXPIRES": 60, "MAX_VALUE_BYTES": 9},
-    # Nothing that is asked for in a test needs to be there.
+    # What override_persist replaces doesn't need to exist.
     "cold": {"BACKEND": "no.such.Driver", "OPTIONS": {"using": "nothing"}},
 }
 
@@ -82,9 +82,9 @@ def test_unknown_alias_is_an_error(settings: Any) -> None:
     assert not isinstance(stores["hot"].driver, MemoryDriver)
 
 
-@pytest.mark.parametrize("unfit", [{"default": 5}, {"default": {"PREFIX": 5}}, {}, 5])
-def test_invalid_settings_are_an_error(settings: Any, unfit: Any) -> None:
-    settings.PERSIST = unfit
+@pytest.mark.parametrize("invalid", [{"default": 5}, {"default": {"PREFIX": 5}}, {}, 5])
+def test_invalid_settings_are_an_error(settings: Any, invalid: Any) -> None:
+    settings.PERSIST = invalid
     with pytest.raises(ImproperlyConfigured, match="PERSIST"), override_persist():
         pass
     settings.PERSIST = {"default": BACKENDS["valkey"]}
@@ -132,7 +132,7 @@ def test_memory_is_freed() -> None:
 
 @override_persist()
 def decorated(more: int, *, again: bool = True) -> tuple[int, Store]:
-    """Count, and once more, by itself."""
+    """Count the calls, also in a nested call of itself."""
     assert persist.incr("calls") == 1
     if again:
         assert decorated(more, again=False)[0] == more
@@ -141,7 +141,7 @@ def decorated(more: int, *, again: bool = True) -> tuple[int, Store]:
 
 
 def test_decorated_function_gets_new_stores_on_each_call() -> None:
-    assert decorated.__doc__ == "Count, and once more, by itself."
+    assert decorated.__doc__ == "Count the calls, also in a nested call of itself."
     first, second = decorated(7), decorated(more=8)
     assert (first[0], second[0]) == (7, 8)
     assert first[1] is not second[1]
@@ -171,10 +171,10 @@ def test_async_function_has_its_own_stores_until_it_ends() -> None:
     assert [asyncio.run(count()) for _ in range(2)] == [2, 2]
 
 
-@pytest.mark.parametrize("slip", [override_persist, lambda f: override_persist("hot", f)])
-def test_decorator_without_parentheses_is_an_error(slip: Any) -> None:
+@pytest.mark.parametrize("decorator", [override_persist, lambda f: override_persist("hot", f)])
+def test_decorator_without_parentheses_is_an_error(decorator: Any) -> None:
     with pytest.raises(TypeError, match=r"@override_persist\(\)"):
-        slip(lambda: None)
+        decorator(lambda: None)
 
 
 def test_class_that_is_not_a_test_case_is_an_error() -> None:
