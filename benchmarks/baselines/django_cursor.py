@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from django.db import connections
 
-from django_persist.drivers.database.statements import CANONICAL, statements
+from django_persist.drivers.database.statements import statements
 from django_persist.drivers.database.statements.postgresql import SEPARATOR, PostgreSQL, array
-from django_persist.drivers.database.statements.rows import with_places
+from django_persist.drivers.database.statements.rows import with_placeholders
 from django_persist.expiry import now
 
 from ..contenders import Change, Contender
@@ -27,7 +27,7 @@ to_text = msgspec.json.Encoder().encode
 from_text = msgspec.json.Decoder().decode
 
 MICROSECONDS = LIFETIME * 1_000_000
-INCR = {"start": "1", "by": 1, "low": -(2**63), "high": 2**63 - 2, "canonical": CANONICAL}
+INCR = {"start": "1", "by": 1, "low": -(2**63), "high": 2**63 - 2}
 LAST_CHARACTER = "\U0010ffff"
 
 
@@ -84,7 +84,13 @@ class ByHand(Contender):
 
     def incr(self, key: str) -> int:
         moment = now()
-        params = {**INCR, "key": key, "expires": moment + MICROSECONDS, "now": moment}
+        params = {
+            **INCR,
+            **self.sql.incr_constants,
+            "key": key,
+            "expires": moment + MICROSECONDS,
+            "now": moment,
+        }
         with self.cursor() as cursor:
             self.execute(cursor, self.sql.incr, params)
             total = self.sql.counted(cursor, 1)
@@ -126,7 +132,7 @@ class ByHand(Contender):
                 "keys": array([key for key, _ in items]),
                 "values": SEPARATOR.join([to_text(value) for _, value in items]).decode(),
                 "separator": SEPARATOR.decode(),
-                "ends": f"{{{','.join([str(ends)] * len(items))}}}",
+                "expires_at": f"{{{','.join([str(ends)] * len(items))}}}",
             }
         else:
             # One writer at a time needs no order.
@@ -134,7 +140,9 @@ class ByHand(Contender):
             params = []
             for key, value in pairs:
                 params += key, to_text(value).decode(), ends
-        statement = with_places(self.sql.set_rows, len(mapping)).replace("%s", self.placeholder)
+        statement = with_placeholders(self.sql.set_rows, len(mapping)).replace(
+            "%s", self.placeholder
+        )
         with self.cursor() as cursor:
             cursor.execute(statement, params)
 

@@ -17,9 +17,9 @@ from ...expiry import Expiry, expires_at_micros, from_micros, now
 from ..base import COUNTER, Place, Stored, Text, Write
 from ..batches import batches
 from .checks import check_server, check_settings, location
-from .chunks import chunks
 from .connection import Database, is_inside
-from .statements import CANONICAL, Statements, statements
+from .statements import Statements, statements
+from .statements.rows import chunks
 from .transfer import DatabaseTransfer
 
 R = TypeVar("R")
@@ -132,7 +132,7 @@ class DatabaseDriver(DatabaseTransfer):
             "by": by,
             "low": COUNTER.start - min(by, 0),
             "high": COUNTER.stop - 1 - max(by, 0),
-            "canonical": CANONICAL,
+            **sql.incr_constants,
         }
         return self._write(sql.incr, params, lambda cursor: sql.counted(cursor, by))
 
@@ -159,7 +159,8 @@ class DatabaseDriver(DatabaseTransfer):
         return found
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
-        sql, batched = self.sql, self._batches(writes)
+        sql = self.sql
+        batched = sql.batches(writes, now())
 
         def work(cursor: CursorWrapper) -> None:
             for batch in batched:
@@ -247,8 +248,7 @@ class DatabaseDriver(DatabaseTransfer):
         params: dict[str, Any],
         outcome: Callable[[CursorWrapper], R],
     ) -> R:
-        if self.sql.packet is not None:
-            self.sql.check_packet(params.values())
+        self.sql.check_packet(params.values())
 
         def work(cursor: CursorWrapper) -> R:
             cursor.execute(statement, params)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 
 from django.db.backends.utils import CursorWrapper
 
 from ...expiry import from_micros, now
-from ..base import Driver, Stored, Write, distinct_expires_at
-from .chunks import CHUNK_BYTES, chunks, chunks_of_bytes
+from ..base import Driver, Stored, Write
 from .connection import Database
 from .statements import Statements
-from .statements.rows import Batch
+from .statements.rows import chunks
 
 
 class DatabaseTransfer(Driver):
@@ -40,7 +38,8 @@ class DatabaseTransfer(Driver):
         return self._database.run(work, writes=False)
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
-        sql, batched = self.sql, self._batches(writes)
+        sql = self.sql
+        batched = sql.batches(writes, now())
 
         def work(cursor: CursorWrapper) -> list[str]:
             return [key for batch in batched for key in sql.create_many(cursor, batch)]
@@ -57,21 +56,3 @@ class DatabaseTransfer(Driver):
             return row and int(row[0])
 
         return None if statement is None else self._database.run(work, writes=False)
-
-    def _batches(self, writes: Sequence[Write]) -> list[Batch]:
-        """Return what statements of many rows are to store now."""
-        sql, moment = self.sql, now()
-        ends = distinct_expires_at(writes, moment)
-        if sql.excludes_writers:
-            chunked: Iterable[Sequence[Write]] = chunks(writes)
-        else:
-            # In the order of the keys, so that two calls never wait for each other in a circle.
-            chunked = chunks_of_bytes(sorted(writes, key=itemgetter(0)), self._chunk_bytes())
-        batched = [Batch(chunk, ends, moment) for chunk in chunked]
-        for batch in batched:
-            sql.check_batch(batch)
-        return batched
-
-    def _chunk_bytes(self) -> int:
-        packet = self.sql.packet
-        return CHUNK_BYTES if packet is None else min(CHUNK_BYTES, packet // 4)

@@ -94,8 +94,8 @@ COMMIT = {"postgresql": 1, "mariadb": 3}
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_persist.store.CHUNK", 2)
-    monkeypatch.setattr("django_persist.drivers.database.chunks.CHUNK_KEYS", 2)
+    monkeypatch.setattr("django_persist.keyspace.CHUNK", 2)
+    monkeypatch.setattr("django_persist.drivers.database.statements.rows.CHUNK_KEYS", 2)
     monkeypatch.setattr("django_persist.drivers.database.driver.PAGE_KEYS", 2)
     monkeypatch.setattr("django_persist.drivers.database.driver.PAGE_ITEMS", 2)
 

@@ -138,7 +138,7 @@ def test_a_server_that_stops_in_the_middle_of_a_set_many_is_told(
     done: int, doubtful: bool, own: Own, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its COMMIT is sent nothing can stand, whatever Django meets when it connects anew."""
-    monkeypatch.setattr("django_persist.drivers.database.chunks.CHUNK_KEYS", 2)
+    monkeypatch.setattr("django_persist.drivers.database.statements.rows.CHUNK_KEYS", 2)
     store = Store(DatabaseDriver(own.alias))
     store.set("a", 1)
     with (

@@ -11,9 +11,9 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_persist import KEEP, Store, stores
-from django_persist.drivers.database.chunks import CHUNK_BYTES, CHUNK_KEYS
 from django_persist.drivers.database.driver import PAGE_KEYS
 from django_persist.drivers.database.statements.mysql import KEY_BYTES
+from django_persist.drivers.database.statements.rows import CHUNK_BYTES, CHUNK_KEYS
 from django_persist.exceptions import DuplicateKeyError, ValueTooLargeError
 from django_persist.models import Entry
 from tests.conftest import leave_expired

@@ -1,20 +1,23 @@
-"""The statements of the database driver: `sqlite` has them all, the others what differs."""
+"""The statements of the database driver: one class for each kind of database."""
 
 from __future__ import annotations
 
 from django.db.backends.utils import CursorWrapper
 
+from .base import Statements
 from .mysql import MySQL
 from .postgresql import PostgreSQL
-from .sqlite import Statements
+from .sqlite import SQLite
 
-__all__ = ["CANONICAL", "Statements", "statements"]
+__all__ = ["Statements", "statements"]
 
-CANONICAL = r"^(0|-?[1-9][0-9]{0,18})\z"
-"""Integers as they are written by whoever counts; as a parameter, for MariaDB and MySQL."""
+CLASSES: dict[str, type[Statements]] = {
+    "sqlite": SQLite,
+    "postgresql": PostgreSQL,
+    "mysql": MySQL,
+}
 
 
 def statements(cursor: CursorWrapper) -> Statements:
-    """Return the statements for the server at the other end of a cursor."""
-    kinds = {"sqlite": Statements, "postgresql": PostgreSQL, "mysql": MySQL}
-    return kinds[cursor.db.vendor](cursor)
+    """Return the statements for the server of a cursor."""
+    return CLASSES[cursor.db.vendor](cursor)
