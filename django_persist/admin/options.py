@@ -22,7 +22,7 @@ from django.utils.translation import ngettext
 
 from ..backoff import attempts
 from ..drivers.database import DatabaseDriver, prefix_end
-from ..drivers.database.connection import Database
+from ..drivers.database.connection import Connection
 from ..exceptions import ContentionError, InvalidKeyError
 from ..keys import check_characters
 from ..keyspace import CHUNK
@@ -235,7 +235,7 @@ class EntryAdmin(EntryColumns, ModelAdmin):
 
     def _write(self, work: Callable[[], Any]) -> Any:
         """Do it as the driver would: with its exceptions, and with retries after a conflict."""
-        return Database(self.database).run(lambda cursor: work(), writes=True)
+        return Connection(self.database).run(lambda cursor: work(), writes=True)
 
 
 def _retry(view: Callable[[], Any]) -> Any:

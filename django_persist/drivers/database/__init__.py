@@ -1,4 +1,4 @@
-"""The database driver: one statement for a call, on SQLite, PostgreSQL, MariaDB and MySQL."""
+"""The database driver: one statement per call, on SQLite, PostgreSQL, MariaDB and MySQL."""
 
 from __future__ import annotations
 

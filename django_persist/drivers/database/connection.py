@@ -1,114 +1,177 @@
-"""How the database driver runs its statements: again, told, or in a transaction."""
+"""How the database driver runs statements: retries, transactions, and what errors become."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...backoff import retries
-from .errors import (
-    DatabaseContentionError,
-    DatabaseUnavailableError,
-    Meaning,
-    meaning,
-)
+from .errors import DatabaseContentionError, DatabaseUnavailableError, Outcome, classify
 
 R = TypeVar("R")
 
 TRIES = 100
 SECONDS = 30.0
-"""Both are bounds: the waits between so many tries add up to some two seconds, enough for a lock
-that another transaction holds where the server itself waits for none; a server that waits takes the
-seconds."""
+"""A call ends at whichever of the two limits comes first. The waits between 100 tries add up to
+about two seconds: enough for the lock of another transaction if the server doesn't wait for it. A
+server that does wait uses up the seconds."""
 
 
-class Database:
-    """An alias of DATABASES, through the connection of the thread that calls."""
+class Connection:
+    """The connection of the calling thread to an alias of DATABASES.
+
+    Outside the caller's transaction, what lost against other writers is retried. Both methods raise
+    DatabaseContentionError and DatabaseUnavailableError; other errors stay what they are.
+    """
 
     def __init__(self, using: str) -> None:
         self.using = using
 
-    def run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
-        """Return what `work` does with a cursor: with `atomic` as one transaction.
+    def execute(
+        self,
+        statement: str,
+        params: Mapping[str, Any],
+        fetch: Callable[[CursorWrapper], R],
+        *,
+        writes: bool,
+    ) -> R:
+        """Run one statement; return what `fetch` reads from its cursor."""
+        connection = connections[self.using]
+        inside = in_transaction(connection)
+        started = time.monotonic()
+        waits: Iterator[int] | None = None
+        while True:
+            opened = False
+            try:
+                with connection.cursor() as cursor:
+                    opened = True
+                    cursor.execute(statement, params)
+                    return fetch(cursor)
+            except Error as error:
+                # Outside a transaction a statement commits itself.
+                maybe_applied = opened and writes and not inside
+                self._raise_unless_lost(
+                    error, opened=opened, inside=inside, maybe_applied=maybe_applied
+                )
+                waits = waits or retries(TRIES, started + SECONDS)
+                self._wait(waits, error)
 
-        Outside the caller's transaction it is tried again where it lost against other writers.
-        Raises DatabaseContentionError and DatabaseUnavailableError.
+    def run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
+        """Return what `work` does with a cursor, in one transaction if `atomic`.
+
+        `work` runs again from the start if it lost.
         """
         connection = connections[self.using]
-        inside = is_inside(connection)
-        deadline = time.monotonic() + SECONDS
-        again: Iterator[int] | None = None
+        inside = in_transaction(connection)
+        started = time.monotonic()
+        waits: Iterator[int] | None = None
         while True:
-            reached = may_stand = False
+            opened = maybe_applied = False
             try:
                 if not atomic:
                     with connection.cursor() as cursor:
-                        reached = True
-                        # A statement by itself commits itself.
-                        may_stand = writes and not inside
+                        opened = True
+                        # Outside a transaction a statement commits itself.
+                        maybe_applied = writes and not inside
                         return work(cursor)
                 with transaction.atomic(self.using, savepoint=False), connection.cursor() as cursor:
-                    reached = True
+                    opened = True
                     result = work(cursor)
-                    # What waits for the end of a transaction begins to be done now.
-                    may_stand = writes and not inside
+                    # Next is the COMMIT, which may take effect even if no answer arrives.
+                    maybe_applied = writes and not inside
                 return result
             except Error as error:
-                self._judge(error, inside=inside, reached=reached, may_stand=may_stand)
-                again = again or retries(TRIES, deadline)
-                if next(again, None) is None:
-                    raise DatabaseContentionError(
-                        "The call kept losing against other writers in the database "
-                        f"{self.using!r}."
-                    ) from error
+                self._raise_unless_lost(
+                    error, opened=opened, inside=inside, maybe_applied=maybe_applied
+                )
+                waits = waits or retries(TRIES, started + SECONDS)
+                self._wait(waits, error)
 
-    def _judge(self, error: Error, *, inside: bool, reached: bool, may_stand: bool) -> None:
-        """Return where another try can win; raise what the caller is to know otherwise."""
+    def _raise_unless_lost(
+        self, error: Error, *, opened: bool, inside: bool, maybe_applied: bool
+    ) -> None:
+        """Return if another try can win; otherwise raise what the caller should see.
+
+        `opened` says whether there was a cursor, `inside` whether the caller has a transaction.
+        """
         connection = connections[self.using]
-        told = meaning(connection.vendor, error)
-        if reached and connection.connection is None:
-            # A transaction was ended on a line that was gone, and there was no other to be had.
-            told = Meaning.CUT_OFF
-        if told is Meaning.OTHER:
-            # Connecting fails in more ways than a statement does: a wrong password, no such host.
-            if reached or not isinstance(error, OperationalError | InterfaceError):
+        outcome = classify(connection.vendor, error)
+        if opened and connection.connection is None:
+            # The connection was lost before the end of the transaction, and no new one was found.
+            outcome = Outcome.CUT_OFF
+        if outcome is Outcome.OTHER:
+            # Connecting fails for more reasons than a statement: a wrong password, an unknown host.
+            if opened or not isinstance(error, OperationalError | InterfaceError):
                 raise error
-            told = Meaning.REFUSED
+            outcome = Outcome.REFUSED
         if inside and connection.in_atomic_block:
-            # MariaDB and SQLite may have rolled back by themselves what the block has done so far:
-            # it must not commit the rest.
+            # MariaDB and SQLite may have rolled back what the block has done so far. Then the rest
+            # of it must not be committed.
             connection.set_rollback(True)
-        if told is Meaning.LOST:
+        if outcome is Outcome.LOST:
             if inside:
                 raise DatabaseContentionError(
-                    "The call lost against another transaction; run this one again as a whole."
+                    "The call lost against another transaction: run this transaction again from "
+                    "its start."
                 ) from error
             return
-        if told is Meaning.CUT_OFF and not inside:
+        if outcome is Outcome.CUT_OFF and not inside:
             with suppress(Error):
                 connection.close_if_unusable_or_obsolete()
         raise DatabaseUnavailableError(
-            f"The database {self.using!r} {_what_happened(told, reached)}.",
-            maybe_applied=told is Meaning.CUT_OFF and may_stand,
+            _unavailable_message(self.using, outcome, opened),
+            maybe_applied=outcome is Outcome.CUT_OFF and maybe_applied,
         ) from error
 
+    def _wait(self, waits: Iterator[int], error: Error) -> None:
+        """Wait before the next try; raise DatabaseContentionError if there are no more."""
+        if next(waits, None) is None:
+            raise DatabaseContentionError(
+                f"The call kept losing against other writers in the database {self.using!r}."
+            ) from error
 
-def _what_happened(told: Meaning, reached: bool) -> str:
-    if not reached:
-        return "could not be reached"
-    return "refused the call" if told is Meaning.REFUSED else "was cut off"
+
+def _unavailable_message(using: str, outcome: Outcome, opened: bool) -> str:
+    if not opened:
+        return f"The database {using!r} could not be reached."
+    if outcome is Outcome.REFUSED:
+        return f"The database {using!r} refused the call."
+    return f"The call to the database {using!r} was cut off."
 
 
-def is_inside(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether statements are part of a transaction of the caller's."""
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether statements are part of a transaction of the caller."""
     if connection.in_atomic_block:
         return True
     if connection.connection is None:
         return not connection.settings_dict["AUTOCOMMIT"]
     return not connection.autocommit
+
+
+# What `fetch` of Connection.execute can be.
+
+
+def no_result(cursor: CursorWrapper) -> None:
+    return None
+
+
+def row_count(cursor: CursorWrapper) -> int:
+    return int(cursor.rowcount)
+
+
+def first_row(cursor: CursorWrapper) -> Any:
+    """Return the only row, or None."""
+    # For one row, list() is faster through Django's cursor than fetchone().
+    rows = list(cursor)
+    return rows[0] if rows else None
+
+
+def all_rows(cursor: CursorWrapper) -> list[Any]:
+    # fetchall() beats iterating for many rows.
+    return list(cursor.fetchall())

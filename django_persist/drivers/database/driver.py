@@ -1,11 +1,11 @@
-"""The database driver: one statement for a call, on SQLite, PostgreSQL, MariaDB and MySQL."""
+"""The database driver: one statement per call, on SQLite, PostgreSQL, MariaDB and MySQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 from django.core.checks import CheckMessage
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -14,31 +14,27 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ...exceptions import InvalidStoreError
 from ...expiry import Expiry, expires_at_micros, from_micros, now
-from ..base import COUNTER, Place, Stored, Text, Write
+from ..base import COUNTER, Driver, Place, Stored, Text, Write
 from ..batches import batches
 from .checks import check_server, check_settings, location
-from .connection import Database, is_inside
+from .connection import Connection, all_rows, first_row, in_transaction, no_result, row_count
 from .statements import Statements, statements
 from .statements.rows import chunks
-from .transfer import DatabaseTransfer
-
-R = TypeVar("R")
-Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 VENDORS = ("sqlite", "postgresql", "mysql")
 PAGE_KEYS = 1000
 PAGE_ITEMS = 100
 LAST_KEY = "\U0010ffff" * 320
-"""Sorts after every key, as none is as long."""
+"""Sorts after every key, because no key is as long."""
 
 
-class DatabaseDriver(DatabaseTransfer):
+class DatabaseDriver(Driver):
     """Keeps entries in the table of the model Entry, in the database `using` of DATABASES.
 
     It joins the caller's transaction: a rollback undoes what it wrote. Reads go to the same
-    database as writes. Outside a transaction, what lost by a deadlock, a serialization failure or a
-    lock is tried again; inside one it raises ContentionError, and the transaction is marked for
-    rollback. The clock is the application's.
+    database as writes. Outside a transaction, a call that lost by a deadlock, a serialization
+    failure or a lock is retried; inside one it raises ContentionError, and the transaction is
+    marked for rollback. The clock is the application's.
     """
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -52,19 +48,19 @@ class DatabaseDriver(DatabaseTransfer):
             ) from error
         if vendor not in VENDORS:
             raise InvalidStoreError(
-                f"DATABASES[{using!r}] is of the kind {vendor!r}.",
-                hint="The driver knows SQLite, PostgreSQL, MariaDB and MySQL.",
+                f"DATABASES[{using!r}] has the vendor {vendor!r}.",
+                hint="DatabaseDriver supports SQLite, PostgreSQL, MariaDB and MySQL.",
                 id="django_persist.E006",
             )
         self.using = using
-        self._database = Database(using)
+        self._connection = Connection(using)
 
     @cached_property
     def sql(self) -> Statements:
-        return self._database.run(statements, writes=False)
+        return self._connection.run(statements, writes=False)
 
     def in_transaction(self) -> bool:
-        return is_inside(connections[self.using])
+        return in_transaction(connections[self.using])
 
     def place(self) -> Place:
         return Place(("database", *location(connections[self.using])))
@@ -78,49 +74,55 @@ class DatabaseDriver(DatabaseTransfer):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        # As `_written` has them, without the call.
-        at = now()
+        sql, moment = self.sql, now()
+        # Same as `_write_params`, inlined for speed.
         params = {
             "key": key,
             "value": value.decode(),
-            "expires": expires_at_micros(expires, at),
-            "now": at,
+            "expires": expires_at_micros(expires, moment),
+            "now": moment,
         }
-        return self._write(self.sql.create, params, self.sql.created)
+        sql.check_packet(params.values())
+        return self._connection.execute(sql.create, params, sql.created, writes=True)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
+        sql, moment = self.sql, now()
+        params: dict[str, Any] = {
+            "key": key,
+            "value": value.decode(),
+            "expires": expires_at_micros(expires, moment),
+        }
         if keep:
-            self._write(self.sql.set_keep, _written(key, value, expires), _nothing)
-            return
-        # Without the moment that is now: each parameter takes its time.
-        params = {"key": key, "value": value.decode(), "expires": expires_at_micros(expires, now())}
-        self._write(self.sql.set, params, _nothing)
+            params["now"] = moment  # only here, because each parameter takes time
+        sql.check_packet(params.values())
+        statement = sql.set_keep if keep else sql.set
+        self._connection.execute(statement, params, no_result, writes=True)
 
     def get(self, key: str, *, for_update: bool = False) -> Text | None:
-        # Outside a transaction every read is of the latest; FOR UPDATE needs one.
-        statement = (
-            self.sql.get_for_update if for_update and self.in_transaction() else self.sql.get
-        )
-        row = self._row(statement, key)
+        # Outside a transaction every read returns the latest value, and FOR UPDATE is no use.
+        locks = for_update and self.in_transaction()
+        statement = self.sql.get_for_update if locks else self.sql.get
+        row = self._connection.execute(statement, {"key": key}, first_row, writes=False)
         if row is None or _expired(row[1]):
             return None
         return row[0]  # type: ignore[no-any-return]
 
     def get_item(self, key: str) -> Stored | None:
-        row = self._row(self.sql.get, key)
+        row = self._connection.execute(self.sql.get, {"key": key}, first_row, writes=False)
         return None if row is None or _expired(row[1]) else _stored(row[0], row[1])
 
     def contains(self, key: str) -> bool:
-        row = self._row(self.sql.contains, key)
+        row = self._connection.execute(self.sql.contains, {"key": key}, first_row, writes=False)
         return row is not None and not _expired(row[0])
 
     def remove(self, key: str) -> bool:
-        return self._write(self.sql.remove, {"key": key, "now": now()}, _changed)
+        params = {"key": key, "now": now()}
+        return self._connection.execute(self.sql.remove, params, row_count, writes=True) > 0
 
     def touch(self, key: str, expires: Expiry) -> bool:
         moment = now()
         params = {"key": key, "expires": expires_at_micros(expires, moment), "now": moment}
-        return self._write(self.sql.touch, params, _changed)
+        return self._connection.execute(self.sql.touch, params, row_count, writes=True) > 0
 
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         sql, moment = self.sql, now()
@@ -134,28 +136,35 @@ class DatabaseDriver(DatabaseTransfer):
             "high": COUNTER.stop - 1 - max(by, 0),
             **sql.incr_constants,
         }
-        return self._write(sql.incr, params, lambda cursor: sql.counted(cursor, by))
+        return self._connection.execute(
+            sql.incr, params, lambda cursor: sql.counted(cursor, by), writes=True
+        )
 
     # Compare and swap.
 
     def replace(
         self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
     ) -> bool:
-        statement = self.sql.replace_keep if keep else self.sql.replace
-        params = {**_written(key, value, expires), "seen": seen}
-        return self._write(statement, params, _changed)
+        sql = self.sql
+        statement = sql.replace_keep if keep else sql.replace
+        params = {**_write_params(key, value, expires), "seen": seen}
+        sql.check_packet(params.values())
+        return self._connection.execute(statement, params, row_count, writes=True) > 0
 
     def remove_if(self, key: str, seen: Text) -> bool:
+        sql = self.sql
         params = {"key": key, "seen": seen, "now": now()}
-        return self._write(self.sql.remove_if, params, _changed)
+        sql.check_packet(params.values())
+        return self._connection.execute(sql.remove_if, params, row_count, writes=True) > 0
 
-    # Many keys: written in their order, so that two calls never wait for each other in a circle.
+    # Many keys. They are written in order, so that two calls never wait for each other in a circle.
 
     def get_many(self, keys: Sequence[str]) -> list[tuple[str, Text]]:
+        sql = self.sql
         found: list[tuple[str, Text]] = []
         for chunk in chunks(keys):
-            params = {"keys": self.sql.keys_parameter(chunk), "now": now()}
-            found += self._rows(self.sql.get_many, params)
+            params = {"keys": sql.keys_parameter(chunk), "now": now()}
+            found += self._connection.execute(sql.get_many, params, all_rows, writes=False)
         return found
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
@@ -166,7 +175,7 @@ class DatabaseDriver(DatabaseTransfer):
             for batch in batched:
                 sql.set_many(cursor, batch, keep=keep)
 
-        self._database.run(work, writes=True, atomic=len(batched) > 1)
+        self._connection.run(work, writes=True, atomic=len(batched) > 1)
 
     def remove_many(self, keys: Sequence[str]) -> int:
         sql, moment = self.sql, now()
@@ -179,9 +188,29 @@ class DatabaseDriver(DatabaseTransfer):
                 removed += cursor.rowcount
             return removed
 
-        return self._database.run(work, writes=True, atomic=len(chunked) > 1)
+        return self._connection.run(work, writes=True, atomic=len(chunked) > 1)
 
-    # The whole store, a page at a time.
+    # Many entries with their expiries, on the way from one store to another.
+
+    def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
+        sql, moment = self.sql, now()
+        found: dict[str, Stored] = {}
+        for chunk in chunks(sorted(keys)):
+            params = {"keys": sql.keys_parameter(chunk), "now": moment}
+            rows = self._connection.execute(sql.get_items, params, all_rows, writes=False)
+            found |= {key: _stored(value, expires_at) for key, value, expires_at in rows}
+        return found
+
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        sql = self.sql
+        batched = sql.batches(writes, now())
+
+        def work(cursor: CursorWrapper) -> list[str]:
+            return [key for batch in batched for key in sql.create_many(cursor, batch)]
+
+        return self._connection.run(work, writes=True, atomic=True)
+
+    # The whole store, one page at a time.
 
     def keys(self, prefix: str) -> Iterator[str]:
         pages = self._pages(self.sql.keys, self.sql.keys_next, prefix, PAGE_KEYS)
@@ -194,10 +223,19 @@ class DatabaseDriver(DatabaseTransfer):
 
     def count(self, prefix: str) -> int:
         params = {"first": prefix, "end": prefix_end(prefix), "now": now()}
-        return self._rows(self.sql.count, params)[0][0]  # type: ignore[no-any-return]
+        [number] = self._connection.execute(self.sql.count, params, first_row, writes=False)
+        return int(number)
 
     def expired(self) -> int:
-        return self._rows(self.sql.expired, {"now": now()})[0][0]  # type: ignore[no-any-return]
+        params = {"now": now()}
+        [number] = self._connection.execute(self.sql.expired, params, first_row, writes=False)
+        return int(number)
+
+    def size(self) -> int | None:
+        if self.sql.size is None:
+            return None
+        row = self._connection.execute(self.sql.size, {}, first_row, writes=False)
+        return row and int(row[0])
 
     def purge(self, batch_size: int) -> Iterator[int]:
         moment = now()
@@ -206,65 +244,33 @@ class DatabaseDriver(DatabaseTransfer):
         def delete(limit: int) -> tuple[int, bool]:
             nonlocal reached
             work = partial(self.sql.purge_batch, now=moment, limit=limit, reached=reached)
-            deleted, came_to = self._database.run(work, writes=True, atomic=True)
-            reached = came_to or reached
-            return deleted, came_to is not None
+            purged = self._connection.run(work, writes=True, atomic=True)
+            if purged.reached is not None:
+                reached = purged.reached
+            return purged.deleted, purged.reached is not None
 
-        # In the caller's transaction whoever waits does so until its end.
+        # Inside the caller's transaction, pausing between batches wouldn't let other writers in.
         exclusive = self.sql.excludes_writers and not self.in_transaction()
         return batches(batch_size, delete, exclusive=exclusive)
 
-    # How a statement is run.
-
-    def _row(self, statement: str, key: str) -> Any:
-        def work(cursor: CursorWrapper) -> Any:
-            cursor.execute(statement, {"key": key})
-            # Of one row Django makes an iterator with less ado than a fetchone().
-            rows = list(cursor)
-            return rows[0] if rows else None
-
-        return self._database.run(work, writes=False)
-
-    def _rows(self, statement: str, params: Mapping[str, Any]) -> list[Any]:
-        def work(cursor: CursorWrapper) -> list[Any]:
-            cursor.execute(statement, params)
-            # Of many rows the libraries make lists faster than we by iterating.
-            return list(cursor.fetchall())
-
-        return self._database.run(work, writes=False)
-
     def _pages(self, first: str, following: str, prefix: str, limit: int) -> Iterator[list[Any]]:
         params = {"first": prefix, "end": prefix_end(prefix), "limit": limit, "now": now()}
-        rows = self._rows(first, params)
+        rows = self._connection.execute(first, params, all_rows, writes=False)
         yield rows
         while len(rows) == limit:
             params |= {"first": rows[-1][0], "now": now()}
-            rows = self._rows(following, params)
+            rows = self._connection.execute(following, params, all_rows, writes=False)
             yield rows
 
-    def _write(
-        self,
-        statement: str,
-        params: dict[str, Any],
-        outcome: Callable[[CursorWrapper], R],
-    ) -> R:
-        self.sql.check_packet(params.values())
 
-        def work(cursor: CursorWrapper) -> R:
-            cursor.execute(statement, params)
-            return outcome(cursor)
-
-        return self._database.run(work, writes=True)
-
-
-def _written(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:
+def _write_params(key: str, value: bytes, expires: Expiry) -> dict[str, Any]:
     """Return the parameters of a write that happens now."""
-    at = now()
+    moment = now()
     return {
         "key": key,
         "value": value.decode(),
-        "expires": expires_at_micros(expires, at),
-        "now": at,
+        "expires": expires_at_micros(expires, moment),
+        "now": moment,
     }
 
 
@@ -276,18 +282,11 @@ def _stored(value: Text, expires_at: int | None) -> Stored:
     return Stored(value, None if expires_at is None else from_micros(expires_at))
 
 
-def _changed(cursor: CursorWrapper) -> bool:
-    return bool(cursor.rowcount > 0)
-
-
-def _nothing(cursor: CursorWrapper) -> None:
-    return None
-
-
 def prefix_end(prefix: str) -> str:
-    """Return the least text that sorts after everything that begins with `prefix`.
+    """Return the smallest text that sorts after every text that begins with `prefix`.
 
-    Every database compares keys by code point: the prefix with its last one moved on is that text.
+    Every database compares keys by code point, so it is the prefix with its last code point raised
+    by one.
     """
     rest = prefix.rstrip("\U0010ffff")
     if not rest:

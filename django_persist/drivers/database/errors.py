@@ -1,4 +1,4 @@
-"""What an error of the database means for the call that met it."""
+"""What an error of the database says about the statement that failed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from ...exceptions import ContentionError, StoreUnavailableError
 
 
 class DatabaseContentionError(ContentionError, OperationalError):
-    """A ContentionError for code that retries transactions at an OperationalError."""
+    """A ContentionError that is also an OperationalError, for code that retries transactions."""
 
 
 class DatabaseUnavailableError(StoreUnavailableError, OperationalError):
-    """A StoreUnavailableError for code that retries transactions at an OperationalError."""
+    """A StoreUnavailableError that is also an OperationalError, for the same code."""
 
 
-class Meaning(Enum):
-    """What became of a statement that failed."""
+class Outcome(Enum):
+    """What happened to a statement that failed."""
 
     LOST = auto()
-    """It lost against other writers and did nothing; another try can win."""
+    """It lost against other writers and changed nothing; another try can win."""
 
     REFUSED = auto()
-    """The server refused it for its own state, and did nothing."""
+    """The server refused it because of its own state, and changed nothing."""
 
     CUT_OFF = auto()
-    """The connection is gone; the statement may have taken effect."""
+    """The connection was lost; the statement may have taken effect."""
 
     OTHER = auto()
-    """Nothing of these: a missing table, a broken transaction, a defect."""
+    """None of these: a missing table, a broken transaction, a defect."""
 
 
-def meaning(vendor: str, error: Error) -> Meaning:
-    """Return what an error that Django raised says of the statement."""
+def classify(vendor: str, error: Error) -> Outcome:
+    """Return what an error that Django raised says about the statement."""
     return {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}[vendor](error)
 
 
@@ -63,29 +63,29 @@ POSTGRESQL_REFUSED = {
 POSTGRESQL_REFUSED_CLASSES = {"53", "58"}  # insufficient resources, system error
 
 
-def _postgresql(error: Error) -> Meaning:
+def _postgresql(error: Error) -> Outcome:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     if state is None:
-        # The library itself raised it: the connection broke, or was closed.
+        # The client library itself raised it: the connection broke or was closed.
         return (
-            Meaning.CUT_OFF
+            Outcome.CUT_OFF
             if isinstance(error, OperationalError | InterfaceError)
-            else Meaning.OTHER
+            else Outcome.OTHER
         )
     if state in POSTGRESQL_LOST:
-        return Meaning.LOST
+        return Outcome.LOST
     if state in POSTGRESQL_CUT_OFF or state[:2] == "08":
-        return Meaning.CUT_OFF
+        return Outcome.CUT_OFF
     if state in POSTGRESQL_REFUSED or state[:2] in POSTGRESQL_REFUSED_CLASSES:
-        return Meaning.REFUSED
-    return Meaning.OTHER
+        return Outcome.REFUSED
+    return Outcome.OTHER
 
 
 # SQLite: https://www.sqlite.org/rescode.html
 
 SQLITE_LOST = {5, 6}  # BUSY, LOCKED
-SQLITE_CUT_OFF = {10}  # IOERR: where the commit's own fsync failed, it may yet be found on disk
+SQLITE_CUT_OFF = {10}  # IOERR: a commit whose fsync failed may still be on the disk
 SQLITE_REFUSED = {
     7,  # NOMEM
     8,  # READONLY
@@ -98,16 +98,16 @@ SQLITE_REFUSED = {
 }
 
 
-def _sqlite(error: Error) -> Meaning:
+def _sqlite(error: Error) -> Outcome:
     code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
     if code in SQLITE_LOST:
-        return Meaning.LOST
+        return Outcome.LOST
     if code in SQLITE_CUT_OFF:
-        return Meaning.CUT_OFF
-    return Meaning.REFUSED if code in SQLITE_REFUSED else Meaning.OTHER
+        return Outcome.CUT_OFF
+    return Outcome.REFUSED if code in SQLITE_REFUSED else Outcome.OTHER
 
 
-# MariaDB: https://mariadb.com/docs/server/reference/error-codes
+# MariaDB and MySQL: https://mariadb.com/docs/server/reference/error-codes
 
 MYSQL_LOST = {
     1020,  # CHECKREAD: the row has changed since the transaction's snapshot
@@ -155,10 +155,10 @@ MYSQL_REFUSED = {
 }
 
 
-def _mysql(error: Error) -> Meaning:
+def _mysql(error: Error) -> Outcome:
     code = error.args[0] if error.args else 0
     if code in MYSQL_LOST:
-        return Meaning.LOST
+        return Outcome.LOST
     if code in MYSQL_CUT_OFF:
-        return Meaning.CUT_OFF
-    return Meaning.REFUSED if code in MYSQL_REFUSED else Meaning.OTHER
+        return Outcome.CUT_OFF
+    return Outcome.REFUSED if code in MYSQL_REFUSED else Outcome.OTHER

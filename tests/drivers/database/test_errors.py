@@ -9,7 +9,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from django_persist import Store
-from django_persist.drivers.database.connection import Database
+from django_persist.drivers.database.connection import Connection
 from django_persist.exceptions import ContentionError, PersistError, StoreUnavailableError
 
 
@@ -58,11 +58,11 @@ def test_what_was_lost_is_tried_again(
             raising(database, code)(cursor)
         return "done"
 
-    assert Database(database).run(work, writes=True) == "done"
+    assert Connection(database).run(work, writes=True) == "done"
     assert len(tries) == 3
     tries.clear()
     with pytest.raises(ContentionError) as told, transaction.atomic(database):
-        Database(database).run(work, writes=True)
+        Connection(database).run(work, writes=True)
     assert isinstance(told.value.__cause__, Error)
     assert len(tries) == 1
 
@@ -74,7 +74,7 @@ def test_what_was_refused_was_not_done(
 ) -> None:
     open_store(database)
     with pytest.raises(StoreUnavailableError, match="refused") as told:
-        Database(database).run(raising(database, code), writes=True, atomic=atomic)
+        Connection(database).run(raising(database, code), writes=True, atomic=atomic)
     assert told.value.maybe_applied is False
     assert isinstance(told.value.__cause__, Error)
 
@@ -86,10 +86,10 @@ def test_what_was_cut_off_may_have_been_done(
 ) -> None:
     open_store(database)
     with pytest.raises(StoreUnavailableError, match="cut off") as told:
-        Database(database).run(raising(database, code), writes=writes)
+        Connection(database).run(raising(database, code), writes=writes)
     assert told.value.maybe_applied is writes
     with pytest.raises(StoreUnavailableError) as told, transaction.atomic(database):
-        Database(database).run(raising(database, code), writes=writes)
+        Connection(database).run(raising(database, code), writes=writes)
     assert told.value.maybe_applied is False
 
 
@@ -99,6 +99,6 @@ def test_what_is_of_neither_kind_stays_what_it_is(
 ) -> None:
     open_store(database)
     with pytest.raises(Error) as told:
-        Database(database).run(raising(database, code), writes=True)
+        Connection(database).run(raising(database, code), writes=True)
     assert not isinstance(told.value, PersistError)
     assert connections[database].is_usable()
