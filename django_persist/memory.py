@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from math import inf
 from threading import Lock
+from weakref import WeakSet
 
 import msgspec
 
@@ -39,18 +40,25 @@ class Slot(msgspec.Struct, gc=False):
 class Memory:
     """Entries with their expiries. Hold `lock` to change them; reading needs no lock.
 
-    The keys that expire within the same second are in one set, and the seconds are in a heap. So an
-    entry that is renewed or removed leaves nothing behind, and freeing an expired entry costs the
-    same however many entries there are.
+    `slots` is the truth. The index only says where to look for expired entries: the keys that
+    expire within the same second are in one set, and the seconds are in a heap. An entry that is
+    renewed or removed leaves nothing behind, and freeing an expired one costs the same however many
+    entries there are.
+
+    Any step can be the last one: a signal's exception may end the call, or another thread may fork.
+    So the steps are in such an order that the index may say too much, but never too little. An
+    entry is freed only if its own slot says that it has expired.
     """
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.slots: dict[str, Slot] = {}
         self.due = inf
-        """The microsecond from which there may be something to sweep."""
+        """The microsecond from which there may be something to sweep, or earlier."""
         self._keys_by_second: dict[int, set[str]] = {}
         self._seconds: list[int] = []
+        """A heap of at least the keys of `_keys_by_second`."""
+        _all_memories.add(self)
 
     def find(self, key: str, at: int) -> Slot | None:
         """Return the entry, unless it has expired by `at`."""
@@ -63,13 +71,12 @@ class Memory:
     def read(self, key: str, at: int) -> Slot | None:
         """Find an entry without holding `lock`, and sweep if something is due.
 
-        A reader never waits for `lock`: if another thread holds it, that one or the next sweeps.
+        If another thread holds the lock, that one or the next sweeps.
         """
-        if self.due <= at and self.lock.acquire(blocking=False):
-            try:
+        if self.due <= at and not self.lock.locked():
+            # Not acquire(blocking=False): an interruption right after it would keep the lock held.
+            with self.lock:
                 self.sweep(at)
-            finally:
-                self.lock.release()
         # `find` inlined: the call would be a tenth of a `get`.
         slot = self.slots.get(key)
         if slot is None:
@@ -80,14 +87,27 @@ class Memory:
     def put(self, key: str, slot: Slot) -> None:
         """Store an entry, overwriting any other."""
         old = self.slots.get(key)
+        old_second = None if old is None or old.expires_at is None else old.expires_at // SECOND
+        second = None if slot.expires_at is None else slot.expires_at // SECOND
+        if second is not None and second != old_second:
+            self._enter(key, second)
         self.slots[key] = slot
-        ended = None if old is None or old.expires_at is None else old.expires_at // SECOND
-        ends = None if slot.expires_at is None else slot.expires_at // SECOND
-        if ends != ended:
-            if ended is not None:
-                self._leave(key, ended)
-            if ends is not None:
-                self._enter(key, ends)
+        if old_second is not None and second != old_second:
+            self._leave(key, old_second)
+
+    def put_many(self, slots: dict[str, Slot]) -> None:
+        """Store all of some entries, or none of them."""
+        old = {key: found for key in slots if (found := self.slots.get(key)) is not None}
+        for key, slot in slots.items():
+            if slot.expires_at is not None:
+                self._enter(key, slot.expires_at // SECOND)
+        # One call in C, which nothing interrupts.
+        self.slots.update(slots)
+        for key, slot in old.items():
+            if slot.expires_at is not None:
+                expires_at = slots[key].expires_at
+                if expires_at is None or expires_at // SECOND != slot.expires_at // SECOND:
+                    self._leave(key, slot.expires_at // SECOND)
 
     def drop(self, key: str) -> None:
         """Remove an entry, if there is one."""
@@ -96,17 +116,21 @@ class Memory:
             self._leave(key, slot.expires_at // SECOND)
 
     def _enter(self, key: str, second: int) -> None:
-        if second not in self._keys_by_second:
-            self._keys_by_second[second] = set()
+        keys = self._keys_by_second.get(second)
+        if keys is None:
+            self.due = min(self.due, (second + 1) * SECOND)
             heappush(self._seconds, second)
-            self._find_due()
-        self._keys_by_second[second].add(key)
+            keys = self._keys_by_second.setdefault(second, set())
+        keys.add(key)
 
     def _leave(self, key: str, second: int) -> None:
-        self._keys_by_second[second].discard(key)
-        if not self._keys_by_second[second]:
+        keys = self._keys_by_second.get(second)
+        if keys is None:
+            return
+        keys.discard(key)
+        if not keys:
             del self._keys_by_second[second]
-            if second == self._seconds[0]:
+            if self._seconds and second == self._seconds[0]:
                 while self._seconds and self._seconds[0] not in self._keys_by_second:
                     heappop(self._seconds)
                 self._find_due()
@@ -135,13 +159,13 @@ class Memory:
 
     def expired(self, at: int) -> Iterator[str]:
         """Yield the keys of the entries that have expired by `at`, by their second."""
-        this_second = at // SECOND
-        for second in self._seconds_until(this_second):
-            keys = self._keys_by_second.get(second, ())
-            if second < this_second:
-                yield from keys
-            else:
-                yield from (key for key in keys if self.find(key, at) is None)
+        for second in self._seconds_until(at // SECOND):
+            for key in self._keys_by_second.get(second, ()):
+                slot = self.slots.get(key)
+                if slot is None or slot.expires_at is None:
+                    continue
+                if slot.expires_at <= at and slot.expires_at // SECOND == second:
+                    yield key
 
     def _seconds_until(self, last: int) -> Iterator[int]:
         """Yield the seconds in the heap up to `last`, in order, without looking at later ones."""
@@ -160,16 +184,26 @@ class Memory:
         """Free at most SWEEP of the entries that expired before the second of `at`."""
         left = SWEEP
         while self.due <= at:
-            keys = self._keys_by_second.get(self._seconds[0])
+            if not self._seconds:
+                self._find_due()
+                return
+            second = self._seconds[0]
+            keys = self._keys_by_second.get(second)
             while keys and left:
-                del self.slots[keys.pop()]
+                key = next(iter(keys))
+                slot = self.slots.get(key)
+                if slot is not None and slot.expires_at is not None and slot.expires_at <= at:
+                    del self.slots[key]
+                keys.discard(key)
                 left -= 1
             if keys:
                 return
-            self._keys_by_second.pop(heappop(self._seconds), None)
+            self._keys_by_second.pop(second, None)
+            heappop(self._seconds)
             self._find_due()
 
 
+_all_memories: WeakSet[Memory] = WeakSet()
 _memories: dict[str, Memory] = {}
 _memories_lock = Lock()
 
@@ -184,7 +218,7 @@ def _renew_locks() -> None:
     # In a forked child, the thread that holds a lock is not there to release it.
     global _memories_lock
     _memories_lock = Lock()
-    for each in _memories.values():
+    for each in _all_memories:
         each.lock = Lock()
 
 

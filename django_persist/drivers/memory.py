@@ -143,12 +143,15 @@ class MemoryDriver(CacheDriver):
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         memory, at = self.memory, now()
         expires_at = distinct_expires_at(writes, at)
-        slots = [(key, Slot(value, expires_at[expires])) for key, value, expires in writes]
+        slots = {key: Slot(value, expires_at[expires]) for key, value, expires in writes}
         with memory.lock:
             memory.sweep(at)
-            for key, slot in slots:
-                old = memory.find(key, at) if keep else None
-                memory.put(key, slot if old is None else Slot(slot.value, old.expires_at))
+            if keep:
+                for key, slot in slots.items():
+                    old = memory.find(key, at)
+                    if old is not None:
+                        slot.expires_at = old.expires_at
+            memory.put_many(slots)
 
     def create_many(self, writes: Sequence[Write]) -> list[str]:
         memory, at = self.memory, now()

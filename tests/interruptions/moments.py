@@ -1,0 +1,87 @@
+"""Interrupt a call at each moment at which Python can: at the first, then at the second, and so on.
+
+What a signal handler raises, or another thread throws in, arrives where the interpreter looks for
+it: when a function begins, after a call, and when a loop goes round. Here each of these moments is
+tried once, instead of some of them at random.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+CHECKPOINTS = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
+"""The instructions after which CPython looks for signals and asynchronous exceptions."""
+
+
+class Interruption(BaseException):
+    """What arrives from outside."""
+
+
+class LimitError(Exception):
+    """What Celery's soft time limit is: an Exception, though it comes from outside."""
+
+
+@cache
+def _instructions(code: CodeType) -> dict[int, tuple[str, int | None]]:
+    """Return the name of each instruction, and the offset of the handler of what it raises."""
+    bytecode = dis.Bytecode(code)
+    entries = bytecode.exception_entries
+    return {
+        each.offset: (
+            each.opname,
+            next((e.target for e in entries if e.start <= each.offset < e.end), None),
+        )
+        for each in bytecode
+    }
+
+
+def interrupted_at(
+    moment: int, call: Callable[[], object], files: tuple[str, ...], error: type[BaseException]
+) -> bool:
+    """Run `call`, raising `error` at a moment within code of `files`; return whether it was."""
+    left = moment
+    last: dict[FrameType, int] = {}
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.endswith(files):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            instructions = _instructions(frame.f_code)
+            name, handler = instructions[last.get(frame, 0)]
+            last[frame] = frame.f_lasti
+            # The exception belongs to the instruction before: it has to be handled as that one's.
+            if name in CHECKPOINTS and handler == instructions[frame.f_lasti][1]:
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    raise error
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except error:
+        return True
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+def each_moment(
+    make_call: Callable[[], Callable[[], object]],
+    files: tuple[str, ...],
+    error: type[BaseException] = Interruption,
+) -> Iterator[int]:
+    """Interrupt a fresh call at its first moment, the second, ...; yield after each."""
+    moment = 1
+    while interrupted_at(moment, make_call(), files, error):
+        yield moment
+        moment += 1
