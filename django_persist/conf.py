@@ -103,7 +103,7 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
         backend = import_string(config["BACKEND"])
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InvalidStoreError(
-            f"{where}['BACKEND'] can't be imported: {error}.",
+            f"{where}['BACKEND'], {config['BACKEND']!r}, can't be imported: {error}.",
             hint="Check the dotted path; RedisDriver needs django-persist[redis].",
             id="django_persist.E003",
         ) from error

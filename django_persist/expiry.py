@@ -65,6 +65,8 @@ def parse(expires: ExpiresArg) -> Expiry:
         lifetime = expires
     elif isinstance(expires, int | float) and not isinstance(expires, bool):
         lifetime = _parse_seconds(expires)
+    elif isinstance(expires, Keep):
+        raise TypeError("expires=KEEP is only for set, set_many and update.")
     else:
         raise TypeError(
             "expires must be a timedelta, seconds, an aware datetime or None, "
@@ -141,5 +143,12 @@ def to_micros(moment: datetime) -> int:
 
 
 def from_micros(micros: int) -> datetime:
-    """Return microseconds since 1970 as an aware datetime in UTC."""
-    return EPOCH + timedelta(microseconds=micros)
+    """Return microseconds since 1970 as an aware datetime in UTC.
+
+    Something else may have stored a moment that no datetime can hold. It counts as LAST_MOMENT, or
+    as long past.
+    """
+    try:
+        return EPOCH + timedelta(microseconds=micros)
+    except OverflowError:
+        return LAST_MOMENT if micros > 0 else datetime.min.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from threading import RLock
 from typing import Any, cast
@@ -25,6 +26,8 @@ class Stores:
         self._stores: dict[str, Store] = {}
         self._lock = RLock()
         setting_changed.connect(self._forget)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew_lock)
 
     def __getitem__(self, alias: str) -> Store:
         try:
@@ -55,6 +58,10 @@ class Stores:
                     f"PERSIST has no store {alias!r}.", hint=suggest(alias, self._stores)
                 )
             return self._stores[alias]
+
+    def _renew_lock(self) -> None:
+        # In a forked child, the thread that holds the lock is not there to release it.
+        self._lock = RLock()
 
     def _forget(self, *, setting: str, **kwargs: Any) -> None:
         if setting in ("PERSIST", "CACHES"):

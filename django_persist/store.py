@@ -40,8 +40,8 @@ N_co = TypeVarWithDefault("N_co", default=Never, covariant=True)
 TRIES: Final = 200
 """How often a call that reads, computes and writes tries again after losing to another writer."""
 
-SECONDS: Final = 30.0
-"""For how many seconds it does."""
+SECONDS: Final = 10.0
+"""For how many seconds it does: less than web servers usually let a worker live."""
 
 logger = logging.getLogger("django_persist")
 
@@ -158,7 +158,7 @@ class Store:
 
         `expires=KEEP` leaves a live entry's expiry as it is (Redis: KEEPTTL).
         """
-        text, expiry = self.keyspace.encode(value), self._expiry(key, expires)
+        text, expiry = self.keyspace.encode(value), self._expiry_or_keep(key, expires)
         self.driver.set(self.keyspace.full(key), text, expiry, keep=expires is KEEP)
 
     @overload
@@ -311,8 +311,8 @@ class Store:
         returns None for a value that was not None; EncodeError if what it returns can't be stored
         or isn't of the type; ContentionError if it keeps losing against other writers.
         """
-        full, expiry, keep = self.keyspace.full(key), self._expiry(key, expires), expires is KEEP
-        as_ = _wanted_type(key, as_)
+        full, expiry = self.keyspace.full(key), self._expiry_or_keep(key, expires)
+        keep, as_ = expires is KEEP, _wanted_type(key, as_)
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
@@ -551,25 +551,31 @@ class Store:
 
     # What the calls have in common.
 
-    def _expiry(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
-        """Return the expiry of a call: its own, else the Key's, else the store's."""
-        if expires is DEFAULT and type(key) is str:
-            return self._default_expires
-        if expires is not DEFAULT and expires is not KEEP:
+    def _expiry(self, key: AnyKey, expires: ExpiresArg | Default) -> Expiry:
+        """Return the expiry of a call: its own, else the Key's, else the store's.
+
+        Raises TypeError for KEEP: the call never finds a live entry whose expiry it could keep, or
+        has no use for one.
+        """
+        if expires is not DEFAULT:
             return parse(expires)
         if isinstance(key, Key) and key.expires is not DEFAULT:
             return key.expires
         return self._default_expires
 
+    def _expiry_or_keep(self, key: AnyKey, expires: ExpiresArg | Default | Keep) -> Expiry:
+        """Return the expiry of a call. With KEEP, return that of an entry it creates."""
+        return self._expiry(key, DEFAULT if expires is KEEP else expires)
+
     def _expiries(
         self, keys: FullKeys[AnyKey], expires: ExpiresArg | Default | Keep
     ) -> Iterable[Expiry]:
-        """Return the expiry for each key, as `_expiry` does."""
+        """Return the expiry for each key, as `_expiry_or_keep` does."""
         if expires is not DEFAULT and expires is not KEEP:
             return repeat(parse(expires), len(keys.given))
         if keys.are_plain:
             return repeat(self._default_expires, len(keys.given))
-        return [self._expiry(key, expires) for key in keys.given]
+        return [self._expiry_or_keep(key, expires) for key in keys.given]
 
     def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
         """Return the value; MISSING if there is none or, logged, if it is of another type."""

@@ -40,11 +40,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "Django's word": (one(KEY_PREFIX="a"), "E002", "'KEY_PREFIX'. Did you mean 'PREFIX'?"),
     "lower case": (one(zzz=1), "E002", "'zzz'. Known are 'BACKEND', 'OPTIONS', 'PREFIX'"),
     "no BACKEND": ({"default": {}}, "E002", r"has no BACKEND. .*DatabaseDriver"),
-    "BACKEND None": ({"default": {"BACKEND": None}}, "E003", r"\['BACKEND'\] can't be imported"),
+    "BACKEND None": ({"default": {"BACKEND": None}}, "E003", r"\['BACKEND'\], None, can't be"),
     "BACKEND not dotted": ({"default": {"BACKEND": "redis"}}, "E003", "can't be imported"),
     "BACKEND that begins with a dot": ({"default": {"BACKEND": ".X"}}, "E003", "can't be imported"),
     "BACKEND missing": ({"default": {"BACKEND": "no.such.Driver"}}, "E003", "No module named"),
-    "BACKEND misspelt": ({"default": {"BACKEND": MEMORY + "s"}}, "E003", "can't be imported"),
+    "BACKEND misspelt": ({"default": {"BACKEND": MEMORY + "s"}}, "E003", f"{MEMORY}s', can't be"),
     "BACKEND no driver": ({"default": {"BACKEND": "datetime.date"}}, "E003", "is not a driver"),
     "BACKEND no class": ({"default": {"BACKEND": "os.path"}}, "E003", "is not a driver"),
     "BACKEND abstract": (

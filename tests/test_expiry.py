@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_persist import DEFAULT, KEEP
+from django_persist import DEFAULT, KEEP, Item
 from django_persist.exceptions import InvalidExpiryError, PersistError
 from django_persist.expiry import (
     EPOCH,
@@ -175,3 +175,10 @@ def test_now_is_the_clock_in_utc() -> None:
 
 def test_the_sentinels_say_what_they_are() -> None:
     assert (repr(DEFAULT), repr(KEEP)) == ("DEFAULT", "KEEP")
+
+
+def test_a_moment_that_no_datetime_can_hold_is_the_last_one() -> None:
+    year_14645 = 400_000_000_000_000_000
+    assert from_micros(year_14645) == LAST_MOMENT
+    assert from_micros(-year_14645) < EPOCH
+    assert Item(1, from_micros(year_14645)).ttl is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -205,3 +206,29 @@ def test_settings_are_read_when_a_store_is_first_asked_for() -> None:
         assert stores["default"].get("a") == 1
         """
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_is_forked_while_stores_are_made_can_make_them() -> None:
+    code = (
+        "import os, sys, threading\n"
+        "from django.conf import settings\n"
+        "settings.configure(PERSIST={'default': {\n"
+        "    'BACKEND': 'django_persist.drivers.memory.MemoryDriver'}})\n"
+        "from django_persist import persist, stores\n"
+        "taken, done = threading.Event(), threading.Event()\n"
+        "def make():\n"
+        "    with stores._lock:\n"
+        "        taken.set()\n"
+        "        done.wait()\n"
+        "threading.Thread(target=make).start()\n"
+        "taken.wait()\n"
+        "pid = os.fork()\n"
+        "if not pid:\n"
+        "    persist.set('a', 1)\n"
+        "    os._exit(0 if persist.get('a') == 1 else 1)\n"
+        "done.set()\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    assert subprocess.run(command, timeout=30, check=False).returncode == 0

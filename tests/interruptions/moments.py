@@ -30,7 +30,7 @@ class LimitError(Exception):
 def _instructions(code: CodeType) -> dict[int, tuple[str, int | None]]:
     """Return the name of each instruction, and the offset of the handler of what it raises."""
     bytecode = dis.Bytecode(code)
-    entries = bytecode.exception_entries
+    entries: list[Any] = vars(bytecode)["exception_entries"]
     return {
         each.offset: (
             each.opname,

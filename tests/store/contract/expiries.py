@@ -39,6 +39,20 @@ class ExpiriesContract(Contract):
         with pytest.raises(InvalidExpiryError):
             call(uncalled, "new", expires)
 
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda store: store.create("new", 1, expires=KEEP),
+            lambda store: store.touch("a", KEEP),
+            lambda store: store.incr("n", expires=KEEP),
+            lambda store: store.get_or_create("new", 1, expires=KEEP),
+        ],
+        ids=["create", "touch", "incr", "get_or_create"],
+    )
+    def test_keep_is_refused_if_there_is_no_expiry_to_keep(self, uncalled: Store, call: Any) -> None:
+        with pytest.raises(TypeError, match="KEEP is only for set, set_many and update"):
+            call(uncalled)
+
     @pytest.mark.parametrize("expires", [HOUR, 3600, 3600.0], ids=repr)
     def test_a_lifetime_can_be_seconds(self, store: Store, expires: timedelta | float) -> None:
         before = datetime.now(UTC)
