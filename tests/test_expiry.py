@@ -121,13 +121,18 @@ def test_an_unfit_expiry_is_refused(expires: Any, message: str) -> None:
     "expires",
     [
         *(True, False, "60", "", b"60", [60], (1, 2), Decimal(60), Fraction(1, 2), 1j, object),
-        *(DEFAULT, KEEP, date(2999, 1, 1), time(12)),
+        *(DEFAULT, date(2999, 1, 1), time(12)),
     ],
     ids=repr,
 )
 def test_an_expiry_of_another_type_is_a_type_error(expires: Any) -> None:
     with pytest.raises(TypeError, match="expires must be a timedelta, seconds, an aware datetime"):
         parse(expires)
+
+
+def test_keep_is_no_expiry() -> None:
+    with pytest.raises(TypeError, match="only for set, set_many and update"):
+        parse(KEEP)  # type: ignore[arg-type]
 
 
 def test_ends_counts_a_lifetime_from_the_start() -> None:

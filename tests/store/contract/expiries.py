@@ -49,7 +49,9 @@ class ExpiriesContract(Contract):
         ],
         ids=["create", "touch", "incr", "get_or_create"],
     )
-    def test_keep_is_refused_if_there_is_no_expiry_to_keep(self, uncalled: Store, call: Any) -> None:
+    def test_keep_is_refused_if_there_is_no_expiry_to_keep(
+        self, uncalled: Store, call: Any
+    ) -> None:
         with pytest.raises(TypeError, match="KEEP is only for set, set_many and update"):
             call(uncalled)
 
