@@ -83,7 +83,7 @@ class ListingsContract(Contract):
         for number, found in enumerate(getattr(store, call)()):
             key = found if call == "keys" else found[0]
             seen.add(key)
-            if number % 50 == 0:
+            if number % 100 == 0:
                 other = number // 5 % 500
                 store.set(f"new{other}", 1)
                 store.remove(f"goes{other}")

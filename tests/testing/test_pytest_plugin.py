@@ -33,11 +33,15 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     pytester.makeconftest('pytest_plugins = ["django_persist.pytest_plugin"]')
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    # Our other plugins take longer to load than the tests of the project take.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return pytester
 
 
 def run(project: pytest.Pytester, *arguments: str, **outcomes: int) -> None:
-    result = project.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+    result = project.runpytest_subprocess(
+        "-p", "no:cacheprovider", "-p", "pytest_django.plugin", *arguments
+    )
     result.assert_outcomes(**outcomes)
 
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import time_machine
+from django.core.management import CommandError, call_command
 
+from django_persist.drivers.memory import MemoryDriver
+from testproject.site.management.commands import demo
 from tests import servers
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ("manage.py", "demo")
 
-BROKEN = """
-import os
-os.environ["DJANGO_SETTINGS_MODULE"] = "testproject.settings"
-from django.core.management import execute_from_command_line
-from django_persist.drivers.memory import MemoryDriver
-{sabotage}
-execute_from_command_line(["manage.py", "demo"])
-"""
+Demo = Callable[[], tuple[str, str]]
+"""Runs the demo, which must fail; returns what it shows, and its error."""
 
 
 def run(tmp_path: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -39,14 +40,17 @@ def run(tmp_path: Path, *command: str, **more: str) -> subprocess.CompletedProce
     )
 
 
-def test_demo_tells_all_twice_in_a_row_and_leaves_nothing(tmp_path: Path) -> None:
-    for _ in range(2):
-        done = run(tmp_path, *DEMO)
+def test_demo_shows_all_twice_in_a_row_and_leaves_nothing(tmp_path: Path) -> None:
+    for redis in ({}, {"REDIS_URL": servers.valkey()}):
+        done = run(tmp_path, "manage.py", "demo", **redis)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
         assert "On SQLite" in done.stdout
         assert "On memory" in done.stdout
-        assert "REDIS_URL is not set" in done.stdout
+        if redis:
+            assert "0 wrong" in done.stdout.partition("On Redis: ")[2]
+        else:
+            assert "REDIS_URL is not set" in done.stdout
         assert (
             "  >>> store.get(CART(user_id=4))\n  Cart(owner='Ada', lines=['tea'])\n" in done.stdout
         )
@@ -55,34 +59,48 @@ def test_demo_tells_all_twice_in_a_row_and_leaves_nothing(tmp_path: Path) -> Non
         assert list(tmp_path.iterdir()) == []
 
 
-def test_demo_runs_on_redis_too(tmp_path: Path) -> None:
-    done = run(tmp_path, *DEMO, REDIS_URL=servers.valkey())
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "On Redis: " in done.stdout
-    assert "0 wrong" in done.stdout.partition("On Redis: ")[2]
+@pytest.fixture
+def demo_here(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[Demo]:
+    """The demo in this process, with a clock that is moved where it sleeps."""
+
+    def call() -> tuple[str, str]:
+        shown = StringIO()
+        with pytest.raises(CommandError) as caught:
+            call_command("demo", stdout=shown)
+        return shown.getvalue(), str(caught.value)
+
+    with time_machine.travel(time.time()) as clock, django_db_blocker.unblock():
+        monkeypatch.setattr(demo, "sleep", clock.shift)
+        yield call
 
 
 @pytest.mark.parametrize(
-    "sabotage",
+    ("method", "broken"),
     [
-        "MemoryDriver.create = lambda self, *args: self.set(*args) or True",
-        "MemoryDriver.remove_if = lambda self, key, seen: True",
-        "MemoryDriver.expired = lambda self: 1",
+        ("create", lambda self, *args: self.set(*args) or True),
+        ("remove_if", lambda self, key, seen: True),
+        ("expired", lambda self: 1),
     ],
+    ids=["create", "remove_if", "expired"],
 )
-def test_demo_ends_with_1_where_an_answer_is_wrong(tmp_path: Path, sabotage: str) -> None:
-    done = run(tmp_path, "-c", BROKEN.format(sabotage=sabotage))
-    assert done.returncode == 1
-    assert "  WRONG: it should be " in done.stdout
-    assert "On SQLite: 64 steps, 0 wrong." in done.stdout
-    assert "right" not in done.stdout.rpartition("On memory")[2]
-    assert "CommandError" in done.stderr
-    assert "wrong" in done.stderr
+def test_demo_fails_where_an_answer_is_wrong(
+    demo_here: Demo, monkeypatch: pytest.MonkeyPatch, method: str, broken: Any
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setattr(MemoryDriver, method, broken)
+    shown, error = demo_here()
+    assert "  WRONG: it should be " in shown
+    assert "On SQLite: 64 steps, 0 wrong." in shown
+    assert "right" not in shown.rpartition("On memory")[2]
+    assert "wrong" in error
 
 
-def test_demo_ends_with_1_where_redis_does_not_answer(tmp_path: Path) -> None:
+def test_demo_fails_where_redis_does_not_answer(
+    demo_here: Demo, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     url = f"redis://127.0.0.1:{servers.free_port()}/0"
-    done = run(tmp_path, *DEMO, REDIS_URL=url)
-    assert done.returncode == 1
-    assert "can't be reached" in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("REDIS_URL", url)
+    settings.CACHES = {**settings.CACHES, "persist": {**settings.CACHES["valkey"], "LOCATION": url}}
+    shown, error = demo_here()
+    assert "On memory: 64 steps, 0 wrong." in shown
+    assert "can't be reached" in error

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.extent import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 8
-INCRS = 5000
-KEYS = 250
+INCRS = 5000 if LONG else 1000
+KEYS = 250 if LONG else 50
 
 
 @contextmanager
