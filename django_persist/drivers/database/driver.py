@@ -16,6 +16,7 @@ from ...exceptions import InvalidStoreError
 from ...expiry import Expiry, expires_at_micros, from_micros, now
 from ..base import COUNTER, Driver, Place, Stored, Text, Write
 from ..batches import batches
+from . import forks
 from .checks import check_server, check_settings, location
 from .connection import Connection, all_rows, first_row, in_transaction, no_result, row_count
 from .statements import Statements, statements
@@ -54,6 +55,7 @@ class DatabaseDriver(Driver):
             )
         self.using = using
         self._connection = Connection(using)
+        forks.watch(using)
 
     @cached_property
     def sql(self) -> Statements:
