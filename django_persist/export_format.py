@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from . import codec
-from .codec.text import from_text, to_text
+from .codec import from_text, to_text
 from .exceptions import DecodeError
 from .expiry import from_micros, now
 from .transfer import Record, Tally, one_line

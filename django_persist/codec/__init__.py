@@ -1,7 +1,28 @@
 """Values to JSON text and back.
 
-What `encode` hands out reads back as what was written: as its own type, or as the same plain JSON.
-What would not is refused before anything is written. No message holds a value.
+The text that `encode` returns reads back as the value that was passed: as its own type, or, without
+a type, as the same plain JSON. For a value that would not, `encode` raises EncodeError, so that
+nothing is written. No error message contains a value.
+
+msgspec, which does the encoding, gives no such promise: it writes NaN as null, {1: "a", "1": "b"}
+with the same key twice, and any object in a dataclass's field, whatever type the field declares. So
+`encode` checks what it has encoded, in tiers. Each is slower than the one before it, and sees only
+the values that the tiers before it couldn't confirm:
+
+1. The type alone confirms a str, int, bool or None. This costs nothing.
+2. The checks in `quick` confirm nearly everything else at C speed: by reading the text back, or by
+   looking at many values together. They cost two to three times as much as encoding for plain JSON,
+   and a microsecond or two more for each object with fields.
+3. `fidelity.check` walks through the value in Python, and either confirms it or raises EncodeError
+   with the path and the reason. It costs about a hundred times as much as encoding. Few valid
+   values get here; an object whose == doesn't compare every field is one.
+
+Decoding needs no such checks: msgspec itself validates strictly. `to_text` and `from_text` are
+msgspec's encoder and decoder without these checks, for JSON that isn't stored, like the output of
+the commands.
+
+`quick` imports `fidelity`, which imports `text` (encoding, and decoding without a type) and `types`
+(decoding as a type).
 """
 
 from __future__ import annotations
@@ -13,9 +34,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ..exceptions import DecodeError, EncodeError
-from .fidelity import MAX_DEPTH, explain
+from . import fidelity
+from .fidelity import MAX_DEPTH
 from .quick import PLAIN, are_faithful, is_faithful
-from .text import from_text, place_of, to_lines, to_text, type_info, type_name
+from .text import from_text, to_lines, to_text
+from .types import error_path, type_info, type_name
 
 __all__ = [
     "MAX_DEPTH",
@@ -25,12 +48,14 @@ __all__ = [
     "decode_all",
     "encode",
     "encode_all",
+    "from_text",
+    "to_text",
     "type_name",
 ]
 
 K = TypeVar("K")
 
-_SCALARS: Final = frozenset({str, int, bool, type(None)})
+_ALWAYS_FAITHFUL: Final = frozenset({str, int, bool, type(None)})
 
 
 class MismatchError(DecodeError):
@@ -40,24 +65,27 @@ class MismatchError(DecodeError):
 def encode(value: Any) -> bytes:
     """Return the value as JSON text in UTF-8.
 
-    Raises EncodeError, which names the path within the value, for what can't be stored faithfully.
+    Raises EncodeError, which names the path within the value, if the value would not read back.
     """
     try:
         text = to_text(value)
     except Exception as error:
-        explain(value)
-        # No fault of the value's: the caller's stack, or the memory, was nearly used up.
+        fidelity.check(value)
+        # The value is valid; the caller had nearly used up the stack or the memory.
         if isinstance(error, RecursionError | MemoryError):
             raise
-        # Neither chained nor quoted: the errors of pydantic and of codecs show the value.
+        # "from None" and no str(error): the errors of pydantic and of codecs contain the value.
         raise EncodeError(f"{type_name(type(value))} can't be encoded as JSON.") from None
-    if type(value) not in _SCALARS and not is_faithful(value, text):
-        explain(value)
+    if type(value) not in _ALWAYS_FAITHFUL and not is_faithful(value, text):
+        fidelity.check(value)
     return text
 
 
 def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
-    """Return the texts of many values, and the size of the longest; raise as `encode` does."""
+    """Return the texts of many values, and the size of the longest in bytes.
+
+    Raises EncodeError as `encode` does.
+    """
     texts = _encode_together(values)
     if texts is None:
         texts = [encode(value) for value in values]
@@ -65,7 +93,7 @@ def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
 
 
 def _encode_together(values: Sequence[Any]) -> list[bytes] | None:
-    """Return the texts, at C speed; None where a value has to be looked at by itself."""
+    """Return the texts, encoded and checked in one go; None if that can't be done."""
     if set(map(type, values)) <= PLAIN:
         with suppress(Exception):
             lines = to_lines(values)
@@ -79,32 +107,37 @@ def _encode_together(values: Sequence[Any]) -> list[bytes] | None:
 def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     """Return the value of a stored text: plain JSON, or strictly validated as the type `as_`.
 
-    Raises DecodeError where the text isn't JSON at all, MismatchError where it isn't of the type,
-    and TypeError where `as_` is no type that can be validated. The messages show `key` as a str.
+    Raises DecodeError if the text isn't JSON, MismatchError if it is JSON but not of the type, and
+    TypeError if `as_` isn't a type that can be validated. Messages name the entry as str(key).
     """
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
         return read(text)
     except msgspec.ValidationError as error:
-        # A typed decoder stops at the first misfit: the text may be broken further on.
-        _check_text(text, key)
-        place = place_of(error)
-        at = f", at {place}" if place else ""
-    # Not chained: a UnicodeError carries the text.
+        # A typed decoder stops at the first mismatch; what follows may not be JSON.
+        _raise_unless_json(text, key)
+        path = error_path(error)
+        at = f", at {path}" if path else ""
+    # "from None" because a UnicodeError contains the text.
     except (msgspec.DecodeError, UnicodeError):
-        raise _corrupt(key) from None
+        raise _corrupt_error(key) from None
     except RecursionError as error:
-        raise _too_deep(key) from error
-    # Raised out here, with nothing chained: msgspec's and pydantic's errors show the value.
+        raise _too_deep_error(key) from error
+    # Raised outside the except block, so that msgspec's and pydantic's errors, which contain the
+    # value, are not chained to it.
     raise MismatchError(
         f"The value of {str(key)!r} is not of the type {type_name(as_)}{at}; "
-        "ask for the type that was stored, or store it anew."
+        "read it as the type it was stored as, or replace it with set()."
     )
 
 
 def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict[K, Any] | None:
-    """Return the values of texts by their keys; None where `decode` would raise for any."""
-    # Not as lines: what another wrote may be half a value, and the next text the other half.
+    """Return the values of many texts by their keys; None if `decode` would raise for any of them.
+
+    Raises TypeError if `as_` isn't a type that can be validated.
+    """
+    # Not joined and decoded as lines: a corrupt text could be the first half of a value, and the
+    # next text the second half.
     read = from_text if as_ is None or as_ is Any else type_info(as_).decode
     try:
         return {key: read(text) for key, text in stored}
@@ -113,27 +146,29 @@ def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict
 
 
 def check_type(as_: Any) -> None:
-    """Raise TypeError, naming the type, where its values can't be validated."""
+    """Raise TypeError, which names the type, if its values can't be validated."""
     if as_ is not None and as_ is not Any:
         type_info(as_)
 
 
-def _check_text(text: str | bytes, key: object) -> None:
+def _raise_unless_json(text: str | bytes, key: object) -> None:
     try:
         from_text(text)
-    # msgspec calls 1e400 a ValidationError even where no type was asked for.
+    # Without a type, msgspec still raises a ValidationError for 1e400.
     except (msgspec.DecodeError, UnicodeError):
-        raise _corrupt(key) from None
+        raise _corrupt_error(key) from None
     except RecursionError as error:
-        raise _too_deep(key) from error
+        raise _too_deep_error(key) from error
 
 
-def _corrupt(key: object) -> DecodeError:
+def _corrupt_error(key: object) -> DecodeError:
     return DecodeError(
-        f"The entry {str(key)!r} is corrupt: what is stored is not JSON; "
-        "set() or remove() mends it."
+        f"The entry {str(key)!r} is corrupt: its stored text is not JSON; "
+        "set() or remove() repairs it."
     )
 
 
-def _too_deep(key: object) -> DecodeError:
-    return DecodeError(f"The value of {str(key)!r} is nested too deep to be read from here.")
+def _too_deep_error(key: object) -> DecodeError:
+    return DecodeError(
+        f"The value of {str(key)!r} is nested too deeply for Python's recursion limit."
+    )

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from ..codec.text import to_text
+from ..codec import to_text
 from ..exceptions import (
     ContentionError,
     EncodeError,

@@ -1,17 +1,17 @@
-"""Whether what was read is what was written."""
+"""Comparing what was read with what was written."""
 
 from __future__ import annotations
 
 from datetime import datetime, time
 from typing import Any
 
-from django_persist.codec.fidelity import field_names
+from django_persist.codec.types import field_names
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two values are equal, and of the same types, in all their parts.
+    """Return whether two values, and all parts of them, are equal and of the same types.
 
-    Unlike by ==, 1 is neither True nor 1.0, 0.0 isn't -0.0, and the order of a dict counts.
+    Unlike with ==, 1 is neither True nor 1.0, 0.0 isn't -0.0, and the order of a dict counts.
     """
     if type(one) is not type(other):
         return False
@@ -22,7 +22,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, set | frozenset):
         return bool(one == other) and sorted(map(repr, one)) == sorted(map(repr, other))
     if isinstance(one, datetime | time):
-        # Text has the offset from UTC, and not the name of the timezone that it came from.
+        # The text has the UTC offset, not the timezone.
         return bool(one.isoformat() == other.isoformat())
     cls: Any = type(one)
     if names := field_names(cls):

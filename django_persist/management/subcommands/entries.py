@@ -12,7 +12,7 @@ import msgspec
 from django.core.management.base import CommandError
 
 from ... import codec
-from ...codec.text import from_text
+from ...codec import from_text
 from ...exceptions import DuplicateKeyError, InvalidExpiryError
 from ...expiry import DEFAULT, KEEP, ExpiresArg, parse
 from ...transfer import one_line, to_bytes

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError
 
-from ...codec.text import to_text
+from ...codec import to_text
 from ...exceptions import ContentionError, StoreUnavailableError
 from ...handler import stores
 from .. import stats

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, ClassVar, Final
 
 from django.core.management.base import CommandError
 
-from ...codec.text import to_text
+from ...codec import to_text
 from ...exceptions import PersistError
 from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
