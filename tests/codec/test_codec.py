@@ -1,4 +1,4 @@
-"""What can be stored reads back: as its own type, and without one as its JSON."""
+"""Stored values read back: as their own type, and without a type as their JSON."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Real(float):
     pass
 
 
-class Moment(dt.datetime):
-    """As freezegun's are."""
+class FakeDatetime(dt.datetime):
+    """A subclass of datetime, like freezegun's."""
 
 
 def everything() -> Everything:
@@ -105,7 +105,7 @@ def everything() -> Everything:
 )  # fmt: skip
 def test_json_reads_back_exactly(value: Any) -> None:
     back = codec.decode(codec.encode(value), key="k")
-    # repr tells 1 from True and -0.0 from 0.0.
+    # repr() distinguishes 1 from True and -0.0 from 0.0.
     assert repr(back) == repr(value)
 
 
@@ -135,16 +135,16 @@ def test_json_reads_back_exactly(value: Any) -> None:
             ["red", "s", 1, 3, 1, "b"],
         ),
         ([Item("a"), {"b": Pair(1)}], None),
-        (Moment(2026, 1, 2, fold=1), "2026-01-02T00:00:00"),
+        (FakeDatetime(2026, 1, 2, fold=1), "2026-01-02T00:00:00"),
         (Unreadable("x", [1]), {"moment": "x", "anything": [1]}),
         ([User(name="u", years=3)], [{"name": "u", "years": 3, "joined": None}]),
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_without_a_type_it_reads_back_as_its_json(value: Any, plain: Any) -> None:
+def test_value_reads_back_as_its_json_without_a_type(value: Any, plain: Any) -> None:
     back = codec.decode(codec.encode(value), key="k")
     if plain is None:
-        # And that JSON says the same again.
+        # That JSON in turn reads back as itself.
         assert codec.decode(codec.encode(back), key="k") == back
         assert len(back) == len(value)
     else:
@@ -205,66 +205,66 @@ TYPED: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value", "as_"), TYPED, ids=lambda value: repr(value)[:20])
-def test_with_its_type_it_reads_back_as_what_it_was(value: Any, as_: Any) -> None:
+def test_value_reads_back_as_its_own_type(value: Any, as_: Any) -> None:
     back = codec.decode(codec.encode(value), as_, key="k")
     assert back == value
     assert type(back) is type(value)
 
 
-def test_a_set_is_a_frozenset_and_bytes_are_bytes() -> None:
+def test_frozenset_as_a_set_and_bytearray_as_bytes_in_typed_fields() -> None:
     value = everything()
     value.tags, value.data = frozenset(value.tags), bytearray(value.data)  # type: ignore[assignment]
     assert codec.decode(codec.encode(value), Everything, key="k") == everything()
 
 
-def test_an_attrs_object_may_cache() -> None:
+def test_attrs_object_with_a_cached_property() -> None:
     value = Loose(0)
     assert value.cached == 0
     assert codec.decode(codec.encode(value), Loose, key="k") == value
 
 
-def test_a_field_without_a_type_reads_back_as_its_json() -> None:
+def test_field_declared_as_any_reads_back_as_its_json() -> None:
     cart = codec.decode(codec.encode(Cart(1, extra=({Item("a").sku}, ID))), Cart, key="k")
     assert cart == Cart(1, extra=[["a"], str(ID)])
 
 
-def test_a_class_without_equality_is_taken() -> None:
+def test_object_of_a_class_without_eq_reads_back() -> None:
     value = Blind(dt.datetime(2026, 1, 2), 1.5, [Item("a")])
     back = codec.decode(codec.encode([value]), list[Blind], key="k")[0]
     assert vars(back) == vars(value)
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_a_moment_that_a_clock_change_repeats_keeps_its_offset(fold: int) -> None:
-    moment = dt.datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=fold)
+def test_ambiguous_local_time_keeps_its_utc_offset(fold: int) -> None:
+    ambiguous = dt.datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=fold)
     for value, as_ in [
-        (moment, dt.datetime),
-        (Blind(moment), Blind),
-        (Box(moment), Box[dt.datetime]),
+        (ambiguous, dt.datetime),
+        (Blind(ambiguous), Blind),
+        (Box(ambiguous), Box[dt.datetime]),
     ]:
         back = codec.decode(codec.encode(value), as_, key="k")
         back = getattr(back, "when", None) or getattr(back, "content", back)
-        assert back.utcoffset() == moment.utcoffset()
-        assert back.replace(tzinfo=None) == moment.replace(tzinfo=None, fold=0)
+        assert back.utcoffset() == ambiguous.utcoffset()
+        assert back.replace(tzinfo=None) == ambiguous.replace(tzinfo=None, fold=0)
 
 
-def test_the_deepest_value_reads_back() -> None:
+def test_value_of_the_maximum_depth_reads_back() -> None:
     value: Any = 1
     for _ in range(codec.MAX_DEPTH // 2):
         value = [{"a": value}]
     assert codec.decode(codec.encode(value), key="k") == value
 
 
-def test_a_large_object() -> None:
+def test_large_object_reads_back() -> None:
     cart = Cart(1, [Item(str(n), n, n / 4, None if n % 2 else "note") for n in range(5000)])
     assert codec.decode(codec.encode(cart), Cart, key="k") == cart
 
 
-def test_two_namedtuples_of_one_shape_are_two_types() -> None:
+def test_namedtuples_with_the_same_fields_stay_two_types() -> None:
     assert codec.decode(codec.encode(OtherPair(1)), OtherPair, key="k") == OtherPair(1)
 
 
-def test_importing_the_codec_imports_no_pydantic_and_no_attrs() -> None:
+def test_codec_imports_neither_pydantic_nor_attrs() -> None:
     code = (
         "import sys, django_persist.codec as c; c.encode({'a': object.__name__});"
         "assert not {'pydantic', 'attrs', 'attr'} & sys.modules.keys()"
@@ -272,13 +272,13 @@ def test_importing_the_codec_imports_no_pydantic_and_no_attrs() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_what_is_known_of_types_does_not_add_up() -> None:
-    from django_persist.codec import text
+def test_cache_of_types_is_bounded() -> None:
+    from django_persist.codec import types
 
-    for number in range(text.CACHED_TYPES + 10):
+    for number in range(types.CACHED_TYPES + 10):
         codec.check_type(Annotated[int, number])
-    assert text._cached_info.cache_info().currsize <= text.CACHED_TYPES
+    assert types.cached_type_info.cache_info().currsize <= types.CACHED_TYPES
 
 
-def test_a_mismatch_is_a_decode_error() -> None:
+def test_mismatch_error_is_a_decode_error() -> None:
     assert issubclass(codec.MismatchError, DecodeError)

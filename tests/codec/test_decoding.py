@@ -1,4 +1,4 @@
-"""What is stored, read with another type or not JSON at all; and what `as_` may be."""
+"""Decoding errors: corrupt text, text of another type, and types that can't be validated."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True):
         b'{"user": "x", "items": [}', pickle.dumps({"a": 1}), pickle.dumps(1, 0),
     ],
 )  # fmt: skip
-def test_corrupt(text: str | bytes, as_: Any) -> None:
+def test_corrupt_text_is_a_decode_error(text: str | bytes, as_: Any) -> None:
     with pytest.raises(DecodeError, match="'the key' is corrupt") as caught:
         codec.decode(text, as_, key="the key")
     assert type(caught.value) is DecodeError
 
 
-MISFITS: list[tuple[bytes, Any, str]] = [
+MISMATCHES: list[tuple[bytes, Any, str]] = [
     (b'"1"', int, "int"),
     (b"1", str, "str"),
     (b"1.0", int, "int"),
@@ -97,18 +97,18 @@ MISFITS: list[tuple[bytes, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "as_", "name"), MISFITS)
-def test_a_mismatch_names_key_type_and_place_but_no_value(text: bytes, as_: Any, name: str) -> None:
+@pytest.mark.parametrize(("text", "as_", "name"), MISMATCHES)
+def test_mismatch_names_key_type_and_path_but_no_value(text: bytes, as_: Any, name: str) -> None:
     with pytest.raises(codec.MismatchError) as caught:
         codec.decode(text.decode(), as_, key="the key")
     shown = "".join(traceback.format_exception_only(caught.value))
     assert f"'the key' is not of the type {name}" in shown
-    # What a traceback, and Django's debug page, show beside it.
+    # Tracebacks and Django's debug page show the context too.
     assert caught.value.__context__ is None
     assert "secret" not in shown
 
 
-def test_what_a_hook_says_is_no_place() -> None:
+def test_path_is_never_taken_from_the_message_of_a_hook() -> None:
     class Lying(msgspec.Struct):
         a: str
 
@@ -120,17 +120,17 @@ def test_what_a_hook_says_is_no_place() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_an_int_is_a_float() -> None:
+def test_int_is_read_as_a_float() -> None:
     value = codec.decode(b"1", float, key="k")
     assert (value, type(value)) == (1.0, float)
 
 
 @pytest.mark.parametrize("as_", [None, list[Any], Cart])
-def test_too_deep_to_be_read(as_: Any) -> None:
+def test_text_nested_too_deeply_is_a_decode_error(as_: Any) -> None:
     text = b"[" * 200_000 + b"]" * 200_000
     if as_ is Cart:
         text = b'{"user": 1, "extra": ' + text + b"}"
-    with pytest.raises(DecodeError, match="nested too deep") as caught:
+    with pytest.raises(DecodeError, match="nested too deeply") as caught:
         codec.decode(text, as_, key="k")
     assert type(caught.value) is DecodeError
 
@@ -155,20 +155,20 @@ def test_too_deep_to_be_read(as_: Any) -> None:
         (Later, "Later"),
     ],
 )
-def test_a_type_that_cannot_be_validated_is_named(as_: Any, name: str) -> None:
-    for use in (codec.check_type, lambda form: codec.decode(b"1", form, key="k")):
+def test_type_that_cannot_be_validated_is_named(as_: Any, name: str) -> None:
+    for use in (codec.check_type, lambda type_: codec.decode(b"1", type_, key="k")):
         with pytest.raises(TypeError) as caught:
             use(as_)
         assert str(caught.value).startswith(f"{name} is not a type")
 
 
 @pytest.mark.parametrize("as_", [int, Cart, list[User], Movie, Annotated[int, ["unhashable"]], Any])
-def test_a_type_that_can(as_: Any) -> None:
+def test_type_that_can_be_validated(as_: Any) -> None:
     codec.check_type(as_)
 
 
 @pytest.mark.parametrize(
-    ("form", "name"),
+    ("type_", "name"),
     [
         (Cart, "Cart"),
         (list[Cart], "list[Cart]"),
@@ -184,11 +184,11 @@ def test_a_type_that_can(as_: Any) -> None:
         (Box[int], "Box[int]"),
     ],
 )
-def test_type_name(form: Any, name: str) -> None:
-    assert codec.type_name(form) == name
+def test_type_name(type_: Any, name: str) -> None:
+    assert codec.type_name(type_) == name
 
 
-def test_pydantic_is_asked_for_only_where_it_is() -> None:
+def test_codec_works_where_pydantic_is_not_imported() -> None:
     pydantic = sys.modules.pop("pydantic.main")
     try:
         assert codec.decode(codec.encode({"a": (1,)}), key="k") == {"a": [1]}

@@ -1,4 +1,4 @@
-"""How deep a value may nest, and what holds itself."""
+"""How deep values can nest, and values that contain themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_persist.exceptions import EncodeError
 from tests.codec.types import Cart, Measure, Pair, Tree, User
 
 
-def test_a_long_path_is_cut() -> None:
+def test_long_path_is_truncated() -> None:
     with pytest.raises(EncodeError) as caught:
         codec.encode(nested(150, object()))
     assert len(str(caught.value)) < 350
@@ -44,7 +44,7 @@ def tree(depth: int) -> Tree:
         tree(codec.MAX_DEPTH),
     ],
 )
-def test_too_deep(value: Any) -> None:
+def test_value_nested_too_deeply_is_refused(value: Any) -> None:
     with pytest.raises(EncodeError, match=r"at \$.*(200 levels|model Measure)"):
         codec.encode(value)
 
@@ -52,11 +52,11 @@ def test_too_deep(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [nested(codec.MAX_DEPTH), Cart(1, extra=nested(codec.MAX_DEPTH - 1)), tree(100)]
 )
-def test_just_deep_enough(value: Any) -> None:
+def test_value_at_the_depth_limit_reads_back(value: Any) -> None:
     assert codec.decode(codec.encode(value), type(value), key="k") == value
 
 
-def test_cycles() -> None:
+def test_cycle_is_refused() -> None:
     items: list[Any] = []
     items += [items, items]
     mapping: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def test_cycles() -> None:
             codec.encode(value)
 
 
-def test_a_full_stack_is_no_fault_of_the_value() -> None:
+def test_full_stack_is_a_recursion_error_not_an_encode_error() -> None:
     def fill(left: int) -> bytes:
         return fill(left - 1) if left else codec.encode(nested(150))
 

@@ -1,4 +1,4 @@
-"""A value is stored as what it is, or refused before anything is written: on every server."""
+"""On every server, a value reads back as what it was, or is refused before anything is written."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.extent import examples
 
 bounded = settings(
     max_examples=examples(40),
-    # Each example begins with an empty store.
+    # The fixture is made once for all examples; is_accepted() empties the store for each.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-FORMS: Final[list[Any]] = [
+TYPES: Final[list[Any]] = [
     *(list[dt.datetime], list[dt.date], list[dt.time], list[dt.timedelta], list[Decimal]),
     *(dict[UUID, dt.date], dict[int, str], dict[dt.date, int], dict[Color, int]),
     *(set[int], frozenset[str], set[UUID], tuple[int, str], tuple[float, ...], list[bytes]),
     *(int | None, list[int | str | None], Color, Level, Pair, Point, Movie, Task, Pets, Everything),
 ]
 
-# Each stores a value under a key of its own.
-ACCEPTING: Final[dict[str, Callable[[Store, Any], object]]] = {
+# Each of these writes a value under its own name as the key.
+WRITES: Final[dict[str, Callable[[Store, Any], object]]] = {
     "create": lambda store, value: store.create("create", value),
     "set": lambda store, value: store.set("set", value),
     "set KEEP": lambda store, value: store.set("set KEEP", value, expires=KEEP),
@@ -42,8 +42,8 @@ ACCEPTING: Final[dict[str, Callable[[Store, Any], object]]] = {
     "get_or_create": lambda store, value: store.get_or_create("get_or_create", lambda: value),
 }
 
-# Each writes a value where something else is, or would be.
-REFUSING: Final[list[Callable[[Store, Any], object]]] = [
+# Each of these writes a value to a store that contains an entry "a".
+REFUSED_WRITES: Final[list[Callable[[Store, Any], object]]] = [
     lambda store, value: store.create("new", value),
     lambda store, value: store.set("a", value),
     lambda store, value: store.set("a", value, expires=KEEP),
@@ -55,35 +55,35 @@ REFUSING: Final[list[Callable[[Store, Any], object]]] = [
 ]
 
 
-def is_taken(store: Store, value: Any) -> bool:
-    """Have every call that writes write a value; return whether they took it, as one."""
+def is_accepted(store: Store, value: Any) -> bool:
+    """Write a value with every call that writes; return whether all of them accepted it."""
     store.clear()
     try:
         codec.encode(value)
     except EncodeError:
         store.set("a", "old")
-        for write in REFUSING:
+        for write in REFUSED_WRITES:
             with pytest.raises(EncodeError):
                 write(store, value)
         assert dict(store.items()) == {"a": Item("old", None)}
         assert store.remove("a")
         return False
-    for write in ACCEPTING.values():
+    for write in WRITES.values():
         write(store, value)
     return True
 
 
-def reads_back(store: Store, is_right: Callable[[Any], bool], as_: Any) -> None:
-    """Hold what every call that reads makes of what every call that writes has stored."""
-    many = store.get_many(list(ACCEPTING), as_=as_, strict=True)
-    assert many.keys() == ACCEPTING.keys()
-    for key in ACCEPTING:
+def assert_reads_back(store: Store, is_right: Callable[[Any], bool], as_: Any) -> None:
+    """Check what every call that reads returns for what every call that writes has stored."""
+    many = store.get_many(list(WRITES), as_=as_, strict=True)
+    assert many.keys() == WRITES.keys()
+    for key in WRITES:
         item = store.get_item(key, as_=as_, strict=True)
         assert item is not None and item.expires_at is None
         for value in (item.value, many[key], store.get(key, as_=as_, strict=True)):
             assert is_right(value)
         assert is_right(store.get_or_create(key, 1, as_=as_)[0])
-        # What is read again is what compare-and-swap looks for.
+        # pop() compares the entry with the text that it has read.
         assert is_right(store.pop(key, as_=as_, strict=True))
         assert key not in store
 
@@ -91,24 +91,24 @@ def reads_back(store: Store, is_right: Callable[[Any], bool], as_: Any) -> None:
 @bounded
 @given(value=plain_json | anything)
 def test_any_value_reads_back_as_its_json(store: Store, value: Any) -> None:
-    if is_taken(store, value):
+    if is_accepted(store, value):
         plain = as_json(value)
         listed = dict(store.items())
-        assert listed.keys() == {*ACCEPTING, "other"}
-        assert all(same(listed[key], Item(plain, None)) for key in ACCEPTING)
-        reads_back(store, lambda back: same(back, plain), None)
+        assert listed.keys() == {*WRITES, "other"}
+        assert all(same(listed[key], Item(plain, None)) for key in WRITES)
+        assert_reads_back(store, lambda back: same(back, plain), None)
 
 
 @bounded
 @given(value=structured(leaves))
 def test_any_object_reads_back_as_itself(store: Store, value: Any) -> None:
-    if is_taken(store, value):
-        reads_back(store, lambda back: is_itself(value, back), type(value))
+    if is_accepted(store, value):
+        assert_reads_back(store, lambda back: is_itself(value, back), type(value))
 
 
 @bounded
-@given(typed=st.sampled_from(FORMS).flatmap(lambda f: st.tuples(st.from_type(f), st.just(f))))
+@given(typed=st.sampled_from(TYPES).flatmap(lambda t: st.tuples(st.from_type(t), st.just(t))))
 def test_any_value_of_a_type_reads_back_as_that_type(store: Store, typed: tuple[Any, Any]) -> None:
-    value, form = typed
-    if is_taken(store, value):
-        reads_back(store, lambda back: same(back, value), form)
+    value, type_ = typed
+    if is_accepted(store, value):
+        assert_reads_back(store, lambda back: same(back, value), type_)

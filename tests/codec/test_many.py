@@ -1,4 +1,4 @@
-"""Many values at once: the same texts, values and refusals as one by one."""
+"""encode_all() and decode_all() give the same results as encode() and decode() one by one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def encoded(value: Any) -> bytes | None:
 
 @bounded
 @given(st.lists(plain_json | anything, max_size=5))
-def test_many_values_are_encoded_or_refused_as_each_is(values: list[Any]) -> None:
+def test_encode_all_accepts_and_refuses_what_encode_does(values: list[Any]) -> None:
     one_by_one = [encoded(value) for value in values]
     if None in one_by_one:
         with pytest.raises(EncodeError):
@@ -45,7 +45,7 @@ def test_many_values_are_encoded_or_refused_as_each_is(values: list[Any]) -> Non
 @pytest.mark.parametrize(
     "value", [{"a": float("nan")}, [float("inf")], {1: 2}, [(1, 2), {True: 1}], float("nan")]
 )
-def test_a_value_among_plain_ones_is_judged(value: Any) -> None:
+def test_encode_all_checks_a_value_among_plain_ones(value: Any) -> None:
     try:
         text = codec.encode(value)
     except EncodeError:
@@ -55,12 +55,12 @@ def test_a_value_among_plain_ones_is_judged(value: Any) -> None:
         assert codec.encode_all([{"a": 1}, value, []])[0] == [b'{"a":1}', text, b"[]"]
 
 
-def test_a_value_may_have_several_lines() -> None:
+def test_encode_all_with_a_line_break_in_a_text() -> None:
     raw = {"a": WithRaw(msgspec.Raw(b"[1,\n2]"))}
     assert codec.encode_all([raw, {"b": 1}])[0] == [b'{"a":{"raw":[1,\n2]}}', b'{"b":1}']
 
 
-def test_a_value_among_plain_ones_may_be_too_deep() -> None:
+def test_encode_all_refuses_a_value_nested_too_deeply() -> None:
     deep: Any = []
     for _ in range(codec.MAX_DEPTH):
         deep = [deep]
@@ -74,7 +74,7 @@ raw = st.sampled_from(["1", "1\n2", "", " ", "[1,", "2]", '"a"', "{", "null", "1
 
 @bounded
 @given(st.lists(raw, min_size=1, max_size=5), st.booleans(), st.sampled_from([None, int]))
-def test_what_another_wrote_is_never_taken_for_a_neighbour(
+def test_decode_all_never_joins_two_corrupt_texts(
     texts: list[str], as_bytes: bool, as_: Any
 ) -> None:
     stored = [text.encode() if as_bytes else text for text in texts]

@@ -1,4 +1,4 @@
-"""For any value: it is refused, or it reads back as what it was."""
+"""Any value at all either is refused or reads back as what it was."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from django_persist import codec
-from django_persist.codec import quick
-from django_persist.codec.fidelity import explain
-from django_persist.codec.text import to_text
+from django_persist.codec import fidelity, quick, to_text
 from django_persist.exceptions import DecodeError, EncodeError
 from tests.codec.types import (
     Cat,
@@ -63,7 +61,7 @@ def has_nan(value: Any) -> bool:
 
 @bounded
 @given(plain_json)
-def test_plain_json_is_taken_and_exact(value: Any) -> None:
+def test_plain_json_reads_back_exactly(value: Any) -> None:
     assert repr(codec.decode(codec.encode(value), key="k")) == repr(value)
 
 
@@ -80,7 +78,7 @@ def test_anything_is_refused_or_reads_back_as_its_json(value: Any) -> None:
 
 @bounded
 @given(structured(leaves))
-def test_an_object_is_refused_or_reads_back_as_itself(value: Any) -> None:
+def test_object_is_refused_or_reads_back_as_itself(value: Any) -> None:
     try:
         text = codec.encode(value)
     except EncodeError:
@@ -94,20 +92,20 @@ def test_an_object_is_refused_or_reads_back_as_itself(value: Any) -> None:
 @example([Decimal("Infinity")], True)
 @example([Pair._make(["no int", ""])], True)
 @example({1: 1, "1": 2}, True)
-def test_the_quick_way_never_lets_pass_what_the_judge_refuses(value: Any, is_large: bool) -> None:
+def test_quick_check_never_passes_what_fidelity_refuses(value: Any, is_large: bool) -> None:
     if is_large:
-        # A text so long goes another way.
+        # Long texts are checked differently.
         value = [value, "x" * 1000]
     try:
         text = to_text(value)
     except Exception:
         return
     if quick.is_faithful(value, text) and not is_equal(value, text):
-        explain(value)
+        fidelity.check(value)
 
 
 def is_equal(value: Any, text: bytes) -> bool:
-    """Whether it reads back equal, if not in every part as just the type that it was."""
+    """Return whether it reads back equal, even if some part reads back as another type."""
     if json.loads(text) == value:
         return True
     try:
@@ -118,8 +116,8 @@ def is_equal(value: Any, text: bytes) -> bool:
 
 @bounded
 @given(st.from_type(Everything))
-def test_well_typed_objects_are_taken(value: Everything) -> None:
-    # What st.from_type makes by type may still be nothing that JSON can say.
+def test_well_typed_object_reads_back(value: Everything) -> None:
+    # st.from_type() also makes NaN and infinity, which JSON doesn't have.
     if not value.amount.is_finite() or has_nan(value.point) or has_nan([*value.many, value.maybe]):
         return
     if has_nan(value.by_id):
@@ -138,5 +136,5 @@ def test_well_typed_objects_are_taken(value: Everything) -> None:
     | st.lists(st.builds(Task, st.sampled_from(Status)))
     | st.lists(st.builds(Positive, st.integers(1)) | st.builds(Checked, st.integers(20)))
 )
-def test_what_is_in_order_goes_the_quick_way(value: Any) -> None:
+def test_quick_check_passes_valid_values(value: Any) -> None:
     assert quick.is_faithful(value, codec.encode(value))

@@ -1,7 +1,7 @@
-"""What can't be stored faithfully is refused, with its path and without its value."""
+"""Values that would not read back are refused, with an error that has the path but no value."""
 
 # mypy: disable-error-code="arg-type, list-item, dict-item"
-# Wrong types are what is tried here.
+# These tests pass values of wrong types on purpose.
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def deleted_field() -> Item:
 
 
 REFUSED: list[tuple[Any, str]] = [
-    # What JSON can't say.
+    # Values that JSON can't represent.
     (NAN, "$"),
     ([1, [math.inf]], "$[1][0]"),
     ({"a": {"b": -math.inf}, "c": "null"}, "$.a.b"),
@@ -121,16 +121,16 @@ REFUSED: list[tuple[Any, str]] = [
     ({"a": [{Apart("s"): 1, "s": 2}]}, "a key of $.a[0]"),
     ({Color.RED: 1, "red": 2}, "a key of $"),
     ({b"a": 1, "YQ==": 2}, "a key of $"),
-    # Equal keys of which only one can be a key.
+    # Keys that are invalid only in the second of two dicts.
     ([{1: 0}, {True: 0}], "a key of $[1]"),
     ([{"a": 1}, {2: 0, "2": 0}], "a key of $[1]"),
     (Cart(1, extra={1: 1, "1": 2}), "a key of $.extra"),
     ({dt.datetime(2026, 1, 1, tzinfo=ODD): 1}, "a key of $"),
-    # Offsets that msgspec rounds.
+    # UTC offsets that msgspec rounds.
     (dt.datetime(2026, 1, 1, tzinfo=ODD), "$"),
     ([dt.time(1, tzinfo=ODD)], "$[0]"),
     (changed(at=dt.datetime(2026, 1, 1, tzinfo=ODD)), "$.at"),
-    # Fields that hold something else than they declare.
+    # Fields with a value of another type than the declared one.
     (Item("a", "1"), "$.count"),
     (Item("a", True), "$.count"),
     (Item("a", 1.0), "$.count"),
@@ -161,7 +161,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Pets([Cat(), Dog(1)]), "$.pets[1].name"),
     (Pets([Cat(), Item("a")]), "$.pets[1]"),
     (Pets([1.5]), "$.pets[0]"),
-    # Classes that don't read back as what they are.
+    # Objects that their own class would change or reject when they are read.
     (Doubling(1), "$.number"),
     (Checked(-1), "$.number"),
     (unlucky(), "$"),
@@ -190,7 +190,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "path"), REFUSED, ids=range(len(REFUSED)))
-def test_refused_with_its_path(value: Any, path: str) -> None:
+def test_refusal_names_the_path(value: Any, path: str) -> None:
     with pytest.raises(EncodeError) as caught:
         codec.encode(value)
     assert f"at {path}, " in str(caught.value)
@@ -212,7 +212,7 @@ def test_refused_with_its_path(value: Any, path: str) -> None:
         Positive.__new__(Positive),
     ],
 )
-def test_a_refusal_holds_no_value_and_chains_none(value: Any) -> None:
+def test_refusal_contains_no_value_and_chains_no_error(value: Any) -> None:
     with pytest.raises(EncodeError) as caught:
         codec.encode(value)
     error = caught.value
@@ -223,11 +223,11 @@ def test_a_refusal_holds_no_value_and_chains_none(value: Any) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_no_warning_shows_the_value() -> None:
-    # pydantic's would: "Expected `str` ... input_value=['secret']".
+    # pydantic's warning would: "Expected `str` ... input_value=['secret']".
     with pytest.raises(EncodeError):
         codec.encode(User.model_construct(name=["secret"]))
 
 
 @pytest.mark.parametrize("value", [lazystr("x"), Access(3)])
-def test_nothing_is_refused_for_being_alone(value: Any) -> None:
+def test_top_level_value_is_encoded_like_one_in_a_list(value: Any) -> None:
     assert codec.encode(value) == codec.encode([value])[1:-1]

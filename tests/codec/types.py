@@ -1,4 +1,4 @@
-"""Classes of every kind that the codec takes, and of some that it can't."""
+"""Classes of every kind that the codec supports, and some that it doesn't."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Size(enum.StrEnum):
 
 
 class Apart(str):
-    """Its hash isn't that of its text: a dict can hold both, side by side."""
+    """A str with another hash than its text, so that a dict can have both as keys."""
 
     def __hash__(self) -> int:
         return 1
@@ -60,7 +60,7 @@ class Priority(models.IntegerChoices):
 
 
 class Mixed(enum.Enum):
-    """Its values are of two types: msgspec has no decoder for it."""
+    """An Enum whose values are of two types, which msgspec can't decode."""
 
     A = 1
     B = "b"
@@ -99,7 +99,7 @@ class Box(Generic[T]):
 
 @dataclasses.dataclass(eq=False)
 class Blind:
-    """Two of it are never equal."""
+    """A class without __eq__: two objects are never equal."""
 
     when: datetime | None = None
     number: float | None = 0.0
@@ -108,7 +108,7 @@ class Blind:
 
 @dataclasses.dataclass
 class Uncompared:
-    """Its == doesn't look at what matters."""
+    """A class whose == leaves out a field."""
 
     id: int
     amount: Decimal | None = dataclasses.field(default=None, compare=False)
@@ -116,7 +116,7 @@ class Uncompared:
 
 @dataclasses.dataclass
 class Doubling:
-    """What it reads is never what was written."""
+    """A class that changes its field each time an object is created."""
 
     number: int
 
@@ -126,7 +126,7 @@ class Doubling:
 
 @dataclasses.dataclass
 class Checked:
-    """Its constraints are checked by nothing but the decoder."""
+    """A class with constraints that only the decoder checks."""
 
     number: Annotated[int, msgspec.Meta(ge=0)] = 0
     size: Literal["s", "b"] = "s"
@@ -138,7 +138,7 @@ class Checked:
 
 @dataclasses.dataclass
 class Unreadable:
-    """No decoder can be made for it, as two of its types look the same in JSON."""
+    """A class that msgspec can't decode, as datetime and str look the same in JSON."""
 
     moment: datetime | str
     anything: object = None
@@ -168,7 +168,7 @@ class Positive:
 
 @attrs.define(slots=False)
 class Loose:
-    """msgspec writes whatever its __dict__ holds."""
+    """An attrs class without slots: msgspec encodes everything in __dict__, not only the fields."""
 
     number: int
 

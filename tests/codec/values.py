@@ -1,4 +1,4 @@
-"""Values of every kind, fit to be stored or not, for property tests."""
+"""Hypothesis strategies for values of every kind, valid or not."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ plain_json = st.recursive(
 )
 
 zones = st.none() | st.timezones() | st.just(dt.timezone(dt.timedelta(seconds=90)))
-moments = st.datetimes(timezones=zones)
+datetimes = st.datetimes(timezones=zones)
 leaves = (
     scalars
     | st.floats()
     | st.text()
-    | moments
+    | datetimes
     | st.times(timezones=zones)
     | st.dates()
     | st.timedeltas()
@@ -68,7 +68,7 @@ keys = leaves.filter(hashable) | st.tuples(st.integers())
 
 
 def structured(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Objects of any class, their fields filled with anything at all."""
+    """Return a strategy for objects whose fields hold values of any type."""
     one = st.builds(Item, texts | inner) | st.builds(GiftItem, texts)
     return (
         one
@@ -79,7 +79,7 @@ def structured(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         | st.builds(Point, st.integers() | inner, finite | inner)
         | st.builds(Renamed, texts | inner, texts)
         | st.builds(Address, texts | inner)
-        | st.builds(Blind, moments | inner, st.floats() | inner)
+        | st.builds(Blind, datetimes | inner, st.floats() | inner)
         | st.builds(Uncompared, st.integers(), st.decimals() | inner)
         | st.builds(User, name=st.text())
         | st.builds(Team, st.builds(User, name=texts) | inner)
@@ -99,7 +99,7 @@ anything = st.recursive(
 
 
 def as_json(value: Any) -> Any:
-    """Say independently of the codec what a value is as JSON; ValueError where it's nothing."""
+    """Return a value as plain JSON, computed without the codec. Raises ValueError if it can't."""
     return json.loads(
         msgspec.json.encode(value, enc_hook=_hook), object_pairs_hook=_pairs, parse_constant=_pairs
     )
@@ -120,7 +120,7 @@ def _pairs(pairs: Any) -> dict[str, Any]:
 
 
 def is_itself(value: Any, back: Any) -> bool:
-    """Return whether an object came back as what it was, by what counts for its class."""
+    """Return whether an object was read back as what it was, compared field by field if needed."""
     if type(back) is not type(value):
         return False
     if isinstance(value, Cart):
