@@ -142,7 +142,7 @@ class Cluster(Servers):
 
     def close(self) -> None:
         for node in list(self._nodes.values()):
-            node.pool.disconnect()
+            node.pool.close_idle()
 
     # The slot map.
 

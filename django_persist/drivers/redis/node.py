@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 
 from ...exceptions import InvalidStoreError, NotSupportedError, StoreUnavailableError
-from .pool import Pool
+from .pool import NoFreeConnectionError, Pool
 from .scripts import Command, as_eval
 
 Reply: TypeAlias = Any
@@ -48,13 +48,12 @@ REFUSAL_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"})
 class Node:
     """One server, and the pool of connections to it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, name: str | None = None) -> None:
         options = pool.connection_kwargs
-        service = getattr(pool, "service_name", None)
         self.pool = pool
         self.host = str(options.get("host") or "localhost")
         address = options.get("path") or f"{self.host}:{options.get('port') or 6379}"
-        self.name = f"Redis service {service!r}" if service else f"Redis at {address}"
+        self.name = name or f"Redis at {address}"
 
     def run(self, commands: Sequence[Command], writes: bool, asking: bool = False) -> list[Reply]:
         """Send the commands in one round trip and return their replies, errors included.
@@ -85,46 +84,61 @@ class Node:
             connection = self.pool.get_connection()
         except (RedisError, OSError) as error:
             raise self._not_connected(error) from error
-        reusable = False
         try:
-            packed = _pack(connection, commands, asking)
-            try:
-                connection.check_health()
-            except (RedisError, OSError) as error:
-                raise self._not_connected(error) from error
-            try:
-                connection.send_packed_command(packed, check_health=False)
-                replies = _read_replies(connection, len(commands), asking)
-            except (RedisError, OSError) as error:
-                raise StoreUnavailableError(
-                    f"The connection to {self.name} was lost: {error}",
-                    maybe_applied=writes,
-                ) from error
-            # A server that has become a replica: its name may lead to the new primary by now.
-            reusable = not any(isinstance(reply, ReadOnlyError) for reply in replies)
-            return replies
-        finally:
-            # After any interruption replies may still be under way: the next call must not read
-            # them, so the connection is closed.
-            if not reusable:
-                connection.disconnect()
+            self._check_health(connection)
+            replies = self._send_and_read(connection, commands, writes, asking)
+        except BaseException:
+            # Replies may still be under way, and the next call must not read them.
+            self.pool.discard(connection)
+            raise
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # The server has become a replica: its name may lead to the new primary by now.
+            self.pool.discard(connection)
+        else:
             self.pool.release(connection)
+        return replies
+
+    def _check_health(self, connection: Any) -> None:
+        """Send the PING of the option health_check_interval, if it is due."""
+        try:
+            connection.check_health()
+        except (RedisError, OSError) as error:
+            raise self._not_connected(error) from error
+
+    def _send_and_read(
+        self, connection: Any, commands: Sequence[Command], writes: bool, asking: bool
+    ) -> list[Reply]:
+        try:
+            connection.send_packed_command([pack(commands, asking)], check_health=False)
+            return _read_replies(connection, len(commands), asking)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailableError(
+                f"The connection to {self.name} was lost: {error}", maybe_applied=writes
+            ) from error
 
     def _not_connected(self, error: Exception) -> StoreUnavailableError:
         """Return the error for a call of which nothing was sent."""
+        if isinstance(error, NoFreeConnectionError):
+            return StoreUnavailableError(f"{self.name} was not asked: {error}.")
         if _is_refusal(error) or isinstance(error, ResponseError):
             return StoreUnavailableError(f"{self.name} refused the connection: {error}")
         return StoreUnavailableError(f"{self.name} can't be reached: {error}")
 
 
-def _pack(connection: Any, commands: Sequence[Command], asking: bool) -> Any:
-    if asking:
-        return connection.pack_commands(
-            [c for command in commands for c in ((b"ASKING",), command)]
-        )
-    if len(commands) == 1:
-        return connection.pack_command(*commands[0])
-    return connection.pack_commands(commands)
+def pack(commands: Sequence[Command], asking: bool) -> bytes:
+    """Return commands as the server reads them (RESP), each after an ASKING if `asking`.
+
+    hiredis could do this, but a signal handler that raises while it does ends the process.
+    """
+    packed = []
+    for command in commands:
+        if asking:
+            packed.append(b"*1\r\n$6\r\nASKING\r\n")
+        packed.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            text = argument if isinstance(argument, bytes) else b"%d" % argument
+            packed.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(packed)
 
 
 def _read_replies(connection: Any, count: int, asking: bool) -> list[Reply]:

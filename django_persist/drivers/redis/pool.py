@@ -1,69 +1,147 @@
-"""A store's own pool of connections to one server."""
+"""A store's own connections to one server.
+
+redis-py's pools are not used, because they take back a connection whatever became of it. A call can
+be interrupted at any moment, by a signal's exception or a gevent timeout: while a connection is
+being opened (it may not have authenticated, or selected its database), or before a reply was read
+(the next call would read it). Here only a connection that was opened to its end, and whose replies
+were all read, is used again.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+import random
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+from weakref import WeakSet
 
-from redis.connection import ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError
 
-
-class Pool(Protocol):
-    """The part of a redis-py connection pool that the driver uses."""
-
-    connection_kwargs: dict[str, Any]
-
-    def get_connection(self) -> Any: ...
-    def release(self, connection: Any) -> None: ...
-    def disconnect(self) -> None: ...
+LONGEST_POLL = 0.01
+"""Seconds between two looks for a free connection, at most."""
 
 
-def fast_pool(pool: Pool) -> Pool:
-    """Return a FastPool over the pool, or the pool itself if it must see every connection.
-
-    BlockingConnectionPool wakes a waiting thread when a connection is given back, and Sentinel's
-    pool replaces idle connections when the primary changes.
-    """
-    return FastPool(pool) if type(pool) is ConnectionPool else pool
+class NoFreeConnectionError(ConnectionError):
+    """The pool has as many connections as it may have, and all are in use."""
 
 
-class FastPool:
-    """Keeps idle connections in front of a redis-py pool, which counts them as in use.
+class Pool:
+    """Connections to one server: idle ones, and as many in use as there are calls.
 
-    Taking a connection from redis-py's pool and giving it back costs locks, events and metrics: a
-    fifth of the time of a call. redis-py's pool still opens the connections, limits their number
-    (`max_connections`) and closes them all in disconnect().
+    At most `max_connections` are open. A call that finds all in use waits for up to `wait` seconds,
+    None for ever, and then raises NoFreeConnectionError.
+
+    Open connections are counted by being there. One that an interruption loses is freed by Python,
+    which closes it, and is then no longer counted: no count can become wrong.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self.connection_kwargs = pool.connection_kwargs
-        self.disconnect = pool.disconnect
-        self._pool = pool
+    def __init__(
+        self,
+        make_connection: Callable[[], Any],
+        connection_kwargs: dict[str, Any],
+        *,
+        max_connections: int,
+        wait: float | None = 0,
+    ) -> None:
+        self.connection_kwargs = connection_kwargs
+        """The options of the connections, by redis-py's names."""
+        self._make_connection = make_connection
+        self._max_connections = max_connections
+        self._wait = wait
+        self.renew()
+        _pools.add(self)
+
+    def renew(self) -> None:
+        """Start without connections. Those of a forked child's parent are left to Python."""
+        self._lock = Lock()
         self._idle: list[Any] = []  # Needs no lock: pop() and append() are atomic.
+        self._open: WeakSet[Any] = WeakSet()
 
     def get_connection(self) -> Any:
-        """Return a connection that is ready for a command."""
+        """Return a connection that is ready for a command.
+
+        Raises what redis-py raises if none can be opened, and NoFreeConnectionError.
+        """
+        connection = None
         try:
-            connection = self._idle.pop()
+            while self._idle:
+                connection = self._idle.pop()
+                if _is_ready(connection):
+                    return connection
+                self.discard(connection)
         except IndexError:
-            return self._pool.get_connection()
-        if _is_ready(connection):
+            pass  # Another thread was faster.
+        except BaseException:
+            self.discard(connection)
+            raise
+        return self._opened()
+
+    def _opened(self) -> Any:
+        connection = None
+        deadline = None if self._wait is None else time.monotonic() + self._wait
+        try:
+            while (connection := self._added()) is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise NoFreeConnectionError(
+                        f"all {self._max_connections} connections are in use. Raise the option "
+                        "max_connections, or use redis-py's BlockingConnectionPool, which waits"
+                    )
+                time.sleep(random.uniform(0, LONGEST_POLL))
+                if self._idle:
+                    return self.get_connection()
+            connection.connect()
+        except BaseException:
+            self.discard(connection)
+            raise
+        return connection
+
+    def _added(self) -> Any | None:
+        """Return a new connection, not yet open; None if there may be no more."""
+        with self._lock:
+            if len(self._open) >= self._max_connections:
+                return None
+            connection = self._make_connection()
+            self._open.add(connection)
             return connection
-        connection.disconnect()
-        self._pool.release(connection)
-        return self._pool.get_connection()
 
     def release(self, connection: Any) -> None:
-        """Take a connection back."""
+        """Take back a connection all of whose replies have been read."""
         self._idle.append(connection)
+
+    def discard(self, connection: Any | None) -> None:
+        """Close a connection that must not be used again."""
+        if connection is not None:
+            self._open.discard(connection)
+            connection.disconnect()
+
+    def close_idle(self) -> None:
+        """Close the connections that no call is using."""
+        try:
+            while self._idle:
+                self.discard(self._idle.pop())
+        except IndexError:
+            pass  # Another thread was faster.
 
 
 def _is_ready(connection: Any) -> bool:
-    """Return whether a connection is this process's own, is open, and has no unread reply."""
+    """Return whether a connection is open and has no unread reply."""
     try:
-        # A forked child must not use its parent's connection. If there is something to read, it is
-        # the end of the connection, or a reply that nobody waited for.
-        return connection.pid == os.getpid() and not connection.can_read()
+        # Something to read is the end of the connection, or a reply that nobody waited for.
+        return not connection.can_read()
     except (RedisError, OSError):
         return False
+
+
+_pools: WeakSet[Pool] = WeakSet()
+
+
+def _renew_pools() -> None:
+    # A child must not use its parent's connections, and the thread that holds a lock isn't there.
+    for pool in _pools:
+        pool.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_pools)

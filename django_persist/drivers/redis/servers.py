@@ -93,4 +93,4 @@ class Single(Servers):
         return (self.node,)
 
     def close(self) -> None:
-        self.node.pool.disconnect()
+        self.node.pool.close_idle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -13,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_redis.cache import RedisCache  # type: ignore[import-untyped]
 from django_redis.client import DefaultClient, ShardClient  # type: ignore[import-untyped]
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
+from redis.connection import BlockingConnectionPool, parse_url
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -22,17 +23,16 @@ from ...exceptions import InvalidStoreError
 from ..cache import resolve
 from .cluster import Cluster
 from .node import Node
-from .pool import Pool, fast_pool
+from .pool import Pool
+from .sentinel import Primary
 from .servers import Servers, Single
 
 SETTINGS_ERRORS = (ImproperlyConfigured, ImportError, ValueError, TypeError, RedisError)
 """What django-redis and redis-py raise for settings that they can't use."""
 
-NO_RETRY = Retry(NoBackoff(), 0)
-
 FIXED_OPTIONS: dict[str, Any] = {
     # A command that may have taken effect is never sent again.
-    "retry": NO_RETRY,
+    "retry": Retry(NoBackoff(), 0),
     "retry_on_timeout": False,
     "retry_on_error": [],
     # Entries are bytes, keys are UTF-8.
@@ -89,13 +89,28 @@ def _servers(cache: RedisCache) -> Servers:
 
 
 def _single(factory: Any, url: str) -> Single:
-    pool = _private_pool(factory, url)
-    if not getattr(pool, "is_master", True):
+    redis_pool = _private_pool(factory, url)
+    if not getattr(redis_pool, "is_master", True):
         raise _invalid_alias(
             "The Sentinel URL of the CACHES alias asks for replicas.",
             "Remove is_master=0 from it: a store reads and writes on the primary.",
         )
-    return Single(Node(pool), _location_of(pool))
+    if not hasattr(redis_pool, "sentinel_manager"):
+        return Single(Node(_pool(redis_pool)), _location(redis_pool.connection_kwargs))
+    return _behind_sentinel(redis_pool)
+
+
+def _behind_sentinel(redis_pool: Any) -> Single:
+    manager, service = redis_pool.sentinel_manager, redis_pool.service_name
+    sentinels = [Node(_pool(client.connection_pool)) for client in manager.sentinels]
+    check_connection = redis_pool.check_connection
+    primary = Primary(service, manager, sentinels, check_connection=check_connection)
+    redis_pool.connection_kwargs["connection_pool"] = primary
+    pool = _pool(redis_pool)
+    primary.on_change = pool.close_idle
+    locations = frozenset(_location(sentinel.pool.connection_kwargs) for sentinel in sentinels)
+    db = int(redis_pool.connection_kwargs.get("db") or 0)
+    return Single(Node(pool, f"Redis service {service!r}"), (service, locations, db))
 
 
 def _cluster(factory: ClusterConnectionFactory, urls: list[str]) -> Cluster:
@@ -107,7 +122,7 @@ def _cluster(factory: ClusterConnectionFactory, urls: list[str]) -> Cluster:
         )
 
     def make_pool(host: str, port: int) -> Pool:
-        return _private_pool(factory, _with_address(urls[0], host, port))
+        return _pool(_private_pool(factory, _with_address(urls[0], host, port)))
 
     addresses = [(seed.get("host", "localhost"), seed.get("port", 6379)) for seed in seeds]
     remap = factory.redis_client_cls_kwargs.get("address_remap")
@@ -117,8 +132,11 @@ def _cluster(factory: ClusterConnectionFactory, urls: list[str]) -> Cluster:
 # Connection pools.
 
 
-def _private_pool(factory: Any, url: str) -> Pool:
-    """Return a pool for the server at `url`, made by the factory but not shared with its cache."""
+def _private_pool(factory: Any, url: str) -> Any:
+    """Return a redis-py pool for the server at `url`, as the factory makes it for its cache.
+
+    It is only asked for its settings: see `_pool`.
+    """
     given = getattr(factory, "pool_cls_kwargs", {})
     factory.pool_cls_kwargs = {
         name: value for name, value in given.items() if name not in DROPPED_OPTIONS
@@ -132,12 +150,25 @@ def _private_pool(factory: Any, url: str) -> Pool:
             if name not in FIXED_OPTIONS and name not in DROPPED_OPTIONS
         ]
     )
-    pool = factory.get_connection_pool(factory.make_connection_params(url))
-    pool.connection_kwargs.update(FIXED_OPTIONS)
-    for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
-        sentinel.set_retry(NO_RETRY)  # The next Sentinel is asked, not the same one again.
-    pool.reset()  # A factory of the project's own may have opened connections already.
-    return fast_pool(pool)
+    redis_pool = factory.get_connection_pool(factory.make_connection_params(url))
+    redis_pool.reset()  # A factory of the project's own may have opened connections already.
+    return redis_pool
+
+
+def _pool(redis_pool: Any) -> Pool:
+    """Return a pool with the settings of one of redis-py's."""
+    options = {
+        name: value
+        for name, value in redis_pool.connection_kwargs.items()
+        if name not in DROPPED_OPTIONS
+    } | FIXED_OPTIONS
+    wait = redis_pool.timeout if isinstance(redis_pool, BlockingConnectionPool) else 0
+    return Pool(
+        partial(redis_pool.connection_class, **options),
+        options,
+        max_connections=redis_pool.max_connections,
+        wait=wait,
+    )
 
 
 def _with_address(url: str, host: str, port: int) -> str:
@@ -154,15 +185,6 @@ def _parse_url(url: str) -> dict[str, Any]:
 
 
 # Locations: what is equal for two aliases if both are on one Redis database.
-
-
-def _location_of(pool: Any) -> Hashable:
-    """Return the location that a pool's connections lead to, directly or through Sentinel."""
-    if not hasattr(pool, "sentinel_manager"):
-        return _location(pool.connection_kwargs)
-    sentinels = (s.connection_pool.connection_kwargs for s in pool.sentinel_manager.sentinels)
-    db = int(pool.connection_kwargs.get("db") or 0)
-    return pool.service_name, frozenset(map(_location, sentinels)), db
 
 
 def _location(options: Mapping[str, Any]) -> Hashable:
