@@ -1,0 +1,47 @@
+"""Interrupt calls by the alarms of a real timer, at random moments."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.interruptions.moments import LimitError
+
+INTERRUPTED = object()
+
+
+@contextmanager
+def alarms() -> Iterator[Callable[..., Any]]:
+    """Hand out a function that makes a call and interrupts it after some seconds, if it can.
+
+    It returns what the call returned, or INTERRUPTED.
+    """
+
+    def raise_limit(signum: int, frame: Any) -> None:
+        raise LimitError("the time limit")
+
+    def interrupted(call: Callable[[], Any], seconds: float) -> Any:
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+                return call()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except LimitError:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return INTERRUPTED
+
+    before = signal.signal(signal.SIGALRM, raise_limit)
+    try:
+        yield interrupted
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def at_random(typical: float) -> float:
+    """Return a moment, in seconds, within a call that takes about `typical` seconds."""
+    return random.uniform(0, 1.3 * typical)

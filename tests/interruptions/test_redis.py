@@ -1,0 +1,188 @@
+"""RedisDriver, interrupted by alarms while it connects and while it waits for replies.
+
+Nothing is ever answered from another database, or with another call's reply; no connection is lost
+for good; and the call after an interruption is right.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from django_persist import Store
+from django_persist.drivers.redis import RedisDriver
+from django_persist.exceptions import DuplicateKeyError
+from tests.extent import LONG
+from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
+from tests.servers.valkey_servers import (
+    ValkeyCluster,
+    ValkeySentinel,
+    ValkeyServer,
+    start,
+    wait_for,
+)
+
+ROUNDS = 20_000 if LONG else 600
+# A socket that an interruption takes from redis-py is closed by Python, which warns.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+PASSWORD = "secret of the tests"
+CONNECTIONS = 5
+
+Location = tuple[Any, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[ValkeyServer]:
+    """A server with a password."""
+    server = start("--repl-diskless-sync-delay", "0")
+    server.client.config_set("masterauth", PASSWORD)
+    server.client.config_set("requirepass", PASSWORD)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
+    server = ValkeySentinel(guarded)
+    server.start()
+    client: Any = redis.Redis(port=server.port)
+    client.execute_command("SENTINEL", "SET", "main", "auth-pass", PASSWORD)
+    wait_for(lambda: client.sentinel_masters()["main"]["flags"] == "master", "Sentinel")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["single", "sentinel", "cluster"])
+def make_driver(request: pytest.FixtureRequest, settings: Any) -> Callable[[], RedisDriver]:
+    pool = {"max_connections": CONNECTIONS}
+    options: dict[str, Any] = {"CONNECTION_POOL_KWARGS": pool, "PASSWORD": PASSWORD}
+    if request.param == "single":
+        location: Any = f"redis://127.0.0.1:{request.getfixturevalue('guarded').port}/3"
+    elif request.param == "sentinel":
+        location = "redis://main/3"
+        options |= {
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+            "SENTINELS": [("127.0.0.1", request.getfixturevalue("sentinel").port)],
+            "SENTINEL_KWARGS": {},
+        }
+    else:
+        cluster: ValkeyCluster = request.getfixturevalue("shared_cluster")
+        location = cluster.urls
+        options = {
+            "CONNECTION_POOL_KWARGS": pool,
+            "CONNECTION_FACTORY": "django_persist.cluster.ClusterConnectionFactory",
+        }
+    alias = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
+    settings.CACHES = {**settings.CACHES, "persist": alias}
+    return lambda: RedisDriver(cache="persist")
+
+
+def check(store: Store, number: int, sums: list[int]) -> None:
+    """Fail unless each call says what is so, on whatever connection it gets."""
+    assert store.get("there") == "value"
+    assert "missing" not in store
+    with pytest.raises(DuplicateKeyError):
+        store.create("there", number)
+    total = store.incr("counter")
+    assert total > max(sums, default=0)
+    sums.append(total)
+
+
+def created(store: Store) -> str:
+    try:
+        store.create("there", "another")
+    except DuplicateKeyError:
+        return "duplicate"
+    return "created"
+
+
+CALLS: list[Callable[[Store], Any]] = [
+    lambda store: store.get("there"),
+    lambda store: "missing" in store,
+    lambda store: store.touch("there", None),
+    lambda store: store.get_many(["there", "missing"]),
+    lambda store: store.get_item("there").value,  # type: ignore[union-attr]
+    lambda store: store.set("there", "value"),
+    lambda store: store.remove("missing"),
+    created,
+]
+RESULTS = ["value", False, True, {"there": "value"}, "value", None, False, "duplicate"]
+
+
+def typical(store: Store) -> float:
+    """Return how long a call takes that has to connect first."""
+    times = []
+    for _ in range(5):
+        store.driver.close()
+        started = time.perf_counter()
+        store.get("there")
+        times.append(time.perf_counter() - started)
+    return sorted(times)[2]
+
+
+def test_a_call_that_is_interrupted_while_it_connects_hurts_no_other(
+    make_driver: Callable[[], RedisDriver], guarded: ValkeyServer
+) -> None:
+    store = Store(make_driver())
+    store.clear()
+    store.set("there", "value")
+    moment, sums, interruptions = typical(store), list[int](), 0
+    with alarms() as interrupted:
+        for number in range(ROUNDS):
+            if number % 3:
+                store.driver.close()
+            which = number % len(CALLS)
+            result = interrupted(lambda which=which: CALLS[which](store), at_random(moment))
+            if result is INTERRUPTED:
+                interruptions += 1
+            else:
+                assert result == RESULTS[which]
+            check(store, number, sums)
+    assert interruptions > ROUNDS / 10
+    assert sorted(store.keys()) == ["counter", "there"]
+    assert store.get("counter") == sums[-1]
+    assert redis.Redis(port=guarded.port, password=PASSWORD, db=0).dbsize() == 0
+    # No connection is lost for good: as many calls at once as there may be connections.
+    nodes = store.driver.servers.primaries()  # type: ignore[attr-defined]
+    for node in nodes:
+        taken = [node.pool.get_connection() for _ in range(CONNECTIONS)]
+        for connection in taken:
+            node.pool.release(connection)
+
+
+def send(servers: list[ValkeyServer], signum: signal.Signals) -> None:
+    for server in servers:
+        assert server.process is not None
+        server.process.send_signal(signum)
+
+
+def test_a_call_that_is_interrupted_on_a_stopped_server_hurts_no_other(
+    guarded: ValkeyServer, make_driver: Callable[[], RedisDriver], request: Any
+) -> None:
+    store = Store(make_driver())
+    store.clear()
+    store.set("there", "value")
+    servers = [guarded]
+    if len(store.driver.servers.primaries()) > 1:  # type: ignore[attr-defined]
+        servers = request.getfixturevalue("shared_cluster").primaries
+    sums = list[int]()
+    with alarms() as interrupted:
+        for number in range(ROUNDS // 20):
+            if number % 2:
+                store.driver.close()
+            send(servers, signal.SIGSTOP)
+            try:
+                which = number % len(CALLS)
+                call = CALLS[which]
+                result = interrupted(lambda call=call: call(store), 0.01)
+                assert result is INTERRUPTED
+            finally:
+                send(servers, signal.SIGCONT)
+            check(store, number, sums)
