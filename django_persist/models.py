@@ -1,14 +1,15 @@
-"""The table of the database driver, and the three types of its columns.
+"""The table of the database driver, and the fields of its three columns.
 
-The columns are chosen for fidelity and speed, not for JSON operators in SQL:
+The column types are chosen for exactness and speed, not for JSON operators in SQL:
 
-- `key` is text compared byte for byte: COLLATE "C" on PostgreSQL, the binary no-pad collation on
-  MariaDB and MySQL (their `_bin` ones fold trailing spaces), SQLite's BINARY.
+- `key` is text that is compared byte for byte: with COLLATE "C" on PostgreSQL, the binary no-pad
+  collation on MariaDB and MySQL (their `_bin` collations ignore trailing spaces), and BINARY on
+  SQLite.
 - `value` is JSON text, not the vendor's JSON type. PostgreSQL's jsonb turns 1e22 into an integer
-  and refuses \\u0000, MariaDB's refuses 32 levels, MySQL's rewrites floats; text keeps every byte,
-  lets compare-and-swap be a plain `=`, and is faster for large values.
-- `expires_at` is a bigint: microseconds since 1970 in UTC. No TIME_ZONE, USE_TZ, session time zone
-  or clock change in autumn can touch it.
+  and refuses \\u0000, MariaDB's JSON refuses 32 levels, and MySQL's rewrites floats. Text keeps
+  every byte, is faster for large values, and makes compare-and-swap a plain `=`.
+- `expires_at` is a bigint: microseconds since 1970 in UTC. TIME_ZONE, USE_TZ, the time zone of the
+  session and daylight saving time don't affect it.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ else:
     CharField, TextField, Field = models.CharField, models.TextField, models.Field
 
 COLUMN_LENGTH = MAX_LENGTH + 64
-"""A key with the longest PREFIX before it."""
+"""Room for a key with the longest PREFIX before it."""
 
 
 def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the collation under which two texts are equal only if they are the same text."""
+    """Return the collation with which only identical texts are equal."""
     if connection.vendor == "postgresql":
         return "C"
     if connection.vendor == "mysql":
@@ -52,12 +53,12 @@ def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
 
 
 class KeyField(CharField):
-    """Text that is compared exactly, on every database."""
+    """Text that is compared exactly on every database."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
-        # varchar under its full name. For "varchar" Django adds an index for LIKE on PostgreSQL,
-        # which COLLATE "C" makes needless, and warns of 255 characters on MySQL, whose indexes
-        # have long taken 768.
+        # The full name of varchar. For "varchar", Django adds an index for LIKE on PostgreSQL,
+        # which COLLATE "C" makes unnecessary, and warns about more than 255 characters on MySQL,
+        # whose indexes have long accepted 768.
         return f"character varying({self.max_length})"
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -65,9 +66,9 @@ class KeyField(CharField):
 
 
 class ValueField(TextField):
-    """A Python value, kept as its JSON text byte for byte."""
+    """A Python value, stored as JSON text that is kept byte for byte."""
 
-    # What the mypy plugin of django-stubs goes by; a TextField's are str.
+    # The types that the mypy plugin of django-stubs uses; those of a TextField are str.
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any
 
@@ -97,7 +98,7 @@ class ValueField(TextField):
 
 
 class MomentFormField(forms.DateTimeField):
-    """Shows and takes a time of the project's time zone, whether or not USE_TZ is on."""
+    """A time in the project's time zone, whether or not USE_TZ is on."""
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, datetime) and timezone.is_aware(value) and not settings.USE_TZ:
@@ -105,13 +106,13 @@ class MomentFormField(forms.DateTimeField):
         return super().prepare_value(value)
 
     def to_python(self, value: Any) -> datetime | None:
-        return _aware(super().to_python(value))
+        return _make_aware(super().to_python(value))
 
 
 class MomentField(Field):
-    """An aware moment in UTC to the microsecond, whatever TIME_ZONE and USE_TZ say."""
+    """An aware datetime in UTC, exact to the microsecond, whatever TIME_ZONE and USE_TZ are."""
 
-    description = _("Moment in UTC")
+    description = _("Date and time in UTC")
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "bigint"
@@ -124,7 +125,7 @@ class MomentField(Field):
         return None if value is None else to_micros(value)
 
     def to_python(self, value: Any) -> datetime | None:
-        return _aware(_parsed(value) if isinstance(value, str) else value)
+        return _make_aware(_parse(value) if isinstance(value, str) else value)
 
     def value_to_string(self, obj: models.Model) -> str:
         value = self.value_from_object(obj)
@@ -134,25 +135,25 @@ class MomentField(Field):
         return super().formfield(**{"form_class": MomentFormField, **kwargs})
 
 
-def _parsed(text: str) -> datetime:
+def _parse(text: str) -> datetime:
     try:
         value = parse_datetime(text)
-    except ValueError:  # such as the 30th of February
+    except ValueError:  # for example the 30th of February
         value = None
     if value is None:
         raise ValidationError(_("Enter a valid date and time."), code="invalid")
     return value
 
 
-def _aware(value: datetime | None) -> datetime | None:
-    """Return a moment; a naive one is a time in TIME_ZONE."""
+def _make_aware(value: datetime | None) -> datetime | None:
+    """Return an aware datetime; a naive one is taken as a time in TIME_ZONE."""
     if isinstance(value, datetime) and timezone.is_naive(value):
         return timezone.make_aware(value, timezone.get_default_timezone())
     return value
 
 
 class Entry(models.Model):
-    """One entry of the database driver: see the module for why its columns are what they are."""
+    """One entry of the database driver. The module explains the types of the columns."""
 
     key = KeyField(_("key"), primary_key=True, max_length=COLUMN_LENGTH)
     value = ValueField(_("value"), blank=True)

@@ -1,4 +1,4 @@
-"""What the system check framework says of a database that keeps entries."""
+"""The system checks of a database that keeps entries."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ...models import Entry
 
 
 def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    """Yield what can be said without a connection."""
+    """Yield the messages that need no connection."""
     using = connection.alias
     if not router.allow_migrate_model(using, Entry):
         yield Error(
-            f"DATABASE_ROUTERS don't let migrate make the table of entries in {using!r}.",
-            hint="Let allow_migrate() return True or None for the app django_persist there.",
+            f"DATABASE_ROUTERS keep migrate from creating the table of entries in {using!r}.",
+            hint="Let allow_migrate() return True or None there for the app django_persist.",
             id="django_persist.E009",
         )
     if connection.vendor == "sqlite":
@@ -28,7 +28,7 @@ def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 
 def location(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """Return which database an alias leads to, so that two aliases of one are found."""
+    """Return which database an alias leads to, so that two aliases of one database are found."""
     settings = connection.settings_dict
     name = str(settings["NAME"])
     if connection.vendor != "sqlite":
@@ -48,16 +48,17 @@ def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     database = connection.Database  # type: ignore[attr-defined]
     if database.sqlite_version_info < (3, 35):
         yield Error(
-            f"SQLite {database.sqlite_version} has no RETURNING.",
+            f"SQLite {database.sqlite_version} does not support RETURNING.",
             hint="django_persist needs SQLite 3.35 or newer.",
             id="django_persist.E013",
         )
     for alias in connections:
         if alias != connection.alias and location(connections[alias]) == location(connection):
             yield Warning(
-                f"DATABASES[{alias!r}] and DATABASES[{connection.alias!r}] are one SQLite file.",
-                hint="SQLite has one writer: a store that stands outside a transaction would wait "
-                "for the transaction that waits for it. Use one alias.",
+                f"DATABASES[{alias!r}] and DATABASES[{connection.alias!r}] are the same SQLite "
+                "file.",
+                hint="SQLite allows one writer. A store outside the caller's transaction would "
+                "wait for that transaction, which waits for the store. Use one alias.",
                 id="django_persist.W004",
             )
 
@@ -67,20 +68,20 @@ def _mysql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if not params.get("client_flag", 0) & _found_rows():
         yield Error(
             f"DATABASES[{connection.alias!r}] connects without CLIENT.FOUND_ROWS.",
-            hint="Leave the client_flag that Django sets: without it touch() takes an unchanged "
-            "row for a missing one.",
+            hint="Keep the client_flag that Django sets. Without it, touch() can't tell an "
+            "unchanged row from a missing one.",
             id="django_persist.E008",
         )
 
 
 def _found_rows() -> int:
-    from MySQLdb.constants import CLIENT  # the library is there only where MySQL is used
+    from MySQLdb.constants import CLIENT  # installed only if MySQL is used
 
     return int(CLIENT.FOUND_ROWS)
 
 
 def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    """Yield what the server tells."""
+    """Yield the messages that depend on what the server answers."""
     needed, query = {
         "sqlite": ("UTF-8", "PRAGMA encoding"),
         "postgresql": ("UTF8", "SHOW server_encoding"),
@@ -92,12 +93,12 @@ def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if encoding != needed:
         yield Error(
             f"DATABASES[{connection.alias!r}] has the encoding {encoding}.",
-            hint=f"It must be {needed}: another one changes or refuses what it can't hold.",
+            hint=f"Use {needed}. Any other encoding changes or refuses characters that it lacks.",
             id="django_persist.E007",
         )
     if connection.vendor == "mysql" and not connection.mysql_is_mariadb:  # type: ignore[attr-defined]
         yield Warning(
             f"DATABASES[{connection.alias!r}] is a MySQL server.",
-            hint="django_persist is written for MySQL 8 too, but tested on MariaDB only.",
+            hint="django_persist supports MySQL 8, but is tested only on MariaDB.",
             id="django_persist.W001",
         )
