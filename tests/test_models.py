@@ -59,7 +59,7 @@ def test_a_value_reads_back_and_can_be_looked_up(
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_what_the_store_writes_is_there_for_the_orm(
+def test_the_orm_reads_what_the_store_writes(
     entries: Entries, database_store: Store, value: Any
 ) -> None:
     database_store.set("a", value, expires=MOMENT)
@@ -84,9 +84,9 @@ def test_an_entry_can_be_changed_and_deleted(entries: Entries, database_store: S
     assert "a" not in database_store
 
 
-def test_many_entries_can_be_made_at_once(entries: Entries, database_store: Store) -> None:
-    made = [Entry(key=str(i), value=value) for i, value in enumerate(VALUES)]
-    entries.bulk_create(made)
+def test_entries_can_be_created_in_bulk(entries: Entries, database_store: Store) -> None:
+    new = [Entry(key=str(i), value=value) for i, value in enumerate(VALUES)]
+    entries.bulk_create(new)
     assert repr([database_store.get(str(i)) for i in range(len(VALUES))]) == repr(VALUES)
 
 
@@ -108,12 +108,12 @@ def test_keys_are_compared_exactly(entries: Entries, alias: str) -> None:
     assert str(entries.get(key="KEY")) == "KEY"
 
 
-# Moments.
+# Datetimes.
 
 
 @pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "without USE_TZ"])
 @pytest.mark.parametrize("minutes", range(0, 181, 30))
-def test_a_moment_is_utc_in_the_hour_that_comes_twice(
+def test_a_datetime_is_exact_in_the_hour_that_a_clock_change_repeats(
     settings: Any, entries: Entries, database_store: Store, use_tz: bool, minutes: int
 ) -> None:
     settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", use_tz
@@ -133,7 +133,9 @@ def test_a_moment_is_utc_in_the_hour_that_comes_twice(
     assert entries.aggregate(last=Max("expires_at")) == {"last": moment}
 
 
-def test_a_naive_moment_is_in_the_time_zone_of_the_project(settings: Any, entries: Entries) -> None:
+def test_a_naive_datetime_is_in_the_time_zone_of_the_project(
+    settings: Any, entries: Entries
+) -> None:
     settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", False
     naive = datetime(2999, 7, 1, 12)
     entries.create(key="a", value=1, expires_at=naive)
@@ -150,7 +152,7 @@ def test_entries_without_an_expiry_can_be_looked_up(entries: Entries) -> None:
 # Validation and forms.
 
 
-def test_a_whole_entry_is_clean(alias: str) -> None:
+def test_a_valid_entry_passes_full_clean(alias: str) -> None:
     for value in VALUES:
         Entry(key="a", value=value, expires_at=MOMENT).full_clean(validate_unique=False)
 
@@ -166,7 +168,7 @@ def test_a_whole_entry_is_clean(alias: str) -> None:
         ({"key": "a", "value": 1, "expires_at": "2999-02-30T12:00:00Z"}, "expires_at"),
     ],
 )
-def test_an_unfit_entry_is_a_validation_error(fields: dict[str, Any], name: str) -> None:
+def test_an_invalid_entry_raises_a_validation_error(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Entry(**fields).full_clean(validate_unique=False)
     assert list(caught.value.message_dict) == [name]
@@ -176,7 +178,7 @@ Form = modelform_factory(Entry, fields=["key", "value", "expires_at"])
 
 
 @pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "without USE_TZ"])
-def test_a_form_shows_and_takes_json_and_a_time_of_the_project(
+def test_a_form_shows_and_accepts_json_and_local_times(
     settings: Any, entries: Entries, alias: str, use_tz: bool
 ) -> None:
     settings.TIME_ZONE, settings.USE_TZ = "Europe/Berlin", use_tz
@@ -208,7 +210,7 @@ def test_a_form_shows_and_takes_json_and_a_time_of_the_project(
     ],
     ids=str,
 )
-def test_a_form_refuses_what_is_unfit(entries: Entries, alias: str, data: dict[str, str]) -> None:
+def test_a_form_rejects_invalid_values(entries: Entries, alias: str, data: dict[str, str]) -> None:
     form = Form({"key": "a", "value": "1", "expires_at": ""} | data)
     assert not form.is_valid()
     assert list(form.errors) == list(data)
@@ -221,7 +223,7 @@ def test_a_form_refuses_what_is_unfit(entries: Entries, alias: str, data: dict[s
 def test_entries_can_be_dumped_and_loaded(
     entries: Entries, alias: str, tmp_path: Path, format_: str
 ) -> None:
-    # Django writes moments to the millisecond.
+    # Django writes datetimes to the millisecond.
     moment = MOMENT.replace(microsecond=678000)
     for number, value in enumerate(VALUES):
         entries.create(key=f"k{number}", value=value, expires_at=moment if number % 2 else None)
@@ -234,13 +236,13 @@ def test_entries_can_be_dumped_and_loaded(
     assert [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")] == before
 
 
-def test_the_migration_is_what_the_model_is(alias: str) -> None:
+def test_the_migration_matches_the_model(alias: str) -> None:
     out = StringIO()
     call_command("makemigrations", "--check", "--dry-run", "django_persist", stdout=out)
     assert "No changes detected" in out.getvalue()
 
 
-def test_columns_are_as_exact_as_the_driver_needs(alias: str) -> None:
+def test_columns_compare_as_exactly_as_the_driver_needs(alias: str) -> None:
     connection = connections[alias]
     with connection.cursor() as cursor:
         columns = {

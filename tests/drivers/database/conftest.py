@@ -1,4 +1,4 @@
-"""Lines to the databases that a test may cut, and servers that it may kill."""
+"""Connections to the databases that a test may cut, and servers that it may kill."""
 
 from __future__ import annotations
 
@@ -20,50 +20,54 @@ from tests.servers.proxy import Proxy
 
 
 @dataclass(frozen=True)
-class Line:
+class ProxiedStore:
     """A store that reaches its database through a proxy."""
 
     proxy: Proxy
     store: Store
     alias: str
     direct: str
-    """The alias that leads to the same database without the proxy."""
+    """The alias of the same database without the proxy."""
 
     def rows(self) -> list[Any]:
-        """Return all that is stored, expired or not, as the server has it."""
+        """Return all rows, expired or not, as the server has them."""
         return list(Entry.objects.using(self.direct).order_by("key").values_list())
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def line(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Iterator[Line]:
-    """An open line to each server in turn."""
+def proxied(
+    request: pytest.FixtureRequest, open_store: Callable[..., Store]
+) -> Iterator[ProxiedStore]:
+    """A store with an open connection to each server in turn."""
     direct = request.param
-    open_store(direct)  # which deletes at the end what is left
+    open_store(direct)  # deletes all entries at the end
     database = another(direct)
     proxy = Proxy(database["PORT"])
-    options = {**database["OPTIONS"], "connect_timeout": 2}
-    if direct == "mariadb":
-        options["read_timeout"] = 1
-    with alias("line", {**database, "PORT": proxy.port, "OPTIONS": options}) as name:
+    # PostgreSQL's client waits for two seconds at least.
+    timeouts = (
+        {"connect_timeout": 1, "read_timeout": 1} if direct == "mariadb" else {"connect_timeout": 2}
+    )
+    options = {**database["OPTIONS"], **timeouts}
+    with alias("proxied", {**database, "PORT": proxy.port, "OPTIONS": options}) as name:
         store = Store(DatabaseDriver(name))
         store.count()
-        yield Line(proxy, store, name, direct)
+        yield ProxiedStore(proxy, store, name, direct)
         connections[name].close()
         proxy.close()
-        # A session that was cut may hold its locks for a moment longer.
+        # The server may hold the locks of a session that was cut for a moment longer.
         Entry.objects.using(direct).all().delete()
 
 
 @dataclass(frozen=True)
-class Own:
-    """A server of the tests' own, and the alias of its database."""
+class OwnServer:
+    """A server that the tests have started, and the alias of its database."""
 
     server: servers.PostgreSQL | servers.MariaDB
     alias: str
     database: dict[str, Any]
 
     def admin(self, *statements: str) -> None:
-        """Run statements as one who may do everything."""
+        """Run statements as a user who may do everything."""
         user = "postgres" if isinstance(self.server, servers.PostgreSQL) else "admin"
         with alias("admin", {**self.database, "USER": user}) as name:
             for statement in statements:
@@ -72,12 +76,14 @@ class Own:
 
 
 @pytest.fixture(scope="session")
-def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[[str], Own]]:
-    """Return a function that starts a server, or finds the one that it has started."""
+def own_servers(
+    django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Callable[[str], OwnServer]]:
+    """Return a function that starts a server on its first call, and then returns that server."""
     with ExitStack() as stack:
 
         @cache
-        def start(kind: str) -> Own:
+        def start(kind: str) -> OwnServer:
             server = (
                 servers.PostgreSQL(fsync="on", max_connections="8")
                 if kind == "own postgresql"
@@ -88,19 +94,19 @@ def own_servers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Calla
             name = kind.replace(" ", "_")
             database = servers.database(server.url)
             stack.enter_context(alias(name, database))
-            with django_db_blocker.unblock():  # not for the other tests of the worker
+            with django_db_blocker.unblock():  # only for this, not for other tests
                 migrate(name)
             connections[name].close()
-            return Own(server, name, database)
+            return OwnServer(server, name, database)
 
         yield start
 
 
 @pytest.fixture(params=["own postgresql", "own mariadb"])
 def own(
-    request: pytest.FixtureRequest, own_servers: Callable[[str], Own], django_db_blocker: Any
-) -> Iterator[Own]:
-    """Each server in turn that a test may kill; it runs again for the next test."""
+    request: pytest.FixtureRequest, own_servers: Callable[[str], OwnServer], django_db_blocker: Any
+) -> Iterator[OwnServer]:
+    """Each server in turn that a test may kill. It runs again for the next test."""
     found = own_servers(request.param)
     with django_db_blocker.unblock():
         yield found

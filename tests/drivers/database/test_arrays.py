@@ -1,4 +1,4 @@
-"""Keys as PostgreSQL's arrays."""
+"""Keys as PostgreSQL arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from django_persist import Store
 from django_persist.drivers.database.statements.postgresql import array
 
-# What the literal of an array is written with, and what a key may hold besides.
+# The characters of the syntax of arrays, and others that a key may contain.
 texts = st.text(st.sampled_from(["a", '"', "\\", ",", "{", "}", " ", "'", "\n", "\x1f", "é", "%"]))
 
 

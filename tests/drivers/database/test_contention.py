@@ -1,4 +1,4 @@
-"""The database driver against other writers: retried outside a transaction, told inside one."""
+"""The database driver against other writers: it retries outside a transaction, or raises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def using(store: Store) -> str:
 
 
 def elsewhere(function: Callable[..., Any], *args: Any) -> None:
-    """Call it on another connection, and wait for it."""
+    """Call it on another connection, and wait for it to end."""
     thread = start(function, *args)
     thread.join(30)
     assert not thread.is_alive()
@@ -73,11 +73,11 @@ CALLS: dict[str, Callable[[Store], Any]] = {
 @SERVERS
 @LEVELS
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_inside_a_transaction_a_call_sees_the_latest_or_is_told(
+def test_a_call_inside_a_transaction_sees_the_latest_value_or_raises(
     call: Callable[[Store], Any], level: str, database: str, open_store: Callable[..., Store]
 ) -> None:
-    """Another writer comes after this transaction's first read. No call may go on for ever, none
-    may overwrite what it did not see, and a transaction that lost commits nothing.
+    """Another writer follows the first read of this transaction. No call may run without end or
+    overwrite what it did not see, and a transaction that lost commits nothing.
     """
     store = open_store(database)
     store.set_many({"key": [0], "number": 1})
@@ -96,15 +96,15 @@ def test_inside_a_transaction_a_call_sees_the_latest_or_is_told(
             store.set("mine", 1)
             store.get("key")
             if database == "mariadb" and level == "SERIALIZABLE":
-                # Its reads lock: the other writer would wait for the end of this transaction, and
-                # where both wait, either may be the one that is told.
+                # Its reads lock: the other writer would wait for the end of this transaction. If
+                # both wait, either may be the one that loses.
                 thread = start(write_or_lose)
             else:
                 elsewhere(write)
                 thread = None
             outcome = call(store)
     except ContentionError:
-        # PostgreSQL tells a transaction whose snapshot is old; MariaDB reads past it.
+        # On PostgreSQL a transaction with an old snapshot loses; MariaDB reads past the snapshot.
         assert level == "SERIALIZABLE" or (database, level) == ("postgresql", "REPEATABLE READ")
         assert store.get("mine") is None
     except DuplicateKeyError:
@@ -121,8 +121,16 @@ def test_inside_a_transaction_a_call_sees_the_latest_or_is_told(
         thread.join(30)
 
 
+def find_deadlocks_quickly(store: Store) -> None:
+    """Don't let this connection wait for a second before PostgreSQL looks for a deadlock."""
+    connection = connections[using(store)]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '50ms'")
+
+
 @SERVERS
-def test_a_deadlock_inside_a_transaction_is_told_and_commits_nothing(
+def test_a_deadlock_inside_a_transaction_raises_and_commits_nothing(
     database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
@@ -133,13 +141,14 @@ def test_a_deadlock_inside_a_transaction_is_told_and_commits_nothing(
 
     def write(name: str, first: str, second: str) -> None:
         try:
+            find_deadlocks_quickly(store)
             with transaction.atomic(using(store)):
                 store.set(first, name)
                 met.wait(10)
                 try:
                     store.set(second, name)
                 except ContentionError as error:
-                    lost.append(error)  # a caller who swallows it still can't commit by half
+                    lost.append(error)  # a caller that swallows it still can't commit half
             stored.append(name)
         except OperationalError as error:
             lost.append(error)
@@ -153,16 +162,17 @@ def test_a_deadlock_inside_a_transaction_is_told_and_commits_nothing(
 
 
 @SERVERS
-def test_a_deadlock_inside_a_savepoint_undoes_no_less_than_the_savepoint(
+def test_a_deadlock_inside_a_savepoint_undoes_at_least_the_savepoint(
     database: str, open_store: Callable[..., Store]
 ) -> None:
-    """MariaDB undoes the whole transaction: then the block outside may not go on."""
+    """MariaDB undoes the whole transaction. Then the outer block must not continue."""
     store = open_store(database)
     store.set_many({"a": 0, "b": 0})
     met = threading.Barrier(2)
     stored = []
 
     def write(name: str, first: str, second: str) -> None:
+        find_deadlocks_quickly(store)
         with suppress(OperationalError, transaction.TransactionManagementError):
             with transaction.atomic(using(store)):
                 store.set(f"{name}:before", 1)
@@ -190,24 +200,27 @@ def test_a_deadlock_inside_a_savepoint_undoes_no_less_than_the_savepoint(
 
 
 @contextmanager
-def lock_held(store: Store, seconds: float) -> Iterator[None]:
-    """Another transaction that has written the key, and ends after a while."""
-    held = threading.Event()
+def lock_held(store: Store) -> Iterator[threading.Event]:
+    """Another transaction that has written the key, and ends at the event or after the block."""
+    held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
         with transaction.atomic(using(store)):
             store.set("key", "other")
             held.set()
-            time.sleep(seconds)
+            release.wait(30)
 
     thread = start(hold)
     assert held.wait(10)
-    yield
-    thread.join(30)
+    try:
+        yield release
+    finally:
+        release.set()
+        thread.join(30)
 
 
 def short_patience(store: Store) -> None:
-    """Let this connection wait for locks much shorter than the other transaction lasts."""
+    """Let this connection wait for locks only briefly, so that it loses while the lock is held."""
     connection = connections[using(store)]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -218,37 +231,51 @@ def short_patience(store: Store) -> None:
             cursor.execute("PRAGMA busy_timeout = 20")
 
 
-def test_a_lock_that_goes_is_waited_for(database_store: Store) -> None:
+def test_a_call_waits_for_a_lock_that_is_released(database_store: Store) -> None:
+    lost = 0
+
     def write() -> None:
         short_patience(database_store)
-        database_store.set("key", "mine")
+        with connections[using(database_store)].execute_wrapper(release_after_two_tries):
+            database_store.set("key", "mine")
 
-    with lock_held(database_store, 0.3):
+    def release_after_two_tries(execute: Callable[..., Any], *args: Any) -> Any:
+        nonlocal lost
+        try:
+            return execute(*args)
+        except OperationalError:
+            lost += 1
+            if lost == 2:
+                release.set()
+            raise
+
+    with lock_held(database_store) as release:
         elsewhere(write)
+    assert lost >= 2
     assert database_store.get("key") == "mine"
 
 
-def test_a_lock_that_stays_ends_in_an_error(
+def test_a_lock_that_is_not_released_raises(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_persist.drivers.database.connection.SECONDS", 0.1)
-    told: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def write() -> None:
         short_patience(database_store)
         try:
             database_store.set("key", "mine")
         except ContentionError as error:
-            told.append(error)
+            errors.append(error)
 
-    with lock_held(database_store, 1):
+    with lock_held(database_store):
         elsewhere(write)
-    assert len(told) == 1 and isinstance(told[0], OperationalError) and told[0].__cause__
+    assert len(errors) == 1 and isinstance(errors[0], OperationalError) and errors[0].__cause__
     assert database_store.get("key") == "other"
 
 
-def test_a_lock_inside_a_transaction_is_told(database_store: Store) -> None:
-    told: list[BaseException] = []
+def test_a_lock_inside_a_transaction_raises(database_store: Store) -> None:
+    errors: list[BaseException] = []
 
     def write() -> None:
         short_patience(database_store)
@@ -257,21 +284,21 @@ def test_a_lock_inside_a_transaction_is_told(database_store: Store) -> None:
                 database_store.get("key")
                 database_store.set("key", "mine")
         except ContentionError as error:
-            told.append(error)
+            errors.append(error)
 
-    with lock_held(database_store, 0.5):
+    with lock_held(database_store):
         elsewhere(write)
-    assert len(told) == 1
+    assert len(errors) == 1
     assert database_store.get("key") == "other"
 
 
 @SERVERS
-def test_a_purge_skips_the_rows_that_others_hold(
+def test_a_purge_skips_rows_that_others_have_locked(
     database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
     leave_expired(store, {"key": "held", "other": "free"})
-    with lock_held(store, 0.5):
+    with lock_held(store):
         started = time.monotonic()
         assert store.purge() == 1
         waited = time.monotonic() - started

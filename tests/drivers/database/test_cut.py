@@ -1,4 +1,4 @@
-"""Lines that are cut at every point of a call: told what became of it, and nothing sent twice."""
+"""Connections cut at every point of a call: it reports what happened, and sends nothing twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import OperationalError, connections, transaction
 from django_persist import KEEP, REMOVE, Store
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import leave_expired
-from tests.drivers.database.conftest import Line
+from tests.drivers.database.conftest import ProxiedStore
 from tests.servers.proxy import Fault
 
 CUTS = pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.WITHIN])
@@ -20,12 +20,12 @@ MANY = [f"many:{i}" for i in range(5)]
 
 
 class Call(NamedTuple):
-    """A call whose line is cut once that many of its statements are done."""
+    """A call whose connection is cut after `done` of its statements."""
 
     call: Callable[[Store], Any]
     done: int = 0
     doubtful: bool = False
-    """Whether what comes next may take effect without a reply that says so."""
+    """Whether the next statement may take effect without a reply that says so."""
 
 
 def set_many(store: Store) -> None:
@@ -80,7 +80,7 @@ WRITES = {
     "set_many": Call(lambda store: store.set_many({"key": 2, "new": 2}), 0, True),
     "remove_many": Call(lambda store: store.remove_many(["key", "many:1"]), 0, True),
     "clear, removing": Call(lambda store: store.clear(), 1, True),
-    # Of a transaction nothing stands before its COMMIT is sent.
+    # Nothing in a transaction takes effect before its COMMIT is sent.
     "set_many, first chunk": Call(set_many, 0, False),
     "set_many, third chunk": Call(set_many, 2, False),
     "set_many, at COMMIT": Call(set_many, 3, True),
@@ -101,8 +101,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def once_done(using: str, done: int, happens: Callable[[], Any]) -> Iterator[None]:
-    """Have something happen once that many statements are done."""
+def after_statements(using: str, done: int, action: Callable[[], Any]) -> Iterator[None]:
+    """Do something after `done` statements."""
     left = done
 
     def count(execute: Any, *args: Any) -> Any:
@@ -110,65 +110,67 @@ def once_done(using: str, done: int, happens: Callable[[], Any]) -> Iterator[Non
         result = execute(*args)
         left -= 1
         if left == 0:
-            happens()
+            action()
         return result
 
     if done == 0:
-        happens()
+        action()
     with connections[using].execute_wrapper(count):
         yield
 
 
 @contextmanager
-def cut(line: Line, fault: Fault, done: int) -> Iterator[None]:
-    """Have the fault once that many statements are done."""
-    line.proxy.requests.clear()
+def cut(proxied: ProxiedStore, fault: Fault, done: int) -> Iterator[None]:
+    """Let the fault happen after `done` statements."""
+    proxied.proxy.requests.clear()
     try:
-        with once_done(line.alias, done, lambda: setattr(line.proxy, "fault", fault)):
+        with after_statements(proxied.alias, done, lambda: setattr(proxied.proxy, "fault", fault)):
             yield
     finally:
-        line.proxy.fault = None
+        proxied.proxy.fault = None
 
 
-def fill(line: Line) -> list[Any]:
-    """Store what the calls work on; return it as the server has it."""
-    leave_expired(line.store, {"expired": 1})
-    line.store.set_many({"key": 1, "kept": 1, **dict.fromkeys(MANY, 1)}, expires=600)
-    return line.rows()
+def fill(proxied: ProxiedStore) -> list[Any]:
+    """Store what the calls work on, and return it as the server has it."""
+    leave_expired(proxied.store, {"expired": 1})
+    proxied.store.set_many({"key": 1, "kept": 1, **dict.fromkeys(MANY, 1)}, expires=600)
+    return proxied.rows()
 
 
-def assert_told(line: Line, fault: Fault, call: Call) -> None:
-    before = fill(line)
-    with pytest.raises(StoreUnavailableError) as told, cut(line, fault, call.done):
-        call.call(line.store)
-    assert isinstance(told.value, OperationalError)
-    assert isinstance(told.value.__cause__, Exception)
-    assert told.value.maybe_applied is call.doubtful
-    assert (line.rows() != before) is (call.doubtful and fault is not Fault.BEFORE)
-    line.store.set("again", 1)
-    assert line.store.get_many(["again", "none"]) == {"again": 1}
+def assert_reported(proxied: ProxiedStore, fault: Fault, call: Call) -> None:
+    before = fill(proxied)
+    with pytest.raises(StoreUnavailableError) as caught, cut(proxied, fault, call.done):
+        call.call(proxied.store)
+    assert isinstance(caught.value, OperationalError)
+    assert isinstance(caught.value.__cause__, Exception)
+    assert caught.value.maybe_applied is call.doubtful
+    assert (proxied.rows() != before) is (call.doubtful and fault is not Fault.BEFORE)
+    proxied.store.set("again", 1)
+    assert proxied.store.get_many(["again", "none"]) == {"again": 1}
 
 
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.WITHIN])
 @pytest.mark.parametrize("call", READS.values(), ids=READS)
-def test_a_read_that_is_cut_has_done_nothing(call: Call, fault: Fault, line: Line) -> None:
-    assert_told(line, fault, call)
+def test_a_read_that_is_cut_off_changes_nothing(
+    call: Call, fault: Fault, proxied: ProxiedStore
+) -> None:
+    assert_reported(proxied, fault, call)
 
 
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.WITHIN])
 @pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
-def test_a_write_that_is_cut_says_whether_it_may_stand(
-    call: Call, fault: Fault, line: Line
+def test_a_write_that_is_cut_off_reports_whether_it_may_apply(
+    call: Call, fault: Fault, proxied: ProxiedStore
 ) -> None:
-    assert_told(line, fault, call)
+    assert_reported(proxied, fault, call)
 
 
 @CUTS
 @pytest.mark.parametrize("call", [purge, create_many])
-def test_what_is_cut_at_its_commit_says_so(
-    call: Callable[[Store], Any], fault: Fault, line: Line
+def test_a_call_that_is_cut_off_at_commit_may_apply(
+    call: Callable[[Store], Any], fault: Fault, proxied: ProxiedStore
 ) -> None:
-    assert_told(line, fault, Call(call, COMMIT[line.direct], True))
+    assert_reported(proxied, fault, Call(call, COMMIT[proxied.direct], True))
 
 
 STEPS: dict[str, Call] = {
@@ -180,93 +182,103 @@ STEPS: dict[str, Call] = {
 
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("call", STEPS.values(), ids=STEPS)
-def test_steps_that_were_done_before_the_cut_stand(call: Call, inside: bool, line: Line) -> None:
-    leave_expired(line.store, {"first": 1, "second": 1, "third": 1})
-    before = fill(line)
-    transaction_or_none = transaction.atomic(line.alias) if inside else nullcontext()
-    done = COMMIT[line.direct] + 1 if call.done == -1 else call.done
+def test_steps_before_the_cut_keep_their_effect(
+    call: Call, inside: bool, proxied: ProxiedStore
+) -> None:
+    leave_expired(proxied.store, {"first": 1, "second": 1, "third": 1})
+    before = fill(proxied)
+    transaction_or_none = transaction.atomic(proxied.alias) if inside else nullcontext()
+    done = COMMIT[proxied.direct] + 1 if call.done == -1 else call.done
     with (
-        pytest.raises(StoreUnavailableError) as told,
+        pytest.raises(StoreUnavailableError) as caught,
         transaction_or_none,
-        cut(line, Fault.BEFORE, done),
+        cut(proxied, Fault.BEFORE, done),
     ):
-        call.call(line.store)
-    assert told.value.maybe_applied is not inside
-    assert (line.rows() == before) is inside
+        call.call(proxied.store)
+    assert caught.value.maybe_applied is not inside
+    assert (proxied.rows() == before) is inside
 
 
 @CUTS
-def test_a_count_whose_line_is_cut_is_sent_once(fault: Fault, line: Line) -> None:
-    line.store.set("counter", 0)
+def test_an_incr_that_is_cut_off_is_sent_once(fault: Fault, proxied: ProxiedStore) -> None:
+    proxied.store.set("counter", 0)
     for n in range(5):
-        with pytest.raises(StoreUnavailableError), cut(line, fault, 0):
-            line.store.incr("counter")
-        assert b"".join(line.proxy.requests).count(b"INSERT INTO") == 1
-        assert line.store.get("counter") == (0 if fault is Fault.BEFORE else n + 1)
+        with pytest.raises(StoreUnavailableError), cut(proxied, fault, 0):
+            proxied.store.incr("counter")
+        assert b"".join(proxied.proxy.requests).count(b"INSERT INTO") == 1
+        assert proxied.store.get("counter") == (0 if fault is Fault.BEFORE else n + 1)
 
 
 @pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
-def test_inside_a_transaction_nothing_stands(call: Call, line: Line) -> None:
+def test_a_call_that_is_cut_off_inside_a_transaction_applies_nothing(
+    call: Call, proxied: ProxiedStore
+) -> None:
     if call.call in (set_many, remove_many) and call.done == 3:
-        call = call._replace(done=2)  # It ends with no COMMIT of its own.
-    before = fill(line)
-    with pytest.raises(StoreUnavailableError) as told, transaction.atomic(line.alias):
-        line.store.set("mine", 1)
-        with cut(line, Fault.BETWEEN, call.done):
-            call.call(line.store)
-    assert told.value.maybe_applied is False
-    assert line.rows() == before
-    line.store.set("again", 1)
-    assert line.store.get("again") == 1
+        call = call._replace(done=2)  # It sends no COMMIT of its own.
+    before = fill(proxied)
+    with pytest.raises(StoreUnavailableError) as caught, transaction.atomic(proxied.alias):
+        proxied.store.set("mine", 1)
+        with cut(proxied, Fault.BETWEEN, call.done):
+            call.call(proxied.store)
+    assert caught.value.maybe_applied is False
+    assert proxied.rows() == before
+    proxied.store.set("again", 1)
+    assert proxied.store.get("again") == 1
 
 
 BROKEN = (transaction.TransactionManagementError, StoreUnavailableError)
 
 
 @CUTS
-def test_a_transaction_that_was_cut_can_t_be_gone_on_with(fault: Fault, line: Line) -> None:
-    with transaction.atomic(line.alias):
-        line.store.set("mine", 1)
-        with cut(line, fault, 0), pytest.raises(StoreUnavailableError):
-            line.store.set("mine", 2)
+def test_a_transaction_that_was_cut_off_cannot_continue(
+    fault: Fault, proxied: ProxiedStore
+) -> None:
+    with transaction.atomic(proxied.alias):
+        proxied.store.set("mine", 1)
+        with cut(proxied, fault, 0), pytest.raises(StoreUnavailableError):
+            proxied.store.set("mine", 2)
         with pytest.raises(BROKEN):
-            line.store.set("mine", 3)
-    assert line.rows() == []
-    line.store.set("again", 1)
-    assert line.store.get("again") == 1
+            proxied.store.set("mine", 3)
+    assert proxied.rows() == []
+    proxied.store.set("again", 1)
+    assert proxied.store.get("again") == 1
 
 
 @CUTS
-def test_a_savepoint_of_a_transaction_that_was_cut_saves_nothing(fault: Fault, line: Line) -> None:
-    with pytest.raises(BROKEN), transaction.atomic(line.alias):
-        line.store.set("mine", 1)
-        with pytest.raises(StoreUnavailableError), transaction.atomic(line.alias):
-            line.proxy.fault = fault
-            line.store.set("mine", 2)
-        line.proxy.fault = None
-        line.store.set("mine", 3)
-    assert line.rows() == []
-    line.store.set("again", 1)
-    assert line.store.get("again") == 1
+def test_a_savepoint_of_a_transaction_that_was_cut_off_saves_nothing(
+    fault: Fault, proxied: ProxiedStore
+) -> None:
+    with pytest.raises(BROKEN), transaction.atomic(proxied.alias):
+        proxied.store.set("mine", 1)
+        with pytest.raises(StoreUnavailableError), transaction.atomic(proxied.alias):
+            proxied.proxy.fault = fault
+            proxied.store.set("mine", 2)
+        proxied.proxy.fault = None
+        proxied.store.set("mine", 3)
+    assert proxied.rows() == []
+    proxied.store.set("again", 1)
+    assert proxied.store.get("again") == 1
 
 
 @CUTS
-def test_a_caller_s_commit_that_is_cut_is_django_s_to_tell(fault: Fault, line: Line) -> None:
-    with pytest.raises(OperationalError) as told, transaction.atomic(line.alias):
-        line.store.set("mine", 1)
-        line.proxy.fault = fault
-    line.proxy.fault = None
-    assert not isinstance(told.value, StoreUnavailableError)
-    assert len(line.rows()) == (0 if fault is Fault.BEFORE else 1)
-    line.store.set("again", 1)
-    assert line.store.get("again") == 1
+def test_a_commit_of_the_caller_that_is_cut_off_raises_django_s_error(
+    fault: Fault, proxied: ProxiedStore
+) -> None:
+    with pytest.raises(OperationalError) as caught, transaction.atomic(proxied.alias):
+        proxied.store.set("mine", 1)
+        proxied.proxy.fault = fault
+    proxied.proxy.fault = None
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert len(proxied.rows()) == (0 if fault is Fault.BEFORE else 1)
+    proxied.store.set("again", 1)
+    assert proxied.store.get("again") == 1
 
 
-def test_a_listing_that_is_cut_has_listed_what_it_listed(line: Line) -> None:
-    fill(line)
+def test_a_listing_that_is_cut_off_has_yielded_its_first_page(proxied: ProxiedStore) -> None:
+    fill(proxied)
     listed = []
-    with pytest.raises(StoreUnavailableError), cut(line, Fault.BETWEEN, 1):
-        for key in line.store.keys():  # noqa: SIM118
+    with pytest.raises(StoreUnavailableError), cut(proxied, Fault.BETWEEN, 1):
+        for key in proxied.store.keys():  # noqa: SIM118
             listed.append(key)  # noqa: PERF402
     assert len(listed) == 2
-    assert len(list(line.store.keys())) == 2 + len(MANY)
+    assert len(list(proxied.store.keys())) == 2 + len(MANY)

@@ -1,4 +1,4 @@
-"""What an error of the server is told as: the servers themselves raise them, one by one."""
+"""Which error a call raises for each error of the server: the servers themselves raise them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ CUT_OFF = codes(
     "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2026 2027 2055"
     " 4031",
 )
-# A broken transaction, a missing privilege or table, an internal error, a mistake in the statement.
+# A broken transaction, a missing privilege or table, an internal error, an invalid statement.
 OTHER = codes("25P02 42501 42P01 XX000 42601", "1044 1064 1142 1146")
 
 
 def raising(database: str, code: str) -> Callable[[CursorWrapper], None]:
-    """Return work that makes the server raise an error."""
+    """Return a function that makes the server raise an error."""
     statement = (
         f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
         if database == "postgresql"
@@ -46,7 +46,7 @@ def raising(database: str, code: str) -> Callable[[CursorWrapper], None]:
 
 
 @pytest.mark.parametrize(("database", "code"), LOST)
-def test_what_was_lost_is_tried_again(
+def test_a_call_that_lost_is_retried(
     database: str, code: str, open_store: Callable[..., Store]
 ) -> None:
     open_store(database)
@@ -61,44 +61,44 @@ def test_what_was_lost_is_tried_again(
     assert Connection(database).run(work, writes=True) == "done"
     assert len(tries) == 3
     tries.clear()
-    with pytest.raises(ContentionError) as told, transaction.atomic(database):
+    with pytest.raises(ContentionError) as caught, transaction.atomic(database):
         Connection(database).run(work, writes=True)
-    assert isinstance(told.value.__cause__, Error)
+    assert isinstance(caught.value.__cause__, Error)
     assert len(tries) == 1
 
 
 @pytest.mark.parametrize("atomic", [False, True])
 @pytest.mark.parametrize(("database", "code"), REFUSED)
-def test_what_was_refused_was_not_done(
+def test_a_refused_call_changes_nothing(
     database: str, code: str, atomic: bool, open_store: Callable[..., Store]
 ) -> None:
     open_store(database)
-    with pytest.raises(StoreUnavailableError, match="refused") as told:
+    with pytest.raises(StoreUnavailableError, match="refused") as caught:
         Connection(database).run(raising(database, code), writes=True, atomic=atomic)
-    assert told.value.maybe_applied is False
-    assert isinstance(told.value.__cause__, Error)
+    assert caught.value.maybe_applied is False
+    assert isinstance(caught.value.__cause__, Error)
 
 
 @pytest.mark.parametrize("writes", [False, True])
 @pytest.mark.parametrize(("database", "code"), CUT_OFF)
-def test_what_was_cut_off_may_have_been_done(
+def test_a_call_that_is_cut_off_may_have_applied(
     database: str, code: str, writes: bool, open_store: Callable[..., Store]
 ) -> None:
     open_store(database)
-    with pytest.raises(StoreUnavailableError, match="cut off") as told:
+    with pytest.raises(StoreUnavailableError, match="cut off") as caught:
         Connection(database).run(raising(database, code), writes=writes)
-    assert told.value.maybe_applied is writes
-    with pytest.raises(StoreUnavailableError) as told, transaction.atomic(database):
+    assert caught.value.maybe_applied is writes
+    with pytest.raises(StoreUnavailableError) as caught, transaction.atomic(database):
         Connection(database).run(raising(database, code), writes=writes)
-    assert told.value.maybe_applied is False
+    assert caught.value.maybe_applied is False
 
 
 @pytest.mark.parametrize(("database", "code"), OTHER)
-def test_what_is_of_neither_kind_stays_what_it_is(
+def test_other_errors_stay_what_they_are(
     database: str, code: str, open_store: Callable[..., Store]
 ) -> None:
     open_store(database)
-    with pytest.raises(Error) as told:
+    with pytest.raises(Error) as caught:
         Connection(database).run(raising(database, code), writes=True)
-    assert not isinstance(told.value, PersistError)
+    assert not isinstance(caught.value, PersistError)
     assert connections[database].is_usable()

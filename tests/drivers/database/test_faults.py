@@ -1,4 +1,4 @@
-"""Servers that end a session, or themselves: told, and the process goes on."""
+"""Servers that end a session, or stop: the call raises, and the process continues."""
 
 from __future__ import annotations
 
@@ -16,29 +16,49 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias
-from tests.drivers.database.conftest import Own
-from tests.drivers.database.test_cut import once_done
+from tests.drivers.database.conftest import OwnServer
+from tests.drivers.database.test_cut import after_statements
 
 SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
 
 
-def using(store: Store) -> str:
-    return str(store.driver.using)  # type: ignore[attr-defined]
+def session(database: str) -> int:
+    """Return the number of the session of this thread."""
+    with connections[database].cursor() as cursor:
+        function = "pg_backend_pid" if cursor.db.vendor == "postgresql" else "CONNECTION_ID"
+        cursor.execute(f"SELECT {function}()")
+        return int(cursor.fetchone()[0])
 
 
-def cut_off(store: Store) -> None:
-    """Have the server end the connection of this thread."""
-    connection = connections[using(store)]
-    with connection.cursor() as cursor:
-        query = "pg_backend_pid" if connection.vendor == "postgresql" else "CONNECTION_ID"
-        cursor.execute(f"SELECT {query}()")
-        [number] = cursor.fetchone()
-    other = connection.copy()
+def end_session(database: str) -> None:
+    """Let the server end the session of this thread."""
+    number = session(database)
+    other = connections[database].copy()
     with other.cursor() as cursor:
-        if connection.vendor == "postgresql":
+        if other.vendor == "postgresql":
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
         else:
             cursor.execute("KILL %s", [number])
+    other.close()
+
+
+SESSIONS = {
+    "postgresql": "SELECT COUNT(*) FROM pg_stat_activity WHERE pid = %s",
+    "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE id = %s",
+}
+
+
+def wait_for_end(database: str, number: int) -> None:
+    """Wait until the server has ended a session."""
+    other = connections[database].copy()
+    deadline = time.monotonic() + 10
+    with other.cursor() as cursor:
+        while True:
+            cursor.execute(SESSIONS[database], [number])
+            if cursor.fetchone()[0] == 0:
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     other.close()
 
 
@@ -54,30 +74,30 @@ CALLS: dict[str, tuple[Callable[[Store], Any], bool]] = {
 
 @SERVERS
 @pytest.mark.parametrize(("call", "writes"), CALLS.values(), ids=CALLS)
-def test_a_session_that_was_ended_is_told_and_the_next_call_works(
+def test_a_call_on_an_ended_session_raises_and_the_next_works(
     call: Callable[[Store], Any], writes: bool, database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
     store.set("key", 1)
-    cut_off(store)
-    with pytest.raises(StoreUnavailableError, match="cut off") as told:
+    end_session(database)
+    with pytest.raises(StoreUnavailableError, match="cut off") as caught:
         call(store)
-    assert told.value.maybe_applied is writes
-    assert isinstance(told.value, OperationalError)
-    assert isinstance(told.value.__cause__, Exception)
+    assert caught.value.maybe_applied is writes
+    assert isinstance(caught.value, OperationalError)
+    assert isinstance(caught.value.__cause__, Exception)
     assert store.get("key") == 1
 
 
 @SERVERS
-def test_a_session_that_was_ended_inside_a_transaction_applied_nothing(
+def test_a_session_that_ends_inside_a_transaction_applies_nothing(
     database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
-    with pytest.raises(StoreUnavailableError) as told, transaction.atomic(database):
+    with pytest.raises(StoreUnavailableError) as caught, transaction.atomic(database):
         store.set("key", 1)
-        cut_off(store)
+        end_session(database)
         store.set("other", 1)
-    assert told.value.maybe_applied is False
+    assert caught.value.maybe_applied is False
     assert store.count() == 0
 
 
@@ -88,72 +108,73 @@ IDLE = {
 
 
 @SERVERS
-def test_a_transaction_that_idled_for_too_long_applied_nothing(
+def test_a_transaction_that_idles_for_too_long_applies_nothing(
     database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
+    number = session(database)
     with connections[database].cursor() as cursor:
         cursor.execute(IDLE[database])
     with (
-        pytest.raises(StoreUnavailableError, match="cut off") as told,
+        pytest.raises(StoreUnavailableError, match="cut off") as caught,
         transaction.atomic(database),
     ):
         store.set("key", 1)
-        time.sleep(0.2 if database == "postgresql" else 1.5)
+        wait_for_end(database, number)
         store.set("other", 1)
-    assert told.value.maybe_applied is False
+    assert caught.value.maybe_applied is False
     assert store.count() == 0
 
 
-def test_a_server_that_comes_back_is_used_again(own: Own) -> None:
+def test_a_server_that_comes_back_is_used_again(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
     store.set("key", 1)
     own.server.kill()
-    with pytest.raises(StoreUnavailableError, match="cut off") as told:
+    with pytest.raises(StoreUnavailableError, match="cut off") as caught:
         store.set("key", 2)
-    assert told.value.maybe_applied is True
+    assert caught.value.maybe_applied is True
     for _ in range(2):
-        with pytest.raises(StoreUnavailableError, match="could not be reached") as told:
+        with pytest.raises(StoreUnavailableError, match="could not be reached") as caught:
             store.set("key", 3)
-        assert told.value.maybe_applied is False
+        assert caught.value.maybe_applied is False
     own.server.start()
     assert store.get("key") == 1
 
 
-def test_a_server_that_stops_within_a_transaction_applied_nothing(own: Own) -> None:
+def test_a_server_that_stops_during_a_transaction_applies_nothing(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
-    # Django connects anew at the end of the block, and that it can't is what it then says.
+    # Django connects again at the end of the block, and raises because it can't.
     with pytest.raises(OperationalError), transaction.atomic(own.alias):
         store.set("key", 1)
         own.server.stop()
-        with pytest.raises(StoreUnavailableError) as told:
+        with pytest.raises(StoreUnavailableError) as caught:
             store.set("key", 2)
-        assert told.value.maybe_applied is False
+        assert caught.value.maybe_applied is False
     own.server.start()
     assert store.get("key") is None
 
 
 @pytest.mark.parametrize(("done", "doubtful"), [(1, False), (2, True)])
-def test_a_server_that_stops_in_the_middle_of_a_set_many_is_told(
-    done: int, doubtful: bool, own: Own, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_stops_during_a_set_many_raises(
+    done: int, doubtful: bool, own: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before its COMMIT is sent nothing can stand, whatever Django meets when it connects anew."""
+    """Before its COMMIT is sent nothing applies, whatever happens when Django connects again."""
     monkeypatch.setattr("django_persist.drivers.database.statements.rows.CHUNK_KEYS", 2)
     store = Store(DatabaseDriver(own.alias))
     store.set("a", 1)
     with (
-        pytest.raises(StoreUnavailableError, match="cut off") as told,
-        once_done(own.alias, done, own.server.stop),
+        pytest.raises(StoreUnavailableError, match="cut off") as caught,
+        after_statements(own.alias, done, own.server.stop),
     ):
         store.set_many({"a": 2, "b": 2, "c": 2})
-    assert told.value.maybe_applied is doubtful
+    assert caught.value.maybe_applied is doubtful
     own.server.start()
     assert dict(store.items()).keys() == {"a"}
 
 
 @contextmanager
-def standing_still(own: Own) -> Iterator[None]:
-    """The server stops for a while, as in a machine that swaps, or a container that is paused."""
+def paused(own: OwnServer) -> Iterator[None]:
+    """The server stops for a while, like on a machine that swaps or in a paused container."""
     assert own.server.process
     own.server.process.send_signal(signal.SIGSTOP)
     try:
@@ -162,34 +183,34 @@ def standing_still(own: Own) -> Iterator[None]:
         own.server.process.send_signal(signal.SIGCONT)
 
 
-def test_a_server_that_stands_still_is_waited_for_no_longer_than_connect_timeout(own: Own) -> None:
+def test_a_call_waits_for_a_paused_server_no_longer_than_connect_timeout(own: OwnServer) -> None:
     Store(DatabaseDriver(own.alias)).set("key", 1)
     with alias("limited", {**own.database, "OPTIONS": {"connect_timeout": 1}}) as name:
         store = Store(DatabaseDriver(name))
-        with standing_still(own):
+        with paused(own):
             started = time.monotonic()
-            with pytest.raises(StoreUnavailableError, match="could not be reached") as told:
+            with pytest.raises(StoreUnavailableError, match="could not be reached") as caught:
                 store.set("key", 2)
             assert time.monotonic() - started < 10
-        assert told.value.maybe_applied is False
+        assert caught.value.maybe_applied is False
         assert store.get("key") == 1
 
 
-def test_a_server_that_starts_up_is_told_until_it_is_there(own: Own) -> None:
+def test_calls_raise_until_a_starting_server_is_ready(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
     store.set("key", 1)
     connections[own.alias].close()
     own.server.kill()
     starting = threading.Thread(target=own.server.start)
     starting.start()
-    told = []
+    errors = []
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
             store.set("key", 2)
             break
         except StoreUnavailableError as error:
-            told.append(error)
+            errors.append(error)
     starting.join()
-    assert told and not any(error.maybe_applied for error in told)
+    assert errors and not any(error.maybe_applied for error in errors)
     assert store.get("key") == 2

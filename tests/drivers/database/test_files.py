@@ -1,4 +1,4 @@
-"""SQLite files that can't be written, or read: told, and nothing else is lost."""
+"""SQLite files that can't be written or read: the call raises, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.drivers.database.test_refused import refused, run
 
 @pytest.fixture
 def file(tmp_path: Path, django_db_setup: None, django_db_blocker: Any) -> Iterator[Path]:
-    """A SQLite file with the alias "file", and some entries in it."""
+    """A SQLite file with the alias "file" and some entries."""
     database = sqlite()
     with django_db_blocker.unblock(), alias("file", database) as name:
         migrate(name)
@@ -28,7 +28,7 @@ def file(tmp_path: Path, django_db_setup: None, django_db_blocker: Any) -> Itera
         yield Path(database["NAME"])
 
 
-def test_a_file_opened_for_reading_alone_refuses(file: Path) -> None:
+def test_a_file_opened_read_only_refuses_writes(file: Path) -> None:
     database = {**sqlite(uri=True), "NAME": f"file:{file}?mode=ro"}
     with alias("reading", database) as name:
         store = Store(DatabaseDriver(name))
@@ -39,30 +39,30 @@ def test_a_file_opened_for_reading_alone_refuses(file: Path) -> None:
         assert store.count() == 100
 
 
-def test_a_file_that_is_not_there_can_t_be_reached(file: Path) -> None:
+def test_a_missing_file_raises(file: Path) -> None:
     database = {**sqlite(), "NAME": file.parent / "nowhere" / "file"}
     with alias("nowhere", database) as name, refused():
         Store(DatabaseDriver(name)).get("key")
 
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
-def test_a_disk_that_takes_no_more_is_told(file: Path, journal: str) -> None:
-    """A limit of the process stands for it: the system refuses to write, in the midst of a file."""
+def test_a_full_disk_raises_and_loses_nothing(file: Path, journal: str) -> None:
+    """A limit of the process stands in for the disk: the system refuses to write more of a file."""
     run("file", f"PRAGMA journal_mode = {journal}")
     store = Store(DatabaseDriver("file"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 100_000, limits[1]))
     try:
-        with pytest.raises(StoreUnavailableError) as told:
+        with pytest.raises(StoreUnavailableError) as caught:
             store.set("large", "x" * 1_000_000)
-        # What a transaction writes may come to the disk at its COMMIT only: that is Django's.
+        # A transaction may write to the disk only at its COMMIT, which is Django's.
         with pytest.raises(OperationalError), transaction.atomic("file"):
             store.set("key:1", 2)
             store.set("large", "x" * 1_000_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert isinstance(told.value, OperationalError)
-    assert told.value.maybe_applied is True  # as far as one can know after such an error
+    assert isinstance(caught.value, OperationalError)
+    assert caught.value.maybe_applied is True  # nobody can know after such an error
     assert store.get("key:1") == "x" * 1000
     assert store.count() == 100
     store.set("large", "x" * 1_000_000)
@@ -71,7 +71,7 @@ def test_a_disk_that_takes_no_more_is_told(file: Path, journal: str) -> None:
         assert cursor.fetchall() == [("ok",)]
 
 
-def test_a_corrupt_file_is_told(file: Path) -> None:
+def test_a_corrupt_file_raises(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096:] = b"\xff" * len(content[4096:])
     file.write_bytes(content)
@@ -85,7 +85,7 @@ def test_a_corrupt_file_is_told(file: Path) -> None:
             call()
 
 
-def test_a_file_that_is_no_database_is_told(file: Path) -> None:
+def test_a_file_that_is_no_database_raises(file: Path) -> None:
     file.write_bytes(b"no database " * 1000)
     store = Store(DatabaseDriver("file"))
     for call in (lambda: store.get("key:1"), lambda: store.set("key:1", 2)):

@@ -1,4 +1,4 @@
-"""Servers and writers killed in full flight: what was acknowledged is there, and all go on."""
+"""Servers and writers killed while they write: acknowledged writes are kept, and work goes on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django.db import connections
 from django_persist import Store, stores
 from tests.aliases import alias, migrate, sqlite
 from tests.conftest import DATABASE
-from tests.drivers.database.conftest import Own
+from tests.drivers.database.conftest import OwnServer
 from tests.writers import writing
 
 
 @pytest.fixture
 def default(settings: Any) -> Callable[[str], Store]:
-    """Return a function that makes an alias the place of the default store."""
+    """Return a function that puts the default store into the database of an alias."""
 
     def default_(using: str) -> Store:
         settings.PERSIST = {"default": {"BACKEND": DATABASE, "OPTIONS": {"using": using}}}
@@ -28,8 +28,8 @@ def default(settings: Any) -> Callable[[str], Store]:
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_a_server_that_ends_under_load_keeps_what_it_acknowledged(
-    end: str, own: Own, default: Callable[[str], Store]
+def test_a_server_that_ends_under_load_keeps_acknowledged_writes(
+    end: str, own: OwnServer, default: Callable[[str], Store]
 ) -> None:
     store = default(own.alias)
     with writing() as writers:
@@ -38,7 +38,7 @@ def test_a_server_that_ends_under_load_keeps_what_it_acknowledged(
             getattr(own.server, end)()
             time.sleep(0.1)
             own.server.start()
-            writers.read(30)  # of the same processes
+            writers.read(30)  # by the same processes
         writers.stop()
     assert any(told.done is not True for told in writers.told)
     writers.assert_kept(store)
@@ -48,7 +48,7 @@ def test_a_server_that_ends_under_load_keeps_what_it_acknowledged(
 def journal(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[str]:
-    """An alias of a SQLite file that is synced at every commit, with either kind of journal."""
+    """An alias of a SQLite file that is synced at every commit, with each kind of journal."""
     database = sqlite(init_command=f"PRAGMA journal_mode={request.param}; PRAGMA synchronous=FULL")
     with django_db_blocker.unblock(), alias("journal", database) as name:
         migrate(name)
@@ -62,7 +62,7 @@ def assert_a_killed_writer_loses_nothing(store: Store) -> None:
     started = time.monotonic()
     for told in writers.told:
         if told.call == "incr":
-            store.touch(told.key, None)  # No lock has stayed behind.
+            store.touch(told.key, None)  # no lock is left
     assert time.monotonic() - started < 5
     writers.assert_kept(store)
     assert sum(told.done is True for told in writers.told) >= 3 * 10

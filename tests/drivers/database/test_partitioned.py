@@ -1,4 +1,4 @@
-"""A table of entries that its owner has cut into partitions."""
+"""A table of entries that its owner has partitioned."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def run(using: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def test_a_purge_leaves_the_living_at_the_same_place_in_another_partition(store: Store) -> None:
-    living = {f"alive:{n}": n for n in range(1000)}
-    store.set_many(living)
-    leave_expired(store, {f"dead:{n}": n for n in range(1000)})
+def test_a_purge_keeps_live_rows_at_the_same_address_in_other_partitions(store: Store) -> None:
+    live = {f"live:{n}": n for n in range(1000)}
+    store.set_many(live)
+    leave_expired(store, {f"expired:{n}": n for n in range(1000)})
     assert store.purge(batch_size=100) == 1000
-    assert store.get_many(living) == living
+    assert store.get_many(live) == live
 
 
-def test_calls_do_what_they_do_elsewhere(store: Store) -> None:
+def test_calls_work_on_a_partitioned_table(store: Store) -> None:
     store.create("a", 1)
     with pytest.raises(DuplicateKeyError):
         store.create("a", 2)

@@ -1,4 +1,4 @@
-"""An entry that a pickle wrote, as DatabaseCache does: told as corrupt, and never unpickled."""
+"""An entry that holds a pickle, as DatabaseCache writes it: it is corrupt, and never unpickled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[Store], Any]] = {
 
 
 class Touch:
-    """What would make a file, were it unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,20 +40,20 @@ class Touch:
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_pickle_is_told_as_corrupt(
+def test_a_pickle_is_reported_as_corrupt(
     call: Callable[[Store], Any], database_store: Store, tmp_path: Path
 ) -> None:
-    made = tmp_path / "made"
-    text = base64.b64encode(pickle.dumps(Touch(made))).decode("latin1")
+    created = tmp_path / "created"
+    text = base64.b64encode(pickle.dumps(Touch(created))).decode("latin1")
     using = database_store.driver.using  # type: ignore[attr-defined]
     with connections[using].cursor() as cursor:
         cursor.execute(f"INSERT INTO {Entry._meta.db_table} VALUES (%s, %s, NULL)", ["key", text])
-    with pytest.raises(DecodeError) as told:
+    with pytest.raises(DecodeError) as caught:
         call(database_store)
-    assert text not in str(told.value)
-    assert not made.exists()
-    assert "key" in database_store  # It is left as it is,
-    database_store.set("key", 1)  # until it is written over.
+    assert text not in str(caught.value)
+    assert not created.exists()
+    assert "key" in database_store  # it stays as it is
+    database_store.set("key", 1)  # until it is overwritten
     assert database_store.get("key") == 1
     pickle.loads(base64.b64decode(text))
-    assert made.exists()
+    assert created.exists()

@@ -1,4 +1,4 @@
-"""Databases that refuse for their own state: read-only, full, crowded, locked."""
+"""Databases that refuse because of their own state: read-only, full, crowded, locked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.models import Entry
-from tests.drivers.database.conftest import Own
+from tests.drivers.database.conftest import OwnServer
 from tests.drivers.database.test_contention import elsewhere, using
 
 TABLE = Entry._meta.db_table
@@ -21,12 +21,12 @@ TABLE = Entry._meta.db_table
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """The call says that it was refused, and has done nothing."""
-    with pytest.raises(StoreUnavailableError) as told:
+    """The call reports that it was refused, and has changed nothing."""
+    with pytest.raises(StoreUnavailableError) as caught:
         yield
-    assert isinstance(told.value, OperationalError)
-    assert told.value.maybe_applied is False
-    assert told.value.__cause__ is not None
+    assert isinstance(caught.value, OperationalError)
+    assert caught.value.maybe_applied is False
+    assert caught.value.__cause__ is not None
 
 
 def run(using: str, *statements: str) -> None:
@@ -62,7 +62,7 @@ def test_a_read_only_database_refuses(database_store: Store) -> None:
 
 
 @pytest.mark.parametrize("own", ["own mariadb"], indirect=True)
-def test_a_server_that_is_set_to_read_only_refuses(own: Own) -> None:
+def test_a_read_only_server_refuses_writes(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
     store.set("key", 1)
     own.admin("SET GLOBAL read_only = 1")
@@ -79,7 +79,7 @@ def test_a_server_that_is_set_to_read_only_refuses(own: Own) -> None:
 def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]) -> None:
     store = open_store(database)
     store.set("key", 1)
-    run("default", "VACUUM")  # what other tests have filled and emptied would be room
+    run("default", "VACUUM")  # other tests leave free pages
     with connections["default"].cursor() as cursor:
         cursor.execute("PRAGMA page_count")
         [pages] = cursor.fetchone()
@@ -98,7 +98,7 @@ def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]
         run("default", "PRAGMA max_page_count = 1073741823")
 
 
-def test_too_many_connections_are_told(own: Own) -> None:
+def test_too_many_connections_raise(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
     others = [connections[own.alias].copy() for _ in range(20)]
     try:
@@ -111,7 +111,7 @@ def test_too_many_connections_are_told(own: Own) -> None:
         for other in others:
             other.close()
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:  # A server takes a moment to see that they have gone.
+    while time.monotonic() < deadline:  # a server takes a moment to see that they are gone
         try:
             store.set("key", 2)
             break
@@ -129,7 +129,7 @@ SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
 
 @contextmanager
 def row_held(store: Store) -> Iterator[None]:
-    """Another session has written the key, and doesn't end its transaction."""
+    """Another session has written the key and keeps its transaction open."""
     other = connections[using(store)].copy()
     other.set_autocommit(False)
     with other.cursor() as cursor:
@@ -147,7 +147,7 @@ def test_a_statement_that_takes_too_long_is_refused(
 ) -> None:
     store = open_store(database)
     store.set_many({"key": 1, "other": 1})
-    told = []
+    errors = []
 
     def write() -> None:
         run(database, PATIENCE[connections[database].vendor])
@@ -159,24 +159,24 @@ def test_a_statement_that_takes_too_long_is_refused(
             try:
                 call()
             except StoreUnavailableError as error:
-                told.append(error)
+                errors.append(error)
         try:
             with transaction.atomic(database):
                 store.set("new", 2)
                 store.remove("key")
         except StoreUnavailableError as error:
-            told.append(error)
+            errors.append(error)
 
     with row_held(store):
         elsewhere(write)
-    assert [error.maybe_applied for error in told] == [False] * 3
+    assert [error.maybe_applied for error in errors] == [False] * 3
     assert store.get_many(["key", "other", "new", "1"]) == {"key": 1, "other": 1}
     assert store.count() == 2
 
 
 @contextmanager
 def table_held(store: Store) -> Iterator[None]:
-    """Another session has the whole table to itself."""
+    """Another session has locked the whole table."""
     other = connections[using(store)].copy()
     locks = {
         "sqlite": ("BEGIN EXCLUSIVE", "ROLLBACK"),
@@ -194,7 +194,7 @@ def table_held(store: Store) -> Iterator[None]:
 
 
 def no_patience(store: Store) -> None:
-    """Let this connection wait for a table no time at all, or as little as can be said."""
+    """Let this connection wait for a table as short as the server allows."""
     run(
         using(store),
         {
@@ -205,35 +205,35 @@ def no_patience(store: Store) -> None:
     )
 
 
-def test_a_locked_table_is_waited_for_and_no_longer_than_the_bound(
+def test_a_call_waits_for_a_locked_table_no_longer_than_the_limit(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("django_persist.drivers.database.connection.SECONDS", 0.2)
     database_store.set("key", 1)
-    told = []
+    errors = []
 
     def write() -> None:
         no_patience(database_store)
         try:
             database_store.set("key", 2)
         except ContentionError as error:
-            told.append(error)
+            errors.append(error)
 
     with table_held(database_store):
         started = time.monotonic()
         elsewhere(write)
         assert 0.2 <= time.monotonic() - started < 5
-    assert len(told) == 1 and isinstance(told[0], OperationalError)
+    assert len(errors) == 1 and isinstance(errors[0], OperationalError)
     assert database_store.get("key") == 1
     elsewhere(write)
     assert database_store.get("key") == 2
 
 
-def test_a_missing_table_stays_the_error_that_it_is(
+def test_a_missing_table_raises_django_s_error(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = database_store.driver.sql  # type: ignore[attr-defined]
     monkeypatch.setattr(sql, "get", sql.get.replace(TABLE, "nowhere"))
-    with pytest.raises((ProgrammingError, OperationalError)) as told:
+    with pytest.raises((ProgrammingError, OperationalError)) as caught:
         database_store.get("key")
-    assert not isinstance(told.value, StoreUnavailableError)
+    assert not isinstance(caught.value, StoreUnavailableError)

@@ -1,4 +1,4 @@
-"""What is particular to the database driver: statements, transactions, limits of the server."""
+"""What only the database driver has: statements, transactions, and limits of the server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_call_is_one_statement(
 
 
 def test_many_keys_take_a_statement_for_each_chunk(database_store: Store) -> None:
-    database_store.count()  # the first call on MariaDB asks for the size of a packet
+    database_store.count()  # the first call on MariaDB reads max_allowed_packet
     keys = [f"key:{i}" for i in range(2 * CHUNK_KEYS + 1)]
     with CaptureQueriesContext(connections[using(database_store)]) as queries:
         assert database_store.get_many(keys) == {}
@@ -65,7 +65,7 @@ def test_large_values_are_written_in_chunks_of_bytes(database_store: Store) -> N
     values = {f"key:{i}": "x" * (CHUNK_BYTES // 2 - 10) for i in range(6)}
     with CaptureQueriesContext(connections[using(database_store)]) as queries:
         database_store.set_many(values)
-    # SQLite has nothing to send, and no limit to what it takes.
+    # Nothing is sent to SQLite, which has no limit.
     expected = 1 if connections[using(database_store)].vendor == "sqlite" else 3
     assert len([query for query in queries if "INSERT" in query["sql"]]) == expected
     assert database_store.get_many(values) == values
@@ -97,8 +97,7 @@ def test_a_rollback_undoes_every_write(database_store: Store) -> None:
 
 
 def test_a_failed_chunk_undoes_those_before_it(database_store: Store) -> None:
-    """On the driver itself: a store would refuse the key before anything is sent."""
-
+    """This calls the driver: a store would refuse the key before anything is sent."""
     writes = [(f"key:{i:05}", b"1", None) for i in range(CHUNK_KEYS + 1)]
     writes[-1] = ("key:lone surrogate \ud800", b"1", None)
     with pytest.raises((UnicodeEncodeError, ValueError)):
@@ -162,7 +161,7 @@ def test_a_value_past_max_allowed_packet_is_refused_before_it_is_sent(
     assert list(store.keys()) == ["fits"]
 
 
-def test_the_alias_must_be_of_a_database_that_it_knows(settings: Any) -> None:
+def test_an_unknown_alias_is_rejected(settings: Any) -> None:
     settings.PERSIST = {
         "default": {
             "BACKEND": "django_persist.drivers.database.DatabaseDriver",
