@@ -1,4 +1,4 @@
-"""How a database finds keys: by their own index alone, whatever it knows of the table."""
+"""How a database finds keys: by the primary key alone, whatever its statistics are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
+from tests.conftest import BACKENDS, DATABASES
 
 EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mysql": "EXPLAIN"}
 PRIMARY = {
@@ -17,7 +17,7 @@ PRIMARY = {
     "postgresql": "django_persist_entry_pkey",
     "mysql": "PRIMARY",
 }
-# A thousand end together, which makes the index of the expiries a small one.
+# A thousand expire together, which keeps the index of expires_at small.
 FILL = {
     "sqlite": "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000)"
     " INSERT INTO django_persist_entry"
@@ -31,20 +31,24 @@ FILL = {
 }
 
 
-@pytest.fixture
-def driver(database_store: Store) -> Iterator[DatabaseDriver]:
-    """A driver of many entries that expire, of which the database has no statistics yet."""
-    driver = database_store.driver
-    assert isinstance(driver, DatabaseDriver)
-    with connections[driver.using].cursor() as cursor:
+@pytest.fixture(scope="module", params=DATABASES)
+def driver(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[DatabaseDriver]:
+    """A driver with many entries that expire, for which the database has no statistics yet.
+
+    The tests only read, so that they can share the entries.
+    """
+    driver = DatabaseDriver(**BACKENDS[request.param]["OPTIONS"])
+    with django_db_blocker.unblock(), connections[driver.using].cursor() as cursor:
         vendor = cursor.db.vendor
         if vendor == "postgresql":
-            cursor.execute("TRUNCATE django_persist_entry")  # and what autovacuum knows of it
+            cursor.execute("TRUNCATE django_persist_entry")  # and the statistics of autovacuum
         cursor.execute(FILL[vendor])
         yield driver
         cursor.execute("DELETE FROM django_persist_entry")
         if vendor == "sqlite":
-            cursor.execute("VACUUM")  # other tests fill the file up
+            cursor.execute("VACUUM")  # other tests fill the file
 
 
 def test_keys_are_found_by_their_index_alone(driver: DatabaseDriver) -> None:
@@ -65,7 +69,7 @@ def test_keys_are_found_by_their_index_alone(driver: DatabaseDriver) -> None:
         assert "django_persist_expires_at" not in plan, statement
 
 
-def test_what_is_read_in_order_is_not_sorted(driver: DatabaseDriver) -> None:
+def test_rows_that_are_read_in_order_are_not_sorted(driver: DatabaseDriver) -> None:
     sql = driver.sql
     page = {"first": "page:00000100", "end": "page;", "now": 1, "limit": 1000}
     purge = {"now": 2**60, "limit": 1000, "reached": 0, "reached_key": ""}
@@ -74,7 +78,7 @@ def test_what_is_read_in_order_is_not_sorted(driver: DatabaseDriver) -> None:
         (sql.keys_next, page),
         (sql.items, page),
         (sql.items_next, page),
-        # MariaDB's reads a page, and deletes it by key.
+        # On MariaDB a purge reads a page, and deletes it by key.
         (getattr(sql, "purge_page", sql.purge), purge),
     ):
         plan = explain(driver, statement, params)
@@ -86,7 +90,7 @@ def explain(driver: DatabaseDriver, statement: str, params: dict[str, Any]) -> s
     with connections[driver.using].cursor() as cursor:
         cursor.execute(f"{EXPLAIN[cursor.db.vendor]} {statement}", params)
         names = [column[0] for column in cursor.description]
-        # MariaDB also says what it could have used.
+        # MariaDB also lists what it could have used.
         return "\n".join(
             " ".join(
                 str(part) for name, part in zip(names, row, strict=True) if name != "possible_keys"
