@@ -15,6 +15,8 @@ INSTALLED_APPS = testproject.INSTALLED_APPS
 MIDDLEWARE = testproject.MIDDLEWARE
 TEMPLATES = testproject.TEMPLATES
 STATIC_URL = testproject.STATIC_URL
+# The hasher for sites takes a third of a second for each password.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Of the toolbar where a test installs it: it reads them once.
 DEBUG_TOOLBAR_PANELS = ["django_persist.panels.PersistPanel"]
 DEBUG_TOOLBAR_CONFIG = {"ENABLE_STACKTRACES_LOCALS": True}
