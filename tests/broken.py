@@ -269,7 +269,7 @@ class EndsTooLate(MemoryDriver):
         return slot is not None and (slot.expires_at is None or slot.expires_at >= now())
 
 
-@found_by("test_keep_gives_the_default_where_no_live_entry_is")
+@found_by("test_keep_gives_the_default_where_no_live_entry_is", machine=False)
 class KeepForgetsTheDefault(MemoryDriver):
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
         super().set(key, value, None if keep else expires, keep=keep)
@@ -319,7 +319,7 @@ class MomentsAreWholeSeconds(MemoryDriver):
         return Stored(item.value, item.expires_at.replace(microsecond=0))
 
 
-@found_by("test_a_past_moment_is_refused_and_nothing_is_changed")
+@found_by("test_a_past_moment_is_refused_and_nothing_is_changed", machine=False)
 class TouchTakesAPastMoment(MemoryDriver):
     def touch(self, key: str, expires: Expiry) -> bool:
         try:
