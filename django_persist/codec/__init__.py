@@ -28,7 +28,6 @@ the commands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,6 +35,7 @@ import msgspec
 from ..exceptions import DecodeError, EncodeError
 from . import fidelity
 from .fidelity import MAX_DEPTH
+from .interruptions import raise_if_from_outside
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, to_lines, to_text
 from .types import error_path, type_info, type_name
@@ -70,6 +70,7 @@ def encode(value: Any) -> bytes:
     try:
         text = to_text(value)
     except Exception as error:
+        raise_if_from_outside(error)
         fidelity.check(value)
         # The value is valid; the caller had nearly used up the stack or the memory.
         if isinstance(error, RecursionError | MemoryError):
@@ -95,12 +96,14 @@ def encode_all(values: Sequence[Any]) -> tuple[list[bytes], int]:
 def _encode_together(values: Sequence[Any]) -> list[bytes] | None:
     """Return the texts, encoded and checked in one go; None if that can't be done."""
     if set(map(type, values)) <= PLAIN:
-        with suppress(Exception):
+        try:
             lines = to_lines(values)
             texts = lines.split(b"\n")
             texts.pop()
             if len(texts) == len(values) and are_faithful(values, lines):
                 return texts
+        except Exception as error:
+            raise_if_from_outside(error)
     return None
 
 

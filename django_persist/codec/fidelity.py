@@ -19,6 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from ..exceptions import EncodeError
+from .interruptions import raise_if_from_outside
 from .text import from_text, to_text
 from .types import error_path, field_names, is_lazy_text, is_model, type_info, type_name
 
@@ -122,7 +123,8 @@ def _check_leaf(value: Any, path: str) -> None:
         text = to_text(value)
     except UnicodeError:
         _refuse(path, "the text contains a lone surrogate, which UTF-8 can't encode")
-    except Exception:
+    except Exception as error:
+        raise_if_from_outside(error)
         _refuse(path, f"this {type_name(cls)} can't be encoded as JSON")
     base = next((t for t in _PARSED_TYPES if issubclass(cls, t)), None)
     as_ = cls if issubclass(cls, Enum) else base
@@ -135,7 +137,8 @@ def _check_leaf(value: Any, path: str) -> None:
         return
     try:
         reads_back = _is_same(value, decode(text))
-    except Exception:
+    except Exception as error:
+        raise_if_from_outside(error)
         reads_back = False
     if not reads_back:
         _refuse(path, f"this {type_name(cls)} would not read back as the same value")
@@ -151,7 +154,8 @@ def _check_keys(value: Any, path: str) -> None:
         _check_leaf(key, key_path)
         try:
             (text,) = from_text(to_text({key: None}))
-        except Exception:
+        except Exception as error:
+            raise_if_from_outside(error)
             _refuse(key_path, f"this {type_name(cls)} can't be a key in JSON")
         if text in texts:
             _refuse(key_path, "two keys become the same key in JSON")
@@ -162,12 +166,14 @@ def _check_model(value: Any, path: str, depth: int) -> None:
     name = type_name(type(value))
     try:
         text = to_text(value)
-    except Exception:
+    except Exception as error:
+        raise_if_from_outside(error)
         _refuse(path, f"the model {name} can't be dumped as JSON")
     _check(from_text(text), path, depth)
     try:
         reads_back = bool(type(value).model_validate_json(text, strict=True) == value)
-    except Exception:
+    except Exception as error:
+        raise_if_from_outside(error)
         reads_back = False
     if not reads_back:
         _refuse(path, f"the JSON dump of the model {name} doesn't validate as an equal model")
@@ -190,6 +196,7 @@ def _check_as_own_type(value: Any, path: str) -> None:
         _refuse(path + inner_path, f"the value isn't of the type that {type_name(cls)} declares")
     # The class's own code can raise anything when an object is created.
     except Exception as error:
+        raise_if_from_outside(error)
         _refuse(path, f"reading the {type_name(cls)} back raises {type_name(type(error))}")
     _compare(value, back, info.node, path)
 

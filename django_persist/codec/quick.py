@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from .fidelity import MAX_DEPTH, has_whole_minute_offset
+from .interruptions import raise_if_from_outside
 from .text import from_text, is_json, to_text
 from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, is_model, type_info
 
@@ -144,5 +145,6 @@ def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth:
     try:
         return bool(info.decode(text) == value)
     # The class's own code can raise anything when an object is created.
-    except Exception:
+    except Exception as error:
+        raise_if_from_outside(error)
         return False

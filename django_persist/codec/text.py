@@ -7,13 +7,13 @@ Decoding as a type is in `types`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 
 import msgspec
 
+from .interruptions import raise_if_from_outside
 from .types import is_lazy_text, is_model
 
 
@@ -95,6 +95,8 @@ def is_json(value: Any) -> bool:
     This is faster than to decode the value's text and compare, as it creates no new strings.
     "Equals" also lets pass: subclasses of the JSON types, a Decimal that equals a float, and NaN.
     """
-    with suppress(Exception):
+    try:
         return bool(msgspec.convert({"value": value}, _JsonBox).value == value)
-    return False
+    except Exception as error:
+        raise_if_from_outside(error)
+        return False

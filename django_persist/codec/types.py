@@ -20,6 +20,8 @@ import msgspec
 from django.utils.functional import Promise
 from msgspec import inspect
 
+from .interruptions import raise_if_from_outside
+
 CACHED_TYPES: Final = 512
 """How many types each cache keeps: a program can create new types for as long as it runs."""
 
@@ -113,6 +115,7 @@ def _make_type_info(type_: Any) -> TypeInfo:
         return TypeInfo(type_)
     # msgspec raises TypeError, but evaluating annotations can raise anything, mostly NameError.
     except Exception as error:
+        raise_if_from_outside(error)
         raise TypeError(
             f"{type_name(type_)} is not a type whose values can be validated: {error}"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 
+from ..codec.interruptions import raise_if_from_outside
 from ..exceptions import InvalidStoreError
 from .base import Driver
 
@@ -60,6 +61,7 @@ def _key_prefix(cache: BaseCache) -> str:
         prefix = str(cache.make_key("", version=VERSION))  # type: ignore[arg-type]
         made = [str(cache.make_key(key, version=VERSION)) for key in PROBE_KEYS]  # type: ignore[arg-type]
     except Exception as error:
+        raise_if_from_outside(error)
         raise InvalidStoreError(
             f"KEY_FUNCTION fails for the version {VERSION!r}: {error}",
             hint="It must accept any version, as Django's default does.",

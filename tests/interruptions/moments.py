@@ -8,6 +8,7 @@ tried once, instead of some of them at random.
 from __future__ import annotations
 
 import dis
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -61,18 +62,23 @@ def interrupted_at(
                 left -= 1
                 if left == 0:
                     sys.settrace(None)
-                    raise error
+                    signal.raise_signal(signal.SIGUSR1)
         return trace
 
-    before = sys.gettrace()
+    def raise_error(signum: int, frame: Any) -> None:
+        raise error
+
+    before = sys.gettrace(), signal.signal(signal.SIGUSR1, raise_error)
     sys.settrace(trace)
     try:
         call()
     except error:
         return True
     finally:
-        sys.settrace(before)
-    return left <= 0
+        sys.settrace(before[0])
+        signal.signal(signal.SIGUSR1, before[1])
+    assert left > 0, "The interruption was swallowed."
+    return False
 
 
 def each_moment(
