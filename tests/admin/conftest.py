@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
 from django.db import connections
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from django_persist import Store
+from django_persist.admin import EntryAdmin
+from django_persist.admin.listing import EntryChangeList
 from django_persist.drivers.database import DatabaseDriver
+from django_persist.models import Entry
 
 LIST = "/admin/django_persist/entry/"
 
@@ -37,6 +41,15 @@ class Staff:
         response: Any = self.client.get(LIST, query)
         assert response.status_code == 200
         return response.context["cl"]
+
+    def follow(self, link: str) -> EntryChangeList:
+        """Return the change list that a link of the list leads to, without rendering the page."""
+        assert link.startswith("?")
+        request = RequestFactory().get(LIST + link)
+        request.user = self.user
+        response: Any = EntryAdmin(Entry, admin.site).changelist_view(request)
+        change_list: EntryChangeList = response.context_data["cl"]
+        return change_list
 
     def keys(self, **query: str) -> list[str]:
         return [entry.pk for entry in self.change_list(**query).result_list]

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_persist import Store
 from django_persist.admin import listing
 from django_persist.admin.listing import EntryChangeList
-from tests.admin.conftest import Staff, driver_of, put
+from tests.admin.conftest import LIST, Staff, driver_of, put
 from tests.conftest import Elapse, leave_expired
 from tests.drivers.database.test_plans import FILL, PRIMARY, explain
 
@@ -135,37 +135,45 @@ def many(database_store: Store) -> Store:
     return database_store
 
 
-@pytest.mark.parametrize("few", [1, 10_000], ids=["many", "few"])
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [
-        ("live", [n for n in range(60) if n % 3]),
-        ("expired", list(range(0, 60, 3))),
-        ("never", list(range(2, 60, 3))),
-        ("", list(range(60))),
-        ("nonsense", list(range(60))),
-    ],
-)
-def test_state_filter(
-    staff: Staff,
-    many: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    few: int,
-    state: str,
-    expected: list[int],
-) -> None:
+EXPECTED = {
+    "live": [n for n in range(60) if n % 3],
+    "expired": list(range(0, 60, 3)),
+    "never": list(range(2, 60, 3)),
+    "": list(range(60)),
+    "nonsense": list(range(60)),
+}
+
+
+@pytest.fixture
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many entries count as few: with 1, a state filter takes the way for many entries."""
+    few: int = request.param
     monkeypatch.setattr(listing, "FEW", few)
+    return few
+
+
+WAYS = [
+    pytest.param(state, few, id=f"{state}-{'many' if few == 1 else 'few'}")
+    for state in STATES
+    for few in (1, 10_000)
+]
+"""Each state filter in both ways. Without a state filter there is only one way."""
+
+
+@pytest.mark.parametrize(
+    ("state", "few"), [*WAYS, ("", 10_000), ("nonsense", 10_000)], indirect=["few"]
+)
+def test_state_filter(staff: Staff, many: Store, few: int, state: str) -> None:
+    expected = EXPECTED[state]
     assert staff.keys(state=state) == [f"k:{n:02}" for n in expected]
     found = [f"k:{n:02}" for n in expected if n // 10 == 3]
     assert staff.keys(state=state, q="k:3") == found
 
 
-@pytest.mark.parametrize("few", [1, 10_000], ids=["many", "few"])
-@pytest.mark.parametrize("state", ["", *STATES])
+@pytest.mark.parametrize(("state", "few"), [*WAYS, ("", 10_000)], indirect=["few"])
 def test_pages_continue_where_the_previous_page_ended(
     staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch, few: int, state: str
 ) -> None:
-    monkeypatch.setattr(listing, "FEW", few)
     everything = staff.keys(state=state)
     monkeypatch.setattr("django_persist.admin.EntryAdmin.list_per_page", 7)
     pages = [everything[start : start + 7] for start in range(0, len(everything), 7)]
@@ -173,29 +181,22 @@ def test_pages_continue_where_the_previous_page_ended(
     assert (change_list.first_page, change_list.previous_page) == ("", "")
     for page in pages[:-1]:
         assert keys(change_list) == page
-        change_list = follow(staff, change_list.next_page)
+        change_list = staff.follow(change_list.next_page)
     assert keys(change_list) == pages[-1]
     assert (change_list.next_page, change_list.last_page) == ("", "")
-    last = follow(staff, staff.change_list(state=state).last_page)
+    last = staff.follow(staff.change_list(state=state).last_page)
     assert keys(last) == everything[-7:]
     assert (last.next_page, last.last_page) == ("", "")
     for page in reversed(pages[:-1]):
-        change_list = follow(staff, change_list.previous_page)
+        change_list = staff.follow(change_list.previous_page)
         assert keys(change_list) == page
     assert (change_list.first_page, change_list.previous_page) == ("", "")
     assert change_list.next_page
-    assert keys(follow(staff, last.first_page)) == pages[0]
+    assert keys(staff.follow(last.first_page)) == pages[0]
 
 
 def keys(change_list: EntryChangeList) -> list[str]:
     return [entry.pk for entry in change_list.result_list]
-
-
-def follow(staff: Staff, link: str) -> EntryChangeList:
-    assert link.startswith("?")
-    response: Any = staff.client.get("/admin/django_persist/entry/" + link)
-    change_list: EntryChangeList = response.context["cl"]
-    return change_list
 
 
 def test_page_is_full_while_others_write(
@@ -205,12 +206,13 @@ def test_page_is_full_while_others_write(
     first = staff.change_list()
     many.remove_many([f"k:{n:02}" for n in range(5, 12)])
     many.set("k:001", "new")
-    following = keys(follow(staff, first.next_page))
+    following = keys(staff.follow(first.next_page))
     assert following == [f"k:{n:02}" for n in (9, 12, 13, 14, 15, 16, 17)]
     first.model._base_manager.using(driver_of(many).using).all().delete()
-    empty = follow(staff, first.next_page)
+    response: Any = staff.client.get(LIST + first.next_page)
+    empty = response.context["cl"]
     assert keys(empty) == []
-    assert keys(follow(staff, empty.first_page)) == []
+    assert keys(staff.follow(empty.first_page)) == []
 
 
 @pytest.mark.parametrize("position", ["7", ">", "<", "x", "0", "-1", "> ", "<~", ">\U0010ffff"])
@@ -275,12 +277,10 @@ def test_page_query_uses_the_primary_key(
                 cursor.execute("VACUUM")
 
 
-@pytest.mark.parametrize("few", [1, 10_000], ids=["many", "few"])
-@pytest.mark.parametrize("state", ["", *STATES])
+@pytest.mark.parametrize(("state", "few"), [*WAYS, ("", 10_000)], indirect=["few"])
 def test_list_query_counts_and_sorts_nothing(
-    staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch, few: int, state: str
+    staff: Staff, many: Store, few: int, state: str
 ) -> None:
-    monkeypatch.setattr(listing, "FEW", few)
     for query in ({}, {"q": "k:"}, {"p": ">k:1"}, {"p": "<k:4", "o": "3"}):
         with CaptureQueriesContext(connections[driver_of(many).using]) as captured:
             staff.change_list(state=state, **query)

@@ -41,12 +41,17 @@ class Terminal(io.StringIO):
 
 def persist(*args: str, stdin: bytes = b"", stderr: io.StringIO | None = None) -> Result:
     """Run `manage.py persist` in this process."""
+    return call("persist", *args, stdin=stdin, stderr=stderr)
+
+
+def call(*args: str, stdin: bytes = b"", stderr: io.StringIO | None = None) -> Result:
+    """Run a command in this process."""
     out, err = io.BytesIO(), stderr or io.StringIO()
     stdout = io.TextIOWrapper(out, encoding="utf-8", newline="")
     original, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin))
     code = 0
     try:
-        call_command("persist", *args, stdout=stdout, stderr=err)
+        call_command(*args, stdout=stdout, stderr=err)
     except CommandError as error:
         code = error.returncode
         err.write(f"{error}\n")

@@ -1,4 +1,7 @@
-"""The settings of a command in its own process: those of the test run, as its test changed them."""
+"""The settings of a command in its own process: those of its test, and no more apps than it needs.
+
+Each further app would make the process start later.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import json
 import os
 from typing import Any
 
-from tests import settings as _settings
+SECRET_KEY = "of the tests"
+USE_TZ = True
+INSTALLED_APPS = ["django_persist"]
 
-globals().update({name: getattr(_settings, name) for name in dir(_settings) if name.isupper()})
-
-_changed: dict[str, Any] = json.loads(os.environ["PERSIST_TEST_SETTINGS"])
-DATABASES = _changed["DATABASES"]
-CACHES = _changed["CACHES"]
-PERSIST = _changed["PERSIST"]
+_settings: dict[str, Any] = json.loads(os.environ["PERSIST_TEST_SETTINGS"])
+DATABASES = _settings["DATABASES"]
+CACHES = _settings["CACHES"]
+PERSIST = _settings["PERSIST"]

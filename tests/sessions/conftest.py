@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 
 from django_persist import Store
-from tests.conftest import OpenStore
+from tests import clock
+from tests.conftest import Elapse, OpenStore
 
 ENGINE = "django_persist.sessions"
 
@@ -18,6 +21,13 @@ ENGINE = "django_persist.sessions"
 def kept(store: Store) -> Store:
     """The namespace with the sessions, on each server in turn."""
     return store.namespace("sessions")
+
+
+@pytest.fixture
+def elapse() -> Iterator[Elapse]:
+    """Return a function that lets seconds pass for a store, on Redis without waiting."""
+    with time_machine.travel(time.time(), tick=True) as traveller:
+        yield lambda store, seconds: clock.elapse(store, seconds, traveller)
 
 
 @pytest.fixture
