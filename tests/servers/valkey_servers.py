@@ -149,7 +149,7 @@ CALM = 5000
 
 
 def start_node(timeout: int) -> ValkeyServer:
-    options = ["--cluster-enabled", "yes"]
+    options = ["--cluster-enabled", "yes", "--enable-debug-command", "local"]
     # A killed node must not stop the others.
     options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", str(timeout)]
     # Nor one that has given up its slots become a replica by itself.

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeAlias
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
-from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
 from ...backoff import attempts
-from ...exceptions import InvalidStoreError, StoreUnavailableError
-from .node import Node, Reply, raise_for_error, raise_for_errors
+from ...exceptions import InvalidStoreError, PersistError, StoreUnavailableError
+from .node import (
+    REPLACED,
+    Node,
+    Reply,
+    note_partial_write,
+    raise_for_error,
+    raise_for_errors,
+)
 from .pool import Pool
 from .scripts import Command, split_by_key
 from .servers import Call, Servers
@@ -23,6 +31,9 @@ SlotMap: TypeAlias = list[Node | None]
 RETRY_SECONDS = 2.0
 """How long a command is repeated while slots move: until the nodes agree on who has the slot, and
 one node has all the keys that the command takes together."""
+
+RETRIED = AskError, TryAgainError, StoreUnavailableError, *REPLACED
+"""What stands for the reply of a command of a batch that was not run, but may run elsewhere."""
 
 MAX_TRIES = 1_000
 """A bound on the number of tries, higher than RETRY_SECONDS leaves time for."""
@@ -52,7 +63,7 @@ class Cluster(Servers):
         self._nodes: dict[Address, Node] = {}
         self._slot_map: SlotMap | None = None
         self._last_primaries: list[Node] = []
-        self._last_failed: Node | None = None
+        self._failures: dict[Node, float] = {}  # When each failed last, if not asked since.
 
     def call(self, key: bytes, command: Command, writes: bool) -> Reply:
         slot = key_slot(key)
@@ -61,10 +72,11 @@ class Cluster(Servers):
             try:
                 reply = node.run((command,), writes, asking)[0]
             except StoreUnavailableError as error:
-                self._note_failure(node)
-                if error.maybe_applied or self._owner(slot) is node:
+                if error.maybe_applied:
+                    self._note_failure(node)
                     raise
-                # Nothing was done, and another node has taken over.
+                if not self._has_other_owner(slot, node):
+                    raise
                 node, asking = self._owner(slot), False
                 continue
             if isinstance(reply, MovedError):
@@ -72,6 +84,8 @@ class Cluster(Servers):
                 node, asking = self._redirected(reply, node), False
             elif isinstance(reply, AskError):
                 node, asking = self._redirected(reply, node), True
+            elif isinstance(reply, REPLACED) and self._has_other_owner(slot, node):
+                node, asking = self._owner(slot), False
             elif not isinstance(reply, TryAgainError):
                 return raise_for_error(reply, node.name)
             elif len(parts := split_by_key(command)) > 1:
@@ -80,6 +94,11 @@ class Cluster(Servers):
         raise StoreUnavailableError(
             f"Redis Cluster is moving slot {slot}, and no node took the command. Try again later."
         )
+
+    def _has_other_owner(self, slot: int, failed: Node) -> bool:
+        """Return whether another node has taken over the slot of a node that did nothing."""
+        self._note_failure(failed)
+        return self._owner(slot) is not failed
 
     def _sum(self, calls: Sequence[Call], writes: bool) -> Reply:
         total, *rest = self.batch(calls, writes)
@@ -105,14 +124,15 @@ class Cluster(Servers):
                         and self._owner(key_slot(key)) is node
                     ):
                         raise reply
-                    if isinstance(reply, AskError | TryAgainError | StoreUnavailableError):
+                    if isinstance(reply, RETRIED):
                         # Nothing was done: the key's slot is moving, or has another node now.
                         replies[i] = self.call(key, command, writes)
                         any_done = True
-        except StoreUnavailableError as error:
-            error.maybe_applied |= writes and any_done
+            return raise_for_errors(replies, "Redis Cluster", writes)
+        except (PersistError, RedisError) as error:
+            if writes and any_done:
+                note_partial_write(error)
             raise
-        return raise_for_errors(replies, "Redis Cluster", writes)
 
     def _batch_on(self, node: Node, commands: Sequence[Command], writes: bool) -> Sequence[Reply]:
         """Run commands on one node. If it certainly ran none, the error stands for each reply."""
@@ -134,8 +154,8 @@ class Cluster(Servers):
 
     def primaries(self) -> Sequence[Node]:
         # Always asks for a new slot map: a node that has given up its slots answers a SCAN all the
-        # same, without a redirection.
-        slot_map = self._load_slot_map()
+        # same, without a redirection. So does one that is cut off from the others.
+        slot_map = self._load_slot_map(connected=True)
         if None in slot_map:
             raise StoreUnavailableError("Redis Cluster has slots that no node serves.")
         return _nodes_of(slot_map)
@@ -158,30 +178,56 @@ class Cluster(Servers):
         self._slot_map = None
 
     def _note_failure(self, node: Node) -> None:
-        """Let the next call ask for a new slot map, and this node last."""
-        self._last_failed = node
+        """Let the next call ask for a new slot map, and this node after the others."""
+        self._failures[node] = time.monotonic()
         self._drop_slot_map()
 
-    def _load_slot_map(self) -> SlotMap:
-        """Get the slot map from the first node that has one."""
-        nodes = dict.fromkeys([*self._last_primaries, *map(self._node, self._seeds)])
+    def _load_slot_map(self, *, connected: bool = False) -> SlotMap:
+        """Get the slot map from the first node that is in touch with most of the cluster.
+
+        A node that is cut off from the others can still be reached, and has an old map. If every
+        node is, the first map is taken, because a node that is cut off refuses commands for keys.
+        With `connected` that is an error.
+        """
+        nodes = list(dict.fromkeys([*self._last_primaries, *map(self._node, self._seeds)]))
+        nodes.sort(key=lambda node: self._failures.get(node, 0.0))
         failure: StoreUnavailableError | None = None
-        for node in sorted(nodes, key=lambda node: node is self._last_failed):
+        old_map: SlotMap | None = None
+        for node in nodes:  # It grows: the seeds may not be the nodes to ask.
             try:
-                slot_map = self._fetch_slot_map(node)
+                slot_map, is_connected = self._fetch_slot_map(node)
             except StoreUnavailableError as error:
+                self._failures[node] = time.monotonic()
                 failure = error
                 continue
-            if primaries := _nodes_of(slot_map):
-                self._last_primaries = primaries
-                self._slot_map = slot_map
+            primaries = _nodes_of(slot_map)
+            if primaries and is_connected:
+                self._failures.pop(node, None)
+                self._follow(slot_map)
                 return slot_map
-        raise StoreUnavailableError("No node of the Redis Cluster can be reached.") from failure
+            if primaries and old_map is None:
+                old_map = slot_map
+            nodes += [primary for primary in primaries if primary not in nodes]
+        if old_map is None:
+            raise StoreUnavailableError(
+                "No node of the Redis Cluster can be reached and knows who has the slots."
+            ) from failure
+        if connected:
+            raise StoreUnavailableError(
+                "Redis Cluster is down: each node that can be reached says cluster_state:fail."
+            ) from failure
+        self._follow(old_map)
+        return old_map
 
-    def _fetch_slot_map(self, node: Node) -> SlotMap:
+    def _follow(self, slot_map: SlotMap) -> None:
+        self._last_primaries = _nodes_of(slot_map)
+        self._slot_map = slot_map
+
+    def _fetch_slot_map(self, node: Node) -> tuple[SlotMap, bool]:
+        """Return the node's slot map, and whether the node is in touch with most of the others."""
+        slots, info = node.run(((b"CLUSTER", b"SLOTS"), (b"CLUSTER", b"INFO")), writes=False)
         try:
-            reply = node.run(((b"CLUSTER", b"SLOTS"),), writes=False)[0]
-            ranges = raise_for_error(reply, node.name)
+            ranges = raise_for_error(slots, node.name)
         except ResponseError as error:
             if "cluster support disabled" not in str(error):
                 raise
@@ -194,7 +240,8 @@ class Cluster(Servers):
         for first, last, (host, port, *_), *_replicas in ranges:
             owner = self._named_node(host.decode() if host else node.host, port)
             slot_map[first : last + 1] = [owner] * (last + 1 - first)
-        return slot_map
+        # A user who may not ask for CLUSTER INFO gets an error in its place.
+        return slot_map, not (isinstance(info, bytes) and b"cluster_state:fail" in info)
 
     # The nodes.
 

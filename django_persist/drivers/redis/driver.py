@@ -17,7 +17,7 @@ from ..base import COUNTER, Place, Stored, Text, Write
 from ..cache import CacheDriver, resolve
 from . import scripts
 from .checks import check_servers
-from .node import raise_for_error
+from .node import note_partial_write, raise_for_error
 from .scripts import Argument, Command
 from .servers import PAGE
 from .settings import aliases_that_flush, servers_of
@@ -199,7 +199,10 @@ class RedisDriver(CacheDriver):
             if isinstance(reply, int) and reply < 0:
                 _, _, expires = writes[indexes[-reply - 1]]
                 assert isinstance(expires, datetime)
-                raise past(expires)
+                error = past(expires)
+                if any(not isinstance(other, int) or other >= 0 for _, other in replies):
+                    note_partial_write(error)
+                raise error
         return replies
 
     def _refuse_past_expiries(

@@ -24,7 +24,12 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ...exceptions import InvalidStoreError, NotSupportedError, StoreUnavailableError
+from ...exceptions import (
+    InvalidStoreError,
+    NotSupportedError,
+    PersistError,
+    StoreUnavailableError,
+)
 from .pool import NoFreeConnectionError, Pool
 from .scripts import Command, as_eval
 
@@ -40,6 +45,9 @@ REFUSALS = (
     AuthenticationError,
 )
 """Errors by which a server says that it did not run a command because of its own state."""
+
+REPLACED = (ClusterDownError, BusyLoadingError, ReadOnlyError)
+"""Those after which another node of a cluster may have the slots of the one that refused."""
 
 REFUSAL_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"})
 """Codes of more such errors, for which redis-py has no class."""
@@ -199,12 +207,21 @@ def raise_for_error(reply: Reply, name: str) -> Reply:
 def raise_for_errors(replies: list[Reply], name: str, writes: bool) -> list[Reply]:
     """Return the replies, or raise the first error among them.
 
-    If another command was carried out, a StoreUnavailableError says so in `maybe_applied`.
+    If another command of a call that writes was carried out, the error says so: see
+    `note_partial_write`.
     """
     try:
         for reply in replies:
             raise_for_error(reply, name)
-    except StoreUnavailableError as error:
-        error.maybe_applied |= writes and any(not isinstance(r, RedisError) for r in replies)
+    except (PersistError, RedisError) as error:
+        if writes and any(not isinstance(reply, RedisError) for reply in replies):
+            note_partial_write(error)
         raise
     return replies
+
+
+def note_partial_write(error: Any) -> None:
+    """Set `maybe_applied` on an error of any class, because the call has written some keys."""
+    if not getattr(error, "maybe_applied", False):
+        error.maybe_applied = True
+        error.add_note("The call has many keys, and was carried out for some of them.")
