@@ -149,6 +149,15 @@ def pack(commands: Sequence[Command], asking: bool) -> bytes:
     return b"".join(packed)
 
 
+class Packer:
+    """Packs the commands with which redis-py opens a connection, for the same reason."""
+
+    def pack(self, *arguments: Any) -> list[bytes]:
+        """Return one command as the server reads it, in a list, as redis-py sends it."""
+        texts = [each if isinstance(each, bytes) else str(each).encode() for each in arguments]
+        return [pack([tuple(texts)], asking=False)]
+
+
 def _read_replies(connection: Any, count: int, asking: bool) -> list[Reply]:
     replies: list[Reply] = []
     for _ in range(2 * count if asking else count):

@@ -22,7 +22,7 @@ from ...cluster import ClusterConnectionFactory
 from ...exceptions import InvalidStoreError
 from ..cache import resolve
 from .cluster import Cluster
-from .node import Node
+from .node import Node, Packer
 from .pool import Pool
 from .sentinel import Primary
 from .servers import Servers, Single
@@ -42,6 +42,7 @@ FIXED_OPTIONS: dict[str, Any] = {
     # With RESP 3 a server may push messages. Something to read on an idle connection would then no
     # longer mean that it has an unread reply.
     "protocol": 2,
+    "command_packer": Packer(),
 }
 """Connection options that the driver sets itself, whatever the alias or its URL says."""
 
