@@ -20,19 +20,23 @@ def alarms() -> Iterator[Callable[..., Any]]:
     It returns what the call returned, or INTERRUPTED.
     """
 
+    is_armed = False
+
     def raise_limit(signum: int, frame: Any) -> None:
-        raise LimitError("the time limit")
+        if is_armed:
+            raise LimitError("the time limit")
 
     def interrupted(call: Callable[[], Any], seconds: float) -> Any:
+        nonlocal is_armed
         try:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
-                return call()
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+            return call()
         except LimitError:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             return INTERRUPTED
+        finally:
+            is_armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     before = signal.signal(signal.SIGALRM, raise_limit)
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from threading import local
 from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
@@ -16,22 +18,43 @@ from .errors import DatabaseContentionError, DatabaseUnavailableError, Outcome, 
 
 R = TypeVar("R")
 
+RETRY_SECONDS = 10.0
+"""Less than web servers usually let a worker live."""
+
 TRIES = 100
-SECONDS = 30.0
-"""A call ends at whichever of the two limits comes first. The waits between 100 tries add up to
-about two seconds: enough for the lock of another transaction if the server doesn't wait for it. A
-server that does wait uses up the seconds."""
+"""The waits between so many tries add up to about two seconds: enough for the lock of another
+transaction if the server doesn't wait for it."""
+
+
+IDLE_SECONDS = 0.1
+"""Only a connection that was not used for so long is looked at before it is used. The server's
+shortest timeout for idle connections is a second on MariaDB; looking takes two microseconds."""
+
+ENDED = getattr(select, "POLLRDHUP", select.POLLIN) if hasattr(select, "poll") else 0
+"""What poll reports of a socket that the other side has closed."""
+
+SQLITE_TIMEOUT = 5.0
+"""The default of sqlite3.connect, in seconds."""
+
+CLOCK_SECONDS = 0.05
+"""SQLite's wait can be this much shorter than its timeout: it sleeps in steps."""
 
 
 class Connection:
     """The connection of the calling thread to an alias of DATABASES.
 
-    Outside the caller's transaction, what lost against other writers is retried. Both methods raise
-    DatabaseContentionError and DatabaseUnavailableError; other errors stay what they are.
+    Outside the caller's transaction, what lost against other writers is retried for up to
+    `retry_seconds`. Both methods raise DatabaseContentionError and DatabaseUnavailableError; other
+    errors stay what they are.
+
+    What else ends a call outside a transaction, such as a signal's exception, closes the
+    connection: a transaction of ours may still be open on it, or an answer may be under way.
     """
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, retry_seconds: float = RETRY_SECONDS) -> None:
         self.using = using
+        self.retry_seconds = retry_seconds
+        self._used = local()
 
     def execute(
         self,
@@ -44,7 +67,7 @@ class Connection:
         """Run one statement; return what `fetch` reads from its cursor."""
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started = time.monotonic()
+        started = self._start(connection, inside)
         waits: Iterator[int] | None = None
         while True:
             opened = False
@@ -57,10 +80,19 @@ class Connection:
                 # Outside a transaction a statement commits itself.
                 maybe_applied = opened and writes and not inside
                 self._raise_unless_lost(
-                    error, opened=opened, inside=inside, maybe_applied=maybe_applied
+                    error,
+                    started,
+                    is_first=waits is None,
+                    opened=opened,
+                    inside=inside,
+                    maybe_applied=maybe_applied,
                 )
-                waits = waits or retries(TRIES, started + SECONDS)
+                waits = waits or retries(TRIES, started + self.retry_seconds)
                 self._wait(waits, error)
+            except BaseException:
+                if not inside:
+                    _abandon(connection)
+                raise
 
     def run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
         """Return what `work` does with a cursor, in one transaction if `atomic`.
@@ -69,7 +101,7 @@ class Connection:
         """
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started = time.monotonic()
+        started = self._start(connection, inside)
         waits: Iterator[int] | None = None
         while True:
             opened = maybe_applied = False
@@ -88,32 +120,59 @@ class Connection:
                 return result
             except Error as error:
                 self._raise_unless_lost(
-                    error, opened=opened, inside=inside, maybe_applied=maybe_applied
+                    error,
+                    started,
+                    is_first=waits is None,
+                    opened=opened,
+                    inside=inside,
+                    maybe_applied=maybe_applied,
                 )
-                waits = waits or retries(TRIES, started + SECONDS)
+                waits = waits or retries(TRIES, started + self.retry_seconds)
                 self._wait(waits, error)
+            except BaseException:
+                if not inside:
+                    _abandon(connection)
+                raise
+
+    def _start(self, connection: Any, inside: bool) -> float:
+        """Return the time; close a connection that the server ended while it was idle."""
+        started = time.monotonic()
+        was_idle = started - getattr(self._used, "at", started) > IDLE_SECONDS
+        if was_idle and not inside and _is_ended(connection.connection):
+            _abandon(connection)
+        self._used.at = started
+        return started
 
     def _raise_unless_lost(
-        self, error: Error, *, opened: bool, inside: bool, maybe_applied: bool
+        self,
+        error: Error,
+        started: float,
+        *,
+        is_first: bool,
+        opened: bool,
+        inside: bool,
+        maybe_applied: bool,
     ) -> None:
         """Return if another try can win; otherwise raise what the caller should see.
 
         `opened` says whether there was a cursor, `inside` whether the caller has a transaction.
         """
         connection = connections[self.using]
-        outcome = classify(connection.vendor, error)
-        if opened and connection.connection is None:
-            # The connection was lost before the end of the transaction, and no new one was found.
-            outcome = Outcome.CUT_OFF
+        outcome = _outcome(connection, error, started, opened=opened)
         if outcome is Outcome.OTHER:
-            # Connecting fails for more reasons than a statement: a wrong password, an unknown host.
-            if opened or not isinstance(error, OperationalError | InterfaceError):
-                raise error
-            outcome = Outcome.REFUSED
+            raise error
+        if not inside and outcome in (Outcome.IDLE, Outcome.READ_ONLY):
+            _abandon(connection)
+            if outcome is Outcome.IDLE and is_first:
+                return
         if inside and connection.in_atomic_block:
             # MariaDB and SQLite may have rolled back what the block has done so far. Then the rest
             # of it must not be committed.
             connection.set_rollback(True)
+        if outcome is Outcome.WAITED:
+            raise DatabaseContentionError(
+                f"The database {self.using!r} waited for a lock as long as its settings say."
+            ) from error
         if outcome is Outcome.LOST:
             if inside:
                 raise DatabaseContentionError(
@@ -138,11 +197,62 @@ class Connection:
 
 
 def _unavailable_message(using: str, outcome: Outcome, opened: bool) -> str:
+    if outcome is Outcome.NO_TABLE:
+        return (
+            f"The database {using!r} has no table for entries: run "
+            f"`manage.py migrate --database {using}`."
+        )
     if not opened:
         return f"The database {using!r} could not be reached."
-    if outcome is Outcome.REFUSED:
+    if outcome in (Outcome.REFUSED, Outcome.READ_ONLY):
         return f"The database {using!r} refused the call."
     return f"The call to the database {using!r} was cut off."
+
+
+def _outcome(connection: Any, error: Error, started: float, *, opened: bool) -> Outcome:
+    """Return what happened to a call that met an error."""
+    outcome = classify(connection.vendor, error)
+    if outcome is Outcome.LOST and _has_waited(connection, started):
+        return Outcome.WAITED
+    if opened and connection.connection is None:
+        # The connection was lost before the end of the transaction, and no new one was found.
+        return Outcome.CUT_OFF
+    # Connecting fails for more reasons than a statement: a wrong password, an unknown host.
+    is_about_connecting = isinstance(error, OperationalError | InterfaceError) and not opened
+    if outcome is Outcome.OTHER and is_about_connecting:
+        return Outcome.REFUSED
+    return outcome
+
+
+def _has_waited(connection: Any, started: float) -> bool:
+    """Return whether SQLite has waited for a lock as long as the option `timeout` says."""
+    if connection.vendor != "sqlite":
+        return False  # The errors of the other databases say so.
+    timeout: float = connection.settings_dict["OPTIONS"].get("timeout", SQLITE_TIMEOUT)
+    return 0 < timeout <= time.monotonic() - started + CLOCK_SECONDS
+
+
+def _is_ended(connection: Any) -> bool:
+    """Return whether the server has ended a connection of a client library, without asking it."""
+    if not hasattr(connection, "fileno") or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), ENDED)
+    return bool(poll.poll(0))
+
+
+def _abandon(connection: Any) -> None:
+    """Close a connection in whatever state it was left. The next call connects again."""
+    reset_state(connection)
+    with suppress(Error):
+        connection.close()
+
+
+def reset_state(connection: Any) -> None:
+    """Have Django's wrapper of a connection forget any transaction."""
+    connection.in_atomic_block = connection.needs_rollback = False
+    connection.closed_in_transaction = False
+    connection.savepoint_ids, connection.atomic_blocks, connection.run_on_commit = [], [], []
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:

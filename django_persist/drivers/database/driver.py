@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
@@ -18,7 +19,15 @@ from ..base import COUNTER, Driver, Place, Stored, Text, Write
 from ..batches import batches
 from . import forks
 from .checks import check_server, check_settings, location
-from .connection import Connection, all_rows, first_row, in_transaction, no_result, row_count
+from .connection import (
+    RETRY_SECONDS,
+    Connection,
+    all_rows,
+    first_row,
+    in_transaction,
+    no_result,
+    row_count,
+)
 from .statements import Statements, statements
 from .statements.rows import chunks
 
@@ -36,9 +45,15 @@ class DatabaseDriver(Driver):
     database as writes. Outside a transaction, a call that lost by a deadlock, a serialization
     failure or a lock is retried; inside one it raises ContentionError, and the transaction is
     marked for rollback. The clock is the application's.
+
+    `retry_seconds` bounds these retries. A database that has itself waited for a lock as long as
+    its own settings say (`lock_timeout`, `innodb_lock_wait_timeout`, SQLite's `timeout`) is not
+    asked again.
     """
 
-    def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
+    def __init__(
+        self, using: str = DEFAULT_DB_ALIAS, *, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         try:
             vendor = connections[using].vendor
         except (ConnectionDoesNotExist, TypeError) as error:
@@ -53,8 +68,18 @@ class DatabaseDriver(Driver):
                 hint="DatabaseDriver supports SQLite, PostgreSQL, MariaDB and MySQL.",
                 id="django_persist.E006",
             )
+        if isinstance(retry_seconds, bool) or not isinstance(retry_seconds, int | float):
+            raise InvalidStoreError(
+                f"retry_seconds must be a number, not {type(retry_seconds).__name__}.",
+                id="django_persist.E004",
+            )
+        if not 0 <= retry_seconds < math.inf:
+            raise InvalidStoreError(
+                f"retry_seconds must not be negative or infinite: {retry_seconds}.",
+                id="django_persist.E004",
+            )
         self.using = using
-        self._connection = Connection(using)
+        self._connection = Connection(using, retry_seconds)
         forks.watch(using)
 
     @cached_property

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from django.db import Error, InterfaceError, OperationalError
 
 from ...exceptions import ContentionError, StoreUnavailableError
+from ...models import Entry
 
 
 class DatabaseContentionError(ContentionError, OperationalError):
@@ -23,14 +24,26 @@ class Outcome(Enum):
     LOST = auto()
     """It lost against other writers and changed nothing; another try can win."""
 
+    WAITED = auto()
+    """It waited for a lock as long as the server's settings say, and changed nothing."""
+
+    IDLE = auto()
+    """The server had ended the connection, which was idle, before it saw the statement."""
+
     REFUSED = auto()
     """The server refused it because of its own state, and changed nothing."""
+
+    READ_ONLY = auto()
+    """The server takes no writes: it may have been demoted, and another be the primary."""
+
+    NO_TABLE = auto()
+    """The table of entries is missing, so it did nothing."""
 
     CUT_OFF = auto()
     """The connection was lost; the statement may have taken effect."""
 
     OTHER = auto()
-    """None of these: a missing table, a broken transaction, a defect."""
+    """None of these: a missing privilege, a broken transaction, a defect."""
 
 
 def classify(vendor: str, error: Error) -> Outcome:
@@ -43,7 +56,12 @@ def classify(vendor: str, error: Error) -> Outcome:
 POSTGRESQL_LOST = {
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
+}
+POSTGRESQL_WAITED = {
     "55P03",  # lock_not_available: lock_timeout
+}
+POSTGRESQL_IDLE = {
+    "57P05",  # idle_session_timeout
 }
 POSTGRESQL_CUT_OFF = {
     "25P03",  # idle_in_transaction_session_timeout
@@ -51,10 +69,14 @@ POSTGRESQL_CUT_OFF = {
     "40003",  # statement_completion_unknown
     "57P01",  # admin_shutdown
     "57P02",  # crash_shutdown
-    "57P05",  # idle_session_timeout
+}
+POSTGRESQL_READ_ONLY = {
+    "25006",  # read_only_sql_transaction
+}
+POSTGRESQL_NO_TABLE = {
+    "42P01",  # undefined_table
 }
 POSTGRESQL_REFUSED = {
-    "25006",  # read_only_sql_transaction
     "57014",  # query_canceled: statement_timeout
     "57P03",  # cannot_connect_now
     "XX001",  # data_corrupted
@@ -73,8 +95,15 @@ def _postgresql(error: Error) -> Outcome:
             if isinstance(error, OperationalError | InterfaceError)
             else Outcome.OTHER
         )
-    if state in POSTGRESQL_LOST:
-        return Outcome.LOST
+    for states, outcome in (
+        (POSTGRESQL_LOST, Outcome.LOST),
+        (POSTGRESQL_WAITED, Outcome.WAITED),
+        (POSTGRESQL_IDLE, Outcome.IDLE),
+        (POSTGRESQL_READ_ONLY, Outcome.READ_ONLY),
+        (POSTGRESQL_NO_TABLE, Outcome.NO_TABLE),
+    ):
+        if state in states:
+            return outcome
     if state in POSTGRESQL_CUT_OFF or state[:2] == "08":
         return Outcome.CUT_OFF
     if state in POSTGRESQL_REFUSED or state[:2] in POSTGRESQL_REFUSED_CLASSES:
@@ -84,6 +113,7 @@ def _postgresql(error: Error) -> Outcome:
 
 # SQLite: https://www.sqlite.org/rescode.html
 
+SQLITE_ERROR = 1  # the only code for many errors of a statement
 SQLITE_LOST = {5, 6}  # BUSY, LOCKED
 SQLITE_CUT_OFF = {10}  # IOERR: a commit whose fsync failed may still be on the disk
 SQLITE_REFUSED = {
@@ -102,6 +132,8 @@ def _sqlite(error: Error) -> Outcome:
     code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
     if code in SQLITE_LOST:
         return Outcome.LOST
+    if code == SQLITE_ERROR and f"no such table: {Entry._meta.db_table}" in str(error):
+        return Outcome.NO_TABLE
     if code in SQLITE_CUT_OFF:
         return Outcome.CUT_OFF
     return Outcome.REFUSED if code in SQLITE_REFUSED else Outcome.OTHER
@@ -111,9 +143,22 @@ def _sqlite(error: Error) -> Outcome:
 
 MYSQL_LOST = {
     1020,  # CHECKREAD: the row has changed since the transaction's snapshot
-    1205,  # LOCK_WAIT_TIMEOUT
     1213,  # LOCK_DEADLOCK
     3572,  # MySQL: LOCK_NOWAIT
+}
+MYSQL_WAITED = {
+    1205,  # LOCK_WAIT_TIMEOUT
+}
+MYSQL_IDLE = {
+    4031,  # MySQL: CLIENT_INTERACTION_TIMEOUT
+}
+MYSQL_NO_TABLE = {
+    1146,  # NO_SUCH_TABLE
+}
+MYSQL_READ_ONLY = {
+    1290,  # OPTION_PREVENTS_STATEMENT: read_only
+    1792,  # CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    1836,  # READ_ONLY_MODE
 }
 MYSQL_CUT_OFF = {
     0,  # mysqlclient: the connection was closed
@@ -124,10 +169,10 @@ MYSQL_CUT_OFF = {
     1927,  # CONNECTION_KILLED
     2006,  # SERVER_GONE_ERROR
     2013,  # SERVER_LOST
+    2014,  # COMMANDS_OUT_OF_SYNC: an earlier call was interrupted before it read its answer
     2026,  # SSL_CONNECTION_ERROR
     2027,  # MALFORMED_PACKET
     2055,  # SERVER_LOST_EXTENDED
-    4031,  # MySQL: CLIENT_INTERACTION_TIMEOUT
 }  # fmt: skip
 MYSQL_REFUSED = {
     3,  # EE_WRITE
@@ -144,12 +189,9 @@ MYSQL_REFUSED = {
     1203,  # TOO_MANY_USER_CONNECTIONS
     1206,  # LOCK_TABLE_FULL
     1226,  # USER_LIMIT_REACHED
-    1290,  # OPTION_PREVENTS_STATEMENT: read_only
     1317,  # QUERY_INTERRUPTED
     1637,  # TOO_MANY_CONCURRENT_TRXS
     1712,  # INDEX_CORRUPT
-    1792,  # CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
-    1836,  # READ_ONLY_MODE
     1969,  # STATEMENT_TIMEOUT
     3024,  # QUERY_TIMEOUT
 }
@@ -157,8 +199,15 @@ MYSQL_REFUSED = {
 
 def _mysql(error: Error) -> Outcome:
     code = error.args[0] if error.args else 0
-    if code in MYSQL_LOST:
-        return Outcome.LOST
+    for codes, outcome in (
+        (MYSQL_LOST, Outcome.LOST),
+        (MYSQL_WAITED, Outcome.WAITED),
+        (MYSQL_IDLE, Outcome.IDLE),
+        (MYSQL_READ_ONLY, Outcome.READ_ONLY),
+        (MYSQL_NO_TABLE, Outcome.NO_TABLE),
+    ):
+        if code in codes:
+            return outcome
     if code in MYSQL_CUT_OFF:
         return Outcome.CUT_OFF
     return Outcome.REFUSED if code in MYSQL_REFUSED else Outcome.OTHER

@@ -15,6 +15,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from .connection import reset_state
+
 _aliases: set[str] = set()
 _wrappers: set[ref[BaseDatabaseWrapper]] = set()
 """The connections of all threads, as Django wraps them."""
@@ -57,8 +59,7 @@ def _is_in_memory(wrapper: BaseDatabaseWrapper) -> bool:
 def _forget(wrapper: Any) -> None:
     """Make a wrapper what it was before it connected, without touching its connection."""
     wrapper.connection = None
-    wrapper.in_atomic_block = wrapper.needs_rollback = wrapper.closed_in_transaction = False
-    wrapper.savepoint_ids, wrapper.atomic_blocks, wrapper.run_on_commit = [], [], []
+    reset_state(wrapper)
     # psycopg's pool works by threads, and the child has none of them.
     pools = getattr(wrapper, "_connection_pools", {})
     if wrapper.alias in pools:

@@ -12,7 +12,8 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from django_persist import Store
-from django_persist.exceptions import ContentionError, DuplicateKeyError
+from django_persist.drivers.database import DatabaseDriver
+from django_persist.exceptions import ContentionError, DuplicateKeyError, InvalidStoreError
 from tests.conftest import leave_expired
 
 SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
@@ -231,47 +232,94 @@ def short_patience(store: Store) -> None:
             cursor.execute("PRAGMA busy_timeout = 20")
 
 
-def test_a_call_waits_for_a_lock_that_is_released(database_store: Store) -> None:
-    lost = 0
+def counting(database_store: Store, write: Callable[[], object]) -> tuple[int, list[BaseException]]:
+    """Return how often a write met a lock, and what it raised at last."""
+    lost, errors = 0, list[BaseException]()
 
-    def write() -> None:
-        short_patience(database_store)
-        with connections[using(database_store)].execute_wrapper(release_after_two_tries):
-            database_store.set("key", "mine")
-
-    def release_after_two_tries(execute: Callable[..., Any], *args: Any) -> Any:
+    def counted(execute: Callable[..., Any], *args: Any) -> Any:
         nonlocal lost
         try:
             return execute(*args)
         except OperationalError:
             lost += 1
-            if lost == 2:
+            raise
+
+    def run() -> None:
+        short_patience(database_store)
+        with connections[using(database_store)].execute_wrapper(counted):
+            try:
+                write()
+            except ContentionError as error:
+                errors.append(error)
+
+    elsewhere(run)
+    return lost, errors
+
+
+def test_a_server_that_has_waited_for_a_lock_is_not_asked_again(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    if database == "sqlite":  # It has waited when the option `timeout` is over.
+        name = connections[using(store)].settings_dict["OPTIONS"]
+        name["timeout"] = 0.02
+    try:
+        with lock_held(store):
+            lost, errors = counting(store, lambda: store.set("key", "mine"))
+    finally:
+        if database == "sqlite":
+            del name["timeout"]
+    assert (lost, len(errors)) == (1, 1)
+    assert isinstance(errors[0], OperationalError)
+    assert "as long as its settings say" in str(errors[0])
+    assert store.get("key") == "other"
+
+
+def test_a_lock_that_the_server_does_not_wait_for_is_tried_again(
+    open_store: Callable[..., Store],
+) -> None:
+    store = open_store("sqlite")
+    tries = 0
+
+    def release_later(execute: Callable[..., Any], *args: Any) -> Any:
+        nonlocal tries
+        try:
+            return execute(*args)
+        except OperationalError:
+            tries += 1
+            if tries == 2:
                 release.set()
             raise
 
-    with lock_held(database_store) as release:
-        elsewhere(write)
-    assert lost >= 2
-    assert database_store.get("key") == "mine"
-
-
-def test_a_lock_that_is_not_released_raises(
-    database_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("django_persist.drivers.database.connection.SECONDS", 0.1)
-    errors: list[BaseException] = []
-
     def write() -> None:
-        short_patience(database_store)
-        try:
-            database_store.set("key", "mine")
-        except ContentionError as error:
-            errors.append(error)
+        short_patience(store)
+        with connections[using(store)].execute_wrapper(release_later):
+            store.set("key", "mine")
 
-    with lock_held(database_store):
+    with lock_held(store) as release:
         elsewhere(write)
+    assert tries >= 2
+    assert store.get("key") == "mine"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_retry_seconds_bounds_the_tries(open_store: Callable[..., Store], seconds: float) -> None:
+    store = open_store("sqlite", OPTIONS={"using": "default", "retry_seconds": seconds})
+    started = time.monotonic()
+    with lock_held(store):
+        lost, errors = counting(store, lambda: store.set("key", "mine"))
+    assert lost >= 1
+    assert (lost > 1) is (seconds > 0)
     assert len(errors) == 1 and isinstance(errors[0], OperationalError) and errors[0].__cause__
-    assert database_store.get("key") == "other"
+    assert time.monotonic() - started < 5
+    assert store.get("key") == "other"
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), True, "10", None], ids=repr)
+def test_a_retry_seconds_that_is_no_bound_is_rejected(seconds: Any) -> None:
+    with pytest.raises(InvalidStoreError, match="retry_seconds must") as caught:
+        DatabaseDriver("default", retry_seconds=seconds)
+    assert caught.value.id == "django_persist.E004"
 
 
 def test_a_lock_inside_a_transaction_raises(database_store: Store) -> None:

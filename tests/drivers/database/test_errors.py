@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from django.db import Error, connections, transaction
@@ -20,19 +21,22 @@ def codes(postgresql: str, mariadb: str) -> list[tuple[str, str]]:
     ]
 
 
-LOST = codes("40001 40P01 55P03", "1020 1205 1213 3572")
+LOST = codes("40001 40P01", "1020 1213 3572")
+WAITED = codes("55P03", "1205")
+IDLE = codes("57P05", "4031")
+NO_TABLE = codes("42P01", "1146")
 REFUSED = codes(
     "25006 53000 53100 53200 53300 53400 57014 57P03 58000 58030 XX001 XX002",
     "3 1021 1026 1030 1034 1037 1040 1041 1047 1114 1194 1203 1206 1226 1290 1317 1637 1712 1792"
     " 1836 1969 3024",
 )
 CUT_OFF = codes(
-    "08000 08003 08006 25P03 25P04 40003 57P01 57P02 57P05",
-    "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2026 2027 2055"
-    " 4031",
+    "08000 08003 08006 25P03 25P04 40003 57P01 57P02",
+    "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2014 2026 2027"
+    " 2055",
 )
-# A broken transaction, a missing privilege or table, an internal error, an invalid statement.
-OTHER = codes("25P02 42501 42P01 XX000 42601", "1044 1064 1142 1146")
+# A broken transaction, a missing privilege, an internal error, an invalid statement.
+OTHER = codes("25P02 42501 XX000 42601", "1044 1064 1142")
 
 
 def raising(database: str, code: str) -> Callable[[CursorWrapper], None]:
@@ -65,6 +69,57 @@ def test_a_call_that_lost_is_retried(
         Connection(database).run(work, writes=True)
     assert isinstance(caught.value.__cause__, Error)
     assert len(tries) == 1
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize(("database", "code"), WAITED)
+def test_a_call_that_has_waited_is_not_retried(
+    database: str, code: str, in_transaction: bool, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    tries = []
+
+    def work(cursor: CursorWrapper) -> None:
+        tries.append(cursor)
+        raising(database, code)(cursor)
+
+    block = transaction.atomic(database) if in_transaction else nullcontext()
+    with pytest.raises(ContentionError, match="as long as its settings say") as caught, block:
+        Connection(database).run(work, writes=True)
+    assert isinstance(caught.value.__cause__, Error)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize(("database", "code"), IDLE)
+def test_a_connection_that_was_ended_while_idle_is_opened_again_once(
+    database: str, code: str, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    tries = []
+
+    def work(cursor: CursorWrapper) -> str:
+        tries.append(cursor.connection)
+        if len(tries) % 2:
+            raising(database, code)(cursor)
+        return "done"
+
+    assert Connection(database).run(work, writes=True) == "done"
+    assert len(set(map(id, tries))) == 2
+    with pytest.raises(StoreUnavailableError, match="cut off") as caught:
+        Connection(database).run(raising(database, code), writes=True)
+    assert not caught.value.maybe_applied
+    with pytest.raises(StoreUnavailableError), transaction.atomic(database):
+        Connection(database).run(raising(database, code), writes=True)
+
+
+@pytest.mark.parametrize(("database", "code"), NO_TABLE)
+def test_a_missing_table_is_named(
+    database: str, code: str, open_store: Callable[..., Store]
+) -> None:
+    open_store(database)
+    with pytest.raises(StoreUnavailableError, match="manage.py migrate --database") as caught:
+        Connection(database).run(raising(database, code), writes=True)
+    assert not caught.value.maybe_applied
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections, transaction
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
-from tests.aliases import alias
+from tests.aliases import alias, another
 from tests.drivers.database.conftest import OwnServer
 from tests.drivers.database.test_cut import after_statements
 
@@ -75,8 +75,13 @@ CALLS: dict[str, tuple[Callable[[Store], Any], bool]] = {
 @SERVERS
 @pytest.mark.parametrize(("call", "writes"), CALLS.values(), ids=CALLS)
 def test_a_call_on_an_ended_session_raises_and_the_next_works(
-    call: Callable[[Store], Any], writes: bool, database: str, open_store: Callable[..., Store]
+    call: Callable[[Store], Any],
+    writes: bool,
+    database: str,
+    open_store: Callable[..., Store],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("django_persist.drivers.database.connection.IDLE_SECONDS", 60)
     store = open_store(database)
     store.set("key", 1)
     end_session(database)
@@ -86,6 +91,41 @@ def test_a_call_on_an_ended_session_raises_and_the_next_works(
     assert isinstance(caught.value, OperationalError)
     assert isinstance(caught.value.__cause__, Exception)
     assert store.get("key") == 1
+
+
+@SERVERS
+@pytest.mark.parametrize(("call", "writes"), CALLS.values(), ids=CALLS)
+def test_a_call_on_a_session_that_was_ended_while_idle_works(
+    call: Callable[[Store], Any], writes: bool, database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    store.set("key", 1)
+    end_session(database)
+    time.sleep(0.11)  # Until then nobody looks, for speed.
+    call(store)
+    assert store.get("key") == (2 if writes else 1)
+
+
+@pytest.mark.parametrize("max_age", [0, None], ids=repr)
+@SERVERS
+def test_an_idle_timeout_of_the_server_costs_no_call_an_error(
+    database: str, max_age: int | None, open_store: Callable[..., Store]
+) -> None:
+    timeout = {
+        "postgresql": {"options": "-c idle_session_timeout=300ms"},
+        "mariadb": {"init_command": "SET SESSION wait_timeout = 1"},
+    }[database]
+    settings = another(database, CONN_MAX_AGE=max_age)
+    settings["OPTIONS"] = {**settings["OPTIONS"], **timeout}
+    open_store(database)
+    with alias("idle", settings) as name:
+        store = Store(DatabaseDriver(name))
+        for number in range(1, 4):
+            assert store.incr("counter") == 2 * number - 1
+            time.sleep(1.3 if database == "mariadb" else 0.5)
+            assert store.incr("counter") == 2 * number
+            time.sleep(1.3 if database == "mariadb" else 0.5)
+            assert store.get("counter") == 2 * number
 
 
 @SERVERS
