@@ -13,7 +13,6 @@ OURS_AT_IMPORT = {
     "django_persist.backoff",
     "django_persist.codec",
     "django_persist.codec.fidelity",
-    "django_persist.codec.interruptions",
     "django_persist.codec.quick",
     "django_persist.codec.text",
     "django_persist.codec.types",
@@ -23,6 +22,7 @@ OURS_AT_IMPORT = {
     "django_persist.exceptions",
     "django_persist.expiry",
     "django_persist.handler",
+    "django_persist.interruptions",
     "django_persist.keys",
     "django_persist.store",
 }

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.db import connections
 
+from django_persist.drivers.database.connection import Connection
 from django_persist.drivers.database.statements import statements
 from django_persist.drivers.database.statements.postgresql import SEPARATOR, PostgreSQL, array
 from django_persist.drivers.database.statements.rows import with_placeholders
@@ -43,7 +44,7 @@ class ByHand(Contender):
     def __init__(self, using: str) -> None:
         self.using = using
         with connections[using].cursor() as cursor:
-            self.sql = statements(cursor)
+            self.sql = statements(Connection(using), cursor)
         self._written: dict[str, tuple[str, Order]] = {}
 
     @abstractmethod

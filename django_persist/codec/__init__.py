@@ -33,9 +33,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ..exceptions import DecodeError, EncodeError
+from ..interruptions import raise_if_from_outside
 from . import fidelity
 from .fidelity import MAX_DEPTH
-from .interruptions import raise_if_from_outside
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, to_lines, to_text
 from .types import error_path, type_info, type_name

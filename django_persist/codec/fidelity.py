@@ -19,7 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from ..exceptions import EncodeError
-from .interruptions import raise_if_from_outside
+from ..interruptions import raise_if_from_outside
 from .text import from_text, to_text
 from .types import error_path, field_names, is_lazy_text, is_model, type_info, type_name
 

@@ -21,8 +21,8 @@ from math import isfinite
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+from ..interruptions import raise_if_from_outside
 from .fidelity import MAX_DEPTH, has_whole_minute_offset
-from .interruptions import raise_if_from_outside
 from .text import from_text, is_json, to_text
 from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, is_model, type_info
 

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from .interruptions import raise_if_from_outside
+from ..interruptions import raise_if_from_outside
 from .types import is_lazy_text, is_model
 
 

@@ -20,7 +20,7 @@ import msgspec
 from django.utils.functional import Promise
 from msgspec import inspect
 
-from .interruptions import raise_if_from_outside
+from ..interruptions import raise_if_from_outside
 
 CACHED_TYPES: Final = 512
 """How many types each cache keeps: a program can create new types for as long as it runs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 
-from ..codec.interruptions import raise_if_from_outside
 from ..exceptions import InvalidStoreError
+from ..interruptions import raise_if_from_outside
 from .base import Driver
 
 VERSION = "persist"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from ...backoff import retries
+from ...interruptions import is_from_outside
 from .errors import DatabaseContentionError, DatabaseUnavailableError, Outcome, classify
 
 R = TypeVar("R")
@@ -67,7 +69,7 @@ class Connection:
         """Run one statement; return what `fetch` reads from its cursor."""
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started = self._start(connection, inside)
+        started, handled = self._start(connection, inside), sys.exception()
         waits: Iterator[int] | None = None
         while True:
             opened = False
@@ -81,6 +83,7 @@ class Connection:
                 maybe_applied = opened and writes and not inside
                 self._raise_unless_lost(
                     error,
+                    handled,
                     started,
                     is_first=waits is None,
                     opened=opened,
@@ -101,7 +104,7 @@ class Connection:
         """
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started = self._start(connection, inside)
+        started, handled = self._start(connection, inside), sys.exception()
         waits: Iterator[int] | None = None
         while True:
             opened = maybe_applied = False
@@ -121,6 +124,7 @@ class Connection:
             except Error as error:
                 self._raise_unless_lost(
                     error,
+                    handled,
                     started,
                     is_first=waits is None,
                     opened=opened,
@@ -146,6 +150,7 @@ class Connection:
     def _raise_unless_lost(
         self,
         error: Error,
+        handled: BaseException | None,
         started: float,
         *,
         is_first: bool,
@@ -157,7 +162,12 @@ class Connection:
 
         `opened` says whether there was a cursor, `inside` whether the caller has a transaction.
         """
-        connection = connections[self.using]
+        connection: Any = connections[self.using]
+        interruption = _interruption(connection, error, handled)
+        if interruption is not None:
+            if not inside:
+                _abandon(connection)
+            raise interruption
         outcome = _outcome(connection, error, started, opened=opened)
         if outcome is Outcome.OTHER:
             raise error
@@ -207,6 +217,23 @@ def _unavailable_message(using: str, outcome: Outcome, opened: bool) -> str:
     if outcome in (Outcome.REFUSED, Outcome.READ_ONLY):
         return f"The database {using!r} refused the call."
     return f"The call to the database {using!r} was cut off."
+
+
+def _interruption(
+    connection: Any, error: BaseException, handled: BaseException | None
+) -> BaseException | None:
+    """Return what interrupted the call, if the error only followed from it.
+
+    To roll back after an interruption can fail, as the statement is still running. `handled` is
+    what the caller was handling before the call.
+    """
+    context = error.__context__
+    while context is not None and context is not handled:
+        is_of_database = isinstance(context, Error | connection.Database.Error)
+        if not is_of_database and is_from_outside(context):
+            return context
+        context = context.__context__
+    return None
 
 
 def _outcome(connection: Any, error: Error, started: float, *, opened: bool) -> Outcome:

@@ -84,7 +84,7 @@ class DatabaseDriver(Driver):
 
     @cached_property
     def sql(self) -> Statements:
-        return self._connection.run(statements, writes=False)
+        return self._connection.run(partial(statements, self._connection), writes=False)
 
     def in_transaction(self) -> bool:
         return in_transaction(connections[self.using])

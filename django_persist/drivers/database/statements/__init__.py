@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.backends.utils import CursorWrapper
 
+from ..connection import Connection
 from .base import Statements
 from .mysql import MySQL
 from .postgresql import PostgreSQL
@@ -18,6 +19,6 @@ CLASSES: dict[str, type[Statements]] = {
 }
 
 
-def statements(cursor: CursorWrapper) -> Statements:
-    """Return the statements for the server of a cursor."""
-    return CLASSES[cursor.db.vendor](cursor)
+def statements(connection: Connection, cursor: CursorWrapper) -> Statements:
+    """Return the statements for the server of a cursor. Sends nothing to it."""
+    return CLASSES[cursor.db.vendor](connection, cursor)

@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ....models import Entry
 from ...base import Write, distinct_expires_at
+from ..connection import Connection
 from .rows import CHUNK_BYTES, Batch, chunks_of_bytes
 
 
@@ -98,10 +99,8 @@ class Statements(ABC):
     excludes_writers: bool
     """Whether one writer at a time has the whole database."""
 
-    packet: int | None = None
-    """The most bytes that the server accepts in one statement; None if it has no such limit."""
-
-    def __init__(self, cursor: CursorWrapper) -> None:
+    def __init__(self, connection: Connection, cursor: CursorWrapper) -> None:
+        self.connection = connection
         quote = cursor.db.ops.quote_name
         names = {
             "t": quote(Entry._meta.db_table),
@@ -115,6 +114,11 @@ class Statements(ABC):
             if isinstance(template, str) and not name.startswith("_"):
                 # One line, as logs and the debug toolbar show it.
                 setattr(self, name, " ".join(template.format(**names).split()))
+
+    @property
+    def packet(self) -> int | None:
+        """The most bytes that the server accepts in one statement; None if it has no limit."""
+        return None
 
     def batches(self, writes: Sequence[Write], now: int) -> list[Batch]:
         """Cut writes into batches for one statement each, in the order in which to send them.

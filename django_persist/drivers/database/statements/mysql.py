@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -11,11 +12,15 @@ from django.db.backends.utils import CursorWrapper
 from ....exceptions import ValueTooLargeError
 from ....models import COLUMN_LENGTH
 from ...base import Write
+from ..connection import Connection
 from .base import Purged, Statements
 from .rows import Batch, execute_rows
 
 STATEMENT_BYTES = 8192
 """More than a statement takes without its value."""
+
+SMALL_BYTES = 400
+"""With their statement, so many fit into the smallest max_allowed_packet there is: 1024 bytes."""
 
 KEY_BYTES = 2 * (4 * COLUMN_LENGTH + 4)
 """More than twice what a key takes in a statement."""
@@ -31,7 +36,6 @@ class MySQL(Statements):
     """
 
     excludes_writers = False
-    packet: int
 
     get_for_update = "SELECT {text}, {e} FROM {t} WHERE {k} = %(key)s FOR UPDATE"
 
@@ -120,12 +124,23 @@ class MySQL(Statements):
         WHERE table_schema = DATABASE() AND table_name = REPLACE('{t}', '`', '')
     """
 
-    def __init__(self, cursor: CursorWrapper) -> None:
+    def __init__(self, connection: Connection, cursor: CursorWrapper) -> None:
         can_skip = cursor.db.features.has_select_for_update_skip_locked
         self.slots = {**Statements.slots, "skip_locked": "SKIP LOCKED" if can_skip else ""}
-        super().__init__(cursor)
-        cursor.execute("SELECT @@max_allowed_packet")
-        [self.packet] = cursor.fetchone()
+        super().__init__(connection, cursor)
+
+    @cached_property
+    def packet(self) -> int:
+        """max_allowed_packet, asked for when the first large write needs it."""
+
+        def read(cursor: CursorWrapper) -> int:
+            # Not through Django's wrapper, which would log it as one of the caller's queries.
+            with cursor.db.wrap_database_errors:
+                cursor.cursor.execute("SELECT @@max_allowed_packet")
+                [packet] = cursor.cursor.fetchone()
+            return int(packet)
+
+        return self.connection.run(read, writes=False)
 
     def batches(self, writes: Sequence[Write], now: int) -> list[Batch]:
         batches = super().batches(writes, now)
@@ -192,7 +207,7 @@ class MySQL(Statements):
         # Past the limit the server drops the connection. The client escapes quotes and backslashes.
         texts = [text for text in params if isinstance(text, str)]
         size = sum(map(len, texts))
-        if 8 * size < self.packet - STATEMENT_BYTES:
+        if 8 * size < SMALL_BYTES or 8 * size < self.packet - STATEMENT_BYTES:
             return
         size = sum(len(text.encode()) + sum(map(text.count, "\"'\\")) for text in texts)
         if size > self.packet - STATEMENT_BYTES:

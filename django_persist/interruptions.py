@@ -1,8 +1,7 @@
-"""Tells what comes from outside a call from what its values' own code raises.
+"""Tells an exception that comes from outside a call from one that the call itself caused.
 
-A class can raise anything when it is made, compared or encoded, and the codec then refuses the
-value. But a signal handler's exception (Celery's SoftTimeLimitExceeded), or one thrown into the
-thread, arrives in the same places. It must end the call, not become a refusal.
+A signal handler's exception (Celery's SoftTimeLimitExceeded), or one thrown into the thread, can
+arrive anywhere. It must end the call, and not be taken for an error of a value or of a database.
 """
 
 from __future__ import annotations
@@ -25,21 +24,27 @@ RAISED_BY_C: Final = (
 """What Python's and the libraries' C code raises; theirs of their own are derived from these."""
 
 
-def raise_if_from_outside(error: Exception) -> None:
-    """Raise the exception again unless the code that was called has raised it."""
-    if isinstance(error, msgspec.MsgspecError):
-        return
+def raise_if_from_outside(error: BaseException) -> None:
+    """Raise the exception again if it came from outside."""
+    if is_from_outside(error):
+        raise error
+
+
+def is_from_outside(error: BaseException) -> bool:
+    """Return whether no code that was called has raised the exception."""
+    if not isinstance(error, Exception):
+        return True
     trace = error.__traceback__
-    assert trace is not None
+    if isinstance(error, msgspec.MsgspecError) or trace is None:
+        return False
     handlers = set(_signal_handlers())
     while trace.tb_next is not None:
         trace = trace.tb_next
         if trace.tb_frame.f_code in handlers:
-            raise error
+            return True
     # A thrown exception arrives between two instructions. One that a function raises has its own.
-    code = trace.tb_frame.f_code
-    if code.co_code[trace.tb_lasti] not in RAISING and not isinstance(error, RAISED_BY_C):
-        raise error
+    is_raised = trace.tb_frame.f_code.co_code[trace.tb_lasti] in RAISING
+    return not is_raised and not isinstance(error, RAISED_BY_C)
 
 
 def _signal_handlers() -> Iterator[CodeType]:

@@ -1,0 +1,83 @@
+"""The database driver, interrupted by alarms: the next call is right, no write is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from django.db import connections
+
+from django_persist import Store
+from tests.conftest import leave_expired
+from tests.extent import LONG
+from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
+
+ROUNDS = 4_000 if LONG else 250
+
+# What an interruption takes from a client library is closed by Python, which warns.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+MANY = {f"many {i}": i for i in range(1_200)}
+
+CALLS: dict[str, Callable[[Store], object]] = {
+    "get": lambda store: store.get("there"),
+    "set": lambda store: store.set("there", "value"),
+    "incr": lambda store: store.incr("counter"),
+    "update": lambda store: store.update("list", lambda old: [*old, len(old)], list),
+    "set_many": lambda store: store.set_many(MANY),
+    "purge": lambda store: store.purge(20),
+}
+
+
+def elsewhere(store: Store, key: str) -> object:
+    """Read on another connection: what the first has committed is there."""
+    name = store.driver.using  # type: ignore[attr-defined]
+    mine = connections[name]
+    connections[name] = mine.copy()
+    try:
+        return store.get(key)
+    finally:
+        connections[name].close()
+        connections[name] = mine
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_call_after_an_interruption_is_right(
+    database_store: Store, call: Callable[[Store], object], request: pytest.FixtureRequest
+) -> None:
+    store = database_store
+    store.set("there", "value")
+    many = request.node.callspec.id.startswith("set_many") or "set_many" in request.node.callspec.id
+    rounds = ROUNDS // 5 if many else ROUNDS
+    if "purge" in request.node.callspec.id:
+        leave_expired(store, {f"gone {i}": i for i in range(500)})
+    started = time.perf_counter()
+    call(store)
+    call(store)
+    typical = (time.perf_counter() - started) / 2
+    interruptions = done = 0
+    before = store.incr("counter", 0)
+    with alarms() as interrupted:
+        for number in range(rounds):
+            if number % 4 == 0:
+                connections[store.driver.using].close()  # type: ignore[attr-defined]
+            if interrupted(lambda: call(store), at_random(typical)) is INTERRUPTED:
+                interruptions += 1
+            else:
+                done += 1
+            store.set("last", number)
+            assert store.get("last") == number
+            if number % 10 == 0:
+                assert elsewhere(store, "last") == number
+    assert elsewhere(store, "last") == rounds - 1
+    assert interruptions > rounds / 20
+    assert store.get("there") == "value"
+    counted = store.incr("counter", 0) - before
+    if "incr" in request.node.callspec.id:
+        assert done <= counted <= done + interruptions
+    found = store.get_many(MANY)
+    assert found in ({}, MANY)
+    values = store.get("list", [])
+    assert values == list(range(len(values)))
+    assert store.get_item("last").ttl is None  # type: ignore[union-attr]
