@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -48,6 +49,11 @@ REFUSALS = (
 
 REPLACED = (ClusterDownError, BusyLoadingError, ReadOnlyError)
 """Those after which another node of a cluster may have the slots of the one that refused."""
+
+UNKNOWN_COMMAND = re.compile(
+    "unknown (?:command '(.*)'|(?:redis )?command called from)", re.IGNORECASE
+)
+"""What a server says of a command that it doesn't have. About one in a script it has no name."""
 
 REFUSAL_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"})
 """Codes of more such errors, for which redis-py has no class."""
@@ -203,13 +209,14 @@ def raise_for_error(reply: Reply, name: str) -> Reply:
             "'django_persist.cluster.ClusterConnectionFactory'.",
             id="django_persist.E011",
         ) from reply
-    if text.startswith(("Unknown command called from", "Unknown Redis command called from")):
-        raise NotSupportedError(
-            f"{name} lacks a command that RedisDriver needs. Use Redis 7 or later, or Valkey."
-        ) from reply
     summary, has_arguments, _ = text.partition(", with args beginning with")
     if has_arguments:  # The server quotes the arguments, and one of them may be a value.
-        raise type(reply)(summary)
+        reply = type(reply)(summary)
+    if match := UNKNOWN_COMMAND.match(summary):
+        raise NotSupportedError(
+            f"{name} lacks {match[1] or 'a command'}, which RedisDriver needs. Use Redis 7 or "
+            "later, or Valkey, with its commands under their own names (no rename-command)."
+        ) from reply
     raise reply
 
 

@@ -75,6 +75,16 @@ local function store(key, value, unit, ms, keep)
 end
 """
 
+# GET fails for a key of another Redis type: then `text_of` returns nil, as such a key is no entry.
+# Any other error, such as a missing permission, ends the script before it has written anything.
+_READ = """\
+local function text_of(key)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'table' then return text end
+  if string.sub(text.err, 1, 9) ~= 'WRONGTYPE' then error(text) end
+end
+"""
+
 # Replies 1 if it stored, 0 if there is an entry, -1 if the moment has passed.
 CREATE = _script(
     _WRITE
@@ -125,22 +135,23 @@ return existing
 )
 
 # Replies 1 if it stored, 0 if the entry is another one or gone, -1 if the moment has passed.
-# GET fails for a key of another Redis type; with pcall that error counts as another text.
 REPLACE = _script(
     _WRITE
+    + _READ
     + """\
 local unit, ms, value, keep, seen = unpack(ARGV)
 if is_past(unit, ms) then return -1 end
-if redis.pcall('GET', KEYS[1]) ~= seen then return 0 end
+if text_of(KEYS[1]) ~= seen then return 0 end
 store(KEYS[1], value, unit, ms, keep)
 return 1
 """
 )
 
-# Replies 1 if it removed the entry. About pcall see REPLACE.
+# Replies 1 if it removed the entry.
 REMOVE_IF = _script(
-    """\
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    _READ
+    + """\
+if text_of(KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('UNLINK', KEYS[1])
 """
 )
@@ -159,28 +170,30 @@ return 1
 )
 
 # Replies the sum as text, or the number -1 if the moment has passed. The sum is read back with GET,
-# because a number in Lua is a double, which is exact only up to 2^53.
+# because a number in Lua is a double, which is exact only up to 2^53. The first GET and the one
+# command that writes fail before anything is written if the user may not run them.
 INCR = _script(
     _WRITE
     + """\
 local unit, ms, by = unpack(ARGV)
 if is_past(unit, ms) then return -1 end
-local is_new = redis.call('EXISTS', KEYS[1]) == 0
+if not redis.call('GET', KEYS[1]) then
+  redis.call('SET', KEYS[1], by, unit, ms)
+  return by
+end
 redis.call('INCRBY', KEYS[1], by)
-if is_new then redis.call(unit == 'PX' and 'PEXPIRE' or 'PEXPIREAT', KEYS[1], ms) end
 return redis.call('GET', KEYS[1])
 """
 )
 
 # Replies for each key its text, or nil if it has none, and the moment when it expires: -1 for
-# never, -2 for no entry. A nil with any other moment is a key of another Redis type, for which GET
-# fails: with pcall that ends neither the script nor the reading of the other keys.
+# never, -2 for no entry. A nil with any other moment is a key of another Redis type.
 READ = _script(
-    """\
+    _READ
+    + """\
 local entries = {}
 for i, key in ipairs(KEYS) do
-  local value = redis.pcall('GET', key)
-  entries[2 * i - 1] = type(value) == 'string' and value
+  entries[2 * i - 1] = text_of(key) or false
   entries[2 * i] = redis.call('PEXPIRETIME', key)
 end
 return entries
