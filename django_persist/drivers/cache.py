@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, default_key_func
 
 from ..exceptions import InvalidStoreError
 from ..interruptions import raise_if_from_outside
@@ -48,7 +48,32 @@ class CacheDriver(Driver):
 
     def __init__(self, cache: BaseCache) -> None:
         self.cache = cache
-        self.prefix = _key_prefix(cache)
+        prefix = _key_prefix(cache)
+        self._fixed_prefix = prefix if _has_fixed_prefix(cache) else None
+
+    @property
+    def prefix(self) -> str:
+        """What `make_key` puts before a key now.
+
+        A KEY_FUNCTION of the project's own may look at the current tenant. So each call asks for
+        the prefix, once for all its keys.
+        """
+        if self._fixed_prefix is not None:
+            return self._fixed_prefix
+        return _make_key(self.cache, "")
+
+
+def _make_key(cache: BaseCache, key: str) -> str:
+    return str(cache.make_key(key, version=VERSION))  # type: ignore[arg-type]
+
+
+def _has_fixed_prefix(cache: BaseCache) -> bool:
+    """Return whether the prefix can't change: then a call needn't ask for it."""
+    return (
+        cache.key_func is default_key_func
+        and type(cache).make_key is BaseCache.make_key
+        and type(cache.key_prefix) is str
+    )
 
 
 def _key_prefix(cache: BaseCache) -> str:
@@ -58,13 +83,12 @@ def _key_prefix(cache: BaseCache) -> str:
     keys are the store's, nor what they are called.
     """
     try:
-        prefix = str(cache.make_key("", version=VERSION))  # type: ignore[arg-type]
-        made = [str(cache.make_key(key, version=VERSION)) for key in PROBE_KEYS]  # type: ignore[arg-type]
+        prefix, *made = [_make_key(cache, key) for key in ("", *PROBE_KEYS)]
     except Exception as error:
         raise_if_from_outside(error)
         raise InvalidStoreError(
             f"KEY_FUNCTION fails for the version {VERSION!r}: {error}",
-            hint="It must accept any version, as Django's default does.",
+            hint="As Django's default does, it must accept any version and work outside a request.",
             id="django_persist.E012",
         ) from error
     if made != [prefix + key for key in PROBE_KEYS]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -228,8 +229,10 @@ class RedisDriver(CacheDriver):
     def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
         return dict(self._read_items(keys))
 
-    def _read_items(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:
-        names = self._names(keys)
+    def _read_items(
+        self, keys: Sequence[str], prefix: str | None = None
+    ) -> Iterator[tuple[str, Stored]]:
+        names = self._names(keys, prefix)
         groups = list(self.servers.groups(names, READ_PAGE))
         calls = [
             (names[group[0]], scripts.evalsha(scripts.READ, [names[i] for i in group]))
@@ -250,18 +253,21 @@ class RedisDriver(CacheDriver):
     # The whole store.
 
     def keys(self, prefix: str) -> Iterator[str]:
-        for page in self._scan(prefix):
-            yield from page
+        # Not a generator, which would take the cache's prefix of the moment of its first step.
+        return chain.from_iterable(self._scan(prefix, self.prefix))
 
     def items(self, prefix: str) -> Iterator[tuple[str, Stored]]:
-        for page in self._scan(prefix):
-            for start in range(0, len(page), READ_PAGE):
-                yield from self._read_items(page[start : start + READ_PAGE])
+        return self._scan_items(prefix, self.prefix)
 
-    def _scan(self, prefix: str) -> Iterator[list[str]]:
-        pattern = _GLOB_SPECIAL.sub(rb"\\\g<0>", self._name(prefix)) + b"*"
+    def _scan_items(self, prefix: str, cache_prefix: str) -> Iterator[tuple[str, Stored]]:
+        for page in self._scan(prefix, cache_prefix):
+            for start in range(0, len(page), READ_PAGE):
+                yield from self._read_items(page[start : start + READ_PAGE], cache_prefix)
+
+    def _scan(self, prefix: str, cache_prefix: str) -> Iterator[list[str]]:
+        pattern = _GLOB_SPECIAL.sub(rb"\\\g<0>", (cache_prefix + prefix).encode()) + b"*"
         for page in self.servers.scan(pattern):
-            yield [key[len(self.prefix) :] for key in map(_decode, page) if key is not None]
+            yield [key[len(cache_prefix) :] for key in map(_decode, page) if key is not None]
 
     # Settings and checks.
 
@@ -290,8 +296,9 @@ class RedisDriver(CacheDriver):
     def _name(self, key: str) -> bytes:
         return (self.prefix + key).encode()
 
-    def _names(self, keys: Iterable[str]) -> list[bytes]:
-        prefix = self.prefix  # Same as _name, inlined for speed.
+    def _names(self, keys: Iterable[str], prefix: str | None = None) -> list[bytes]:
+        if prefix is None:
+            prefix = self.prefix  # Same as _name, inlined for speed.
         return [(prefix + key).encode() for key in keys]
 
 
