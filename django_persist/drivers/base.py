@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Warning
 
 from ..expiry import Expiry, expires_at_micros, from_micros, now
 
@@ -210,8 +210,17 @@ class Driver(ABC):
         return ()
 
     def check_deployment(self) -> Iterable[CheckMessage]:
-        """Return messages for `manage.py check --deploy`.
+        """Return messages for `manage.py check --deploy`. The server may be asked.
 
-        The server may be asked. If it can't be reached, return no message about it.
+        If it can't be asked, return `could_not_ask`.
         """
         return ()
+
+
+def could_not_ask(where: str, error: Exception) -> CheckMessage:
+    """Return the warning of `check --deploy` about a server that it could not ask."""
+    return Warning(
+        f"{where} could not be asked: {error}",
+        hint="Run this check where the server can be reached, with the settings of the site.",
+        id="django_persist.W007",
+    )

@@ -8,20 +8,27 @@ from django.core.checks import CheckMessage, Error, Warning
 from redis.exceptions import RedisError
 
 from ...exceptions import InvalidStoreError, PersistError
-from .node import Node
+from ..base import could_not_ask
+from .node import Node, raise_for_errors
 from .servers import Servers
 
 COMMANDS = ((b"INFO", b"memory"), (b"INFO", b"persistence"), (b"CONFIG", b"GET", b"save"))
 
 
 def check_servers(servers: Servers, alias: str) -> Iterator[CheckMessage]:
-    """Yield warnings about the primaries. Says nothing about those that can't be reached."""
+    """Yield warnings about the primaries, and about those that could not be asked."""
+    states: dict[str, dict[str, str]] = {}
     try:
-        states = {node.name: _state(node) for node in servers.primaries()}
+        for node in servers.primaries():
+            try:
+                states[node.name] = _state(node)
+            except (PersistError, RedisError) as error:
+                yield could_not_ask(f"CACHES[{alias!r}]", error)
     except InvalidStoreError as error:
         yield Error(error.message, hint=error.hint, id=error.id)
         return
-    except (PersistError, RedisError):
+    except (PersistError, RedisError) as error:
+        yield could_not_ask(f"CACHES[{alias!r}]", error)
         return
     evicting = [
         f"{name} has the maxmemory-policy {policy}"
@@ -50,18 +57,16 @@ def check_servers(servers: Servers, alias: str) -> Iterator[CheckMessage]:
 
 
 def _state(node: Node) -> dict[str, str]:
-    """Return the settings that a server reports. Those that its user may not read are missing."""
-    try:
-        memory, persistence, save = node.run(COMMANDS, writes=False)
-    except PersistError:
-        return {}
+    """Return the settings that a server reports.
+
+    The save points are missing if its user may not read them, or they have no such name.
+    Raises StoreUnavailableError, and redis-py's ResponseError if the user may not ask for INFO.
+    """
+    memory, persistence, save = node.run(COMMANDS, writes=False)
     state: dict[str, str] = {}
-    for info in (memory, persistence):
-        if isinstance(info, bytes):
-            lines = info.decode(errors="replace").splitlines()
-            state.update(
-                (name, value) for name, _, value in (line.partition(":") for line in lines)
-            )
+    for info in raise_for_errors([memory, persistence], node.name, writes=False):
+        lines = info.decode(errors="replace").splitlines()
+        state.update((name, value) for name, _, value in (line.partition(":") for line in lines))
     if isinstance(save, list) and len(save) == 2:
         state["save"] = save[1].decode(errors="replace")
     return state

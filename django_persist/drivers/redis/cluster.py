@@ -210,7 +210,7 @@ class Cluster(Servers):
             nodes += [primary for primary in primaries if primary not in nodes]
         if old_map is None:
             raise StoreUnavailableError(
-                "No node of the Redis Cluster can be reached and knows who has the slots."
+                f"No node of the Redis Cluster has said which node has which slots. {failure or ''}"
             ) from failure
         if connected:
             raise StoreUnavailableError(

@@ -24,6 +24,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.sentinel import MasterNotFoundError
 
 from ...exceptions import (
     InvalidStoreError,
@@ -134,6 +135,8 @@ class Node:
         """Return the error for a call of which nothing was sent."""
         if isinstance(error, NoFreeConnectionError):
             return StoreUnavailableError(f"{self.name} was not asked: {error}.")
+        if isinstance(error, MasterNotFoundError):
+            return StoreUnavailableError(f"{self.name}: {error}")
         if _is_refusal(error) or isinstance(error, ResponseError):
             return StoreUnavailableError(f"{self.name} refused the connection: {error}")
         return StoreUnavailableError(f"{self.name} can't be reached: {error}")
