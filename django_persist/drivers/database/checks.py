@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import Error as DatabaseError
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
+from ...exceptions import PersistError
 from ...models import Entry
+from ..base import could_not_ask
+from .connection import Connection
+
+SESSION_OPTIONS = frozenset(
+    {
+        *("isolation_level", "pool", "server_side_binding", "prepare_threshold", "cursor_factory"),
+        *("connect_timeout", "read_timeout", "write_timeout", "tcp_user_timeout"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        *("application_name", "client_encoding", "charset", "sql_mode", "client_flag"),
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "ssl", "ssl_mode", "password", "passwd"),
+    }
+)
+"""The OPTIONS that say how a connection works, not where it leads."""
+
+CLOCK_SECONDS = 1.0
+"""How far the clocks of the application and the database may be apart."""
+
+CLOCKS = {
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
+}
+
+PERSISTENCE = "SELECT relpersistence FROM pg_class WHERE oid = to_regclass(%s)"
 
 
 def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
@@ -28,20 +55,33 @@ def check_settings(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 
 def location(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """Return which database an alias leads to, so that two aliases of one database are found."""
+    """Return which database an alias leads to.
+
+    Two aliases with the same location certainly lead to the same database. If in doubt they differ:
+    to purge one table twice is harmless, to leave one unpurged is not.
+    """
     settings = connection.settings_dict
     name = str(settings["NAME"])
-    if connection.vendor != "sqlite":
-        host = settings["HOST"] or "localhost"
-        return (
-            connection.vendor,
-            name,
-            "127.0.0.1" if host == "localhost" else host,
-            settings["PORT"],
-        )
-    if not name or ":memory:" in name:
-        return connection.vendor, connection.alias, name
-    return connection.vendor, name if name.startswith("file:") else str(Path(name).resolve())
+    if connection.vendor == "sqlite":
+        if not name or ":memory:" in name:
+            return connection.vendor, connection.alias, name
+        return connection.vendor, name if name.startswith("file:") else str(Path(name).resolve())
+    host = settings["HOST"] or "localhost"
+    options = sorted(
+        f"{option}={value!r}"
+        for option, value in settings["OPTIONS"].items()
+        if option not in SESSION_OPTIONS
+    )
+    # On PostgreSQL the search_path names the schema of the user by default.
+    user = settings["USER"] if connection.vendor == "postgresql" else ""
+    return (
+        connection.vendor,
+        name,
+        "127.0.0.1" if host == "localhost" else host,
+        str(settings["PORT"]),
+        user,
+        *options,
+    )
 
 
 def _sqlite(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
@@ -78,6 +118,48 @@ def _found_rows() -> int:
     from MySQLdb.constants import CLIENT  # installed only if MySQL is used
 
     return int(CLIENT.FOUND_ROWS)
+
+
+def check_deployed(connection: Connection) -> Iterator[CheckMessage]:
+    """Yield the warnings of `check --deploy`."""
+    alias = connection.using
+    try:
+        yield from connection.run(_deployed, writes=False)
+    except (PersistError, DatabaseError) as error:
+        yield could_not_ask(f"DATABASES[{alias!r}]", error)
+
+
+def _deployed(cursor: CursorWrapper) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    vendor, alias = cursor.db.vendor, cursor.db.alias
+    if vendor in CLOCKS:
+        before = time.time()
+        cursor.execute(CLOCKS[vendor])
+        [[seconds]] = cursor.fetchall()
+        after = time.time()
+        apart = max(before - float(seconds), float(seconds) - after)
+        if apart > CLOCK_SECONDS:
+            messages.append(
+                Warning(
+                    f"The clock of DATABASES[{alias!r}] and that of this host are {apart:.0f} "
+                    "seconds apart.",
+                    hint="Entries expire by the clocks of the hosts that use them. A host whose "
+                    "clock is ahead purges living entries: keep all clocks in step, as by NTP.",
+                    id="django_persist.W008",
+                )
+            )
+    if vendor == "postgresql":
+        cursor.execute(PERSISTENCE, [cursor.db.ops.quote_name(Entry._meta.db_table)])
+        if cursor.fetchone() == ("u",):
+            messages.append(
+                Warning(
+                    f"The table of entries in DATABASES[{alias!r}] is UNLOGGED.",
+                    hint="A crash of the server empties it, and a standby has nothing of it: "
+                    f"ALTER TABLE {Entry._meta.db_table} SET LOGGED.",
+                    id="django_persist.W009",
+                )
+            )
+    return messages
 
 
 def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:

@@ -194,7 +194,7 @@ class Connection:
             with suppress(Error):
                 connection.close_if_unusable_or_obsolete()
         raise DatabaseUnavailableError(
-            _unavailable_message(self.using, outcome, opened),
+            _unavailable_message(self.using, outcome, opened, error),
             maybe_applied=outcome is Outcome.CUT_OFF and maybe_applied,
         ) from error
 
@@ -206,14 +206,17 @@ class Connection:
             ) from error
 
 
-def _unavailable_message(using: str, outcome: Outcome, opened: bool) -> str:
+def _unavailable_message(using: str, outcome: Outcome, opened: bool, error: Error) -> str:
     if outcome is Outcome.NO_TABLE:
         return (
             f"The database {using!r} has no table for entries: run "
             f"`manage.py migrate --database {using}`."
         )
     if not opened:
-        return f"The database {using!r} could not be reached."
+        # Such as "password authentication failed" or "too many clients already". No value of an
+        # entry has been sent yet.
+        reason = str(error.args[-1] if error.args else error).strip().partition("\n")[0]
+        return f"The database {using!r} could not be connected to: {reason.rstrip('.')}."
     if outcome in (Outcome.REFUSED, Outcome.READ_ONLY):
         return f"The database {using!r} refused the call."
     return f"The call to the database {using!r} was cut off."

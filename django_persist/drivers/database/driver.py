@@ -18,7 +18,7 @@ from ...expiry import Expiry, expires_at_micros, from_micros, now
 from ..base import COUNTER, Driver, Place, Stored, Text, Write
 from ..batches import batches
 from . import forks
-from .checks import check_server, check_settings, location
+from .checks import check_deployed, check_server, check_settings, location
 from .connection import (
     RETRY_SECONDS,
     Connection,
@@ -97,6 +97,9 @@ class DatabaseDriver(Driver):
 
     def check_databases(self, databases: Collection[str]) -> Iterable[CheckMessage]:
         return check_server(connections[self.using]) if self.using in databases else ()
+
+    def check_deployment(self) -> Iterable[CheckMessage]:
+        return check_deployed(self._connection)
 
     # One key.
 

@@ -18,7 +18,7 @@ from tests.servers.proxy import Fault
 
 
 def assert_unreachable(store: Store) -> None:
-    with pytest.raises(StoreUnavailableError, match="could not be reached") as caught:
+    with pytest.raises(StoreUnavailableError, match="could not be connected to") as caught:
         store.incr("counter")
     assert isinstance(caught.value, OperationalError)
     assert isinstance(caught.value.__cause__, OperationalError)
@@ -32,7 +32,7 @@ def test_a_call_that_gets_no_connection_reports_that_nothing_was_done(
     connections[proxied.alias].close()
     with proxied.proxy.failing(Fault.REFUSED):
         for call, _, _ in {**READS, **WRITES}.values():
-            with pytest.raises(StoreUnavailableError, match="could not be reached") as caught:
+            with pytest.raises(StoreUnavailableError, match="could not be connected to") as caught:
                 call(proxied.store)
             assert caught.value.maybe_applied is False
     assert proxied.rows() == before
