@@ -9,6 +9,7 @@ CACHES = {"persist": {
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -65,3 +66,13 @@ class ClusterConnectionFactory(ConnectionFactory):  # type: ignore[misc]
     def disconnect(self, connection: RedisCluster) -> None:
         """Close the client's connections to every node. It opens new ones when it needs them."""
         connection.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def renew(cls) -> None:
+        """Start without clients. A thread that held a lock of theirs isn't in a forked child."""
+        cls._clusters = {}
+        cls._connecting = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=ClusterConnectionFactory.renew)

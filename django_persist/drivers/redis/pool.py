@@ -64,6 +64,22 @@ class Pool:
 
         Raises what redis-py raises if none can be opened, and NoFreeConnectionError.
         """
+        if (connection := self._ready()) is not None:
+            return connection
+        deadline = None if self._wait is None else time.monotonic() + self._wait
+        while (connection := self._opened()) is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise NoFreeConnectionError(
+                    f"all {self._max_connections} connections are in use. Raise the option "
+                    "max_connections, or use redis-py's BlockingConnectionPool, which waits"
+                )
+            time.sleep(random.uniform(0, LONGEST_POLL))
+            if (connection := self._ready()) is not None:
+                return connection
+        return connection
+
+    def _ready(self) -> Any | None:
+        """Return an idle connection that can be used; None if there is none."""
         connection = None
         try:
             while self._idle:
@@ -76,21 +92,14 @@ class Pool:
         except BaseException:
             self.discard(connection)
             raise
-        return self._opened()
+        return None
 
-    def _opened(self) -> Any:
-        connection = None
-        deadline = None if self._wait is None else time.monotonic() + self._wait
+    def _opened(self) -> Any | None:
+        """Return a new connection; None if there may be no more."""
+        connection = self._added()
+        if connection is None:
+            return None
         try:
-            while (connection := self._added()) is None:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise NoFreeConnectionError(
-                        f"all {self._max_connections} connections are in use. Raise the option "
-                        "max_connections, or use redis-py's BlockingConnectionPool, which waits"
-                    )
-                time.sleep(random.uniform(0, LONGEST_POLL))
-                if self._idle:
-                    return self.get_connection()
             connection.connect()
         except BaseException:
             self.discard(connection)
