@@ -102,11 +102,13 @@ class override_persist(TestContextDecorator):  # noqa: N801 (named like override
             inner.enterClassContext(override_persist(*self._aliases))
             set_up_class(inner)
 
-        setattr(cls, "setUpClass", classmethod(setUpClass))  # noqa: B010
+        methods: dict[str, Any] = {"setUpClass": classmethod(setUpClass)}
         # Not setUp, because a subclass may define its own without calling this one.
         for name in ("run", "debug"):
             override = _OverrideForTest(*self._aliases)
-            setattr(cls, name, override.decorate_callable(_method(cls, name)))
+            methods[name] = override.decorate_callable(_method(cls, name))
+        for name, method in methods.items():
+            setattr(cls, name, method)
         return cls
 
 
