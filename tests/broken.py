@@ -122,7 +122,7 @@ class IncrIsNotAtomic(MemoryDriver):
         return total + by
 
 
-@found_by("test_expires_counts_only_for_the_call_that_starts_the_counter")
+@found_by("test_expires_counts_only_for_the_call_that_starts_the_counter", machine=False)
 class IncrGivesANewLifetime(MemoryDriver):
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         total = super().incr(key, by, expires)
@@ -296,7 +296,7 @@ class SetManyDropsTheLast(MemoryDriver):
         super().set_many(writes[: max(1, len(writes) - 1)], keep=keep)
 
 
-@found_by("test_what_has_expired_is_not_there")
+@found_by("test_what_has_expired_is_not_there", machine=False)
 class RemoveManyCountsTheExpired(MemoryDriver):
     def remove_many(self, keys: Sequence[str]) -> int:
         there = sum(key in self.memory.slots for key in keys)
@@ -310,7 +310,7 @@ class PurgeTakesWhateverEnds(MemoryDriver):
         yield self.remove_many([key for key, slot in self.memory.slots.items() if slot.expires_at])
 
 
-@found_by("test_a_moment_is_kept_to_the_millisecond")
+@found_by("test_a_moment_is_kept_to_the_millisecond", machine=False)
 class MomentsAreWholeSeconds(MemoryDriver):
     def get_item(self, key: str) -> Stored | None:
         item = super().get_item(key)
