@@ -19,12 +19,6 @@ from tests.codec.types import Color, Everything, Level, Movie, Pair, Pets, Point
 from tests.codec.values import anything, as_json, is_itself, leaves, plain_json, structured
 from tests.extent import examples
 
-bounded = settings(
-    max_examples=examples(40),
-    # The fixture is made once for all examples; is_accepted() empties the store for each.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
 TYPES: Final[list[Any]] = [
     *(list[dt.datetime], list[dt.date], list[dt.time], list[dt.timedelta], list[Decimal]),
     *(dict[UUID, dt.date], dict[int, str], dict[dt.date, int], dict[Color, int]),
@@ -88,27 +82,43 @@ def assert_reads_back(store: Store, is_right: Callable[[Any], bool], as_: Any) -
         assert key not in store
 
 
-@bounded
-@given(value=plain_json | anything)
-def test_any_value_reads_back_as_its_json(store: Store, value: Any) -> None:
-    if is_accepted(store, value):
-        plain = as_json(value)
-        listed = dict(store.items())
-        assert listed.keys() == {*WRITES, "other"}
-        assert all(same(listed[key], Item(plain, None)) for key in WRITES)
-        assert_reads_back(store, lambda back: same(back, plain), None)
+@pytest.fixture
+def bounded(server: str) -> settings:
+    """How many examples to try: what drivers share is tried in memory, the rest needs few."""
+    number = 40 if server == "memory" else 15
+    return settings(max_examples=examples(number), suppress_health_check=[HealthCheck.too_slow])
 
 
-@bounded
-@given(value=structured(leaves))
-def test_any_object_reads_back_as_itself(store: Store, value: Any) -> None:
-    if is_accepted(store, value):
-        assert_reads_back(store, lambda back: is_itself(value, back), type(value))
+def test_any_value_reads_back_as_its_json(store: Store, bounded: settings) -> None:
+    @bounded
+    @given(value=plain_json | anything)
+    def reads_back(value: Any) -> None:
+        if is_accepted(store, value):
+            plain = as_json(value)
+            listed = dict(store.items())
+            assert listed.keys() == {*WRITES, "other"}
+            assert all(same(listed[key], Item(plain, None)) for key in WRITES)
+            assert_reads_back(store, lambda back: same(back, plain), None)
+
+    reads_back()
 
 
-@bounded
-@given(typed=st.sampled_from(TYPES).flatmap(lambda t: st.tuples(st.from_type(t), st.just(t))))
-def test_any_value_of_a_type_reads_back_as_that_type(store: Store, typed: tuple[Any, Any]) -> None:
-    value, type_ = typed
-    if is_accepted(store, value):
-        assert_reads_back(store, lambda back: same(back, value), type_)
+def test_any_object_reads_back_as_itself(store: Store, bounded: settings) -> None:
+    @bounded
+    @given(value=structured(leaves))
+    def reads_back(value: Any) -> None:
+        if is_accepted(store, value):
+            assert_reads_back(store, lambda back: is_itself(value, back), type(value))
+
+    reads_back()
+
+
+def test_any_value_of_a_type_reads_back_as_that_type(store: Store, bounded: settings) -> None:
+    @bounded
+    @given(typed=st.sampled_from(TYPES).flatmap(lambda t: st.tuples(st.from_type(t), st.just(t))))
+    def reads_back(typed: tuple[Any, Any]) -> None:
+        value, type_ = typed
+        if is_accepted(store, value):
+            assert_reads_back(store, lambda back: same(back, value), type_)
+
+    reads_back()
