@@ -15,6 +15,8 @@ MARIADB := $(if $(PERSIST_TEST_MARIADB),$(VENV)/.mariadb)
 demo: $(VENV)/.demo
 	@$(BIN)/python manage.py demo
 
+# With its bytecode kept: else each worker, and each process that a test starts, compiles it all.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.test $(MARIADB)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 

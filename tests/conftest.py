@@ -16,7 +16,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
 from tests import browser as browsers
-from tests import servers
+from tests import extent, servers
 from tests.servers.valkey_servers import ValkeyCluster, start_cluster
 
 OpenStore: TypeAlias = Callable[..., Store]
@@ -65,6 +65,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         for name, why in MISSING.items():
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return extent.workers()
+
+
+def pytest_report_header(config: Any) -> str | None:
+    """Say how long a run of all tests takes."""
+    if config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword:
+        return None
+    more_servers = 2 - len({"mariadb", "redis"} & MISSING.keys())
+    return extent.duration(config.getoption("numprocesses", None) or 1, more_servers)
 
 
 def pytest_configure(config: Any) -> None:

@@ -1,12 +1,44 @@
-"""How far the tests go: a bounded part each time, a hundred times as far where one asks for it."""
+"""How far the tests go, and how long they take."""
 
 from __future__ import annotations
 
 import os
+from typing import Final
 
 LONG = bool(os.environ.get("PERSIST_TEST_LONG"))
 
+# Of all tests, measured without MariaDB and Redis; each of these two adds about a tenth.
+COMPUTING: Final = 230
+"""Seconds of a processor."""
+
+WAITING_TOO: Final = 400
+"""Seconds one after the other, with what they wait for."""
+
 
 def examples(number: int) -> int:
-    """Return how many examples Hypothesis is to try, where `number` is what each run can afford."""
+    """Return how many examples Hypothesis tries: `number`, or a hundred times as many."""
     return 100 * number if LONG else number
+
+
+def cores() -> int:
+    """Return how many processors the tests may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def workers() -> int:
+    """Return how many workers to start: more than cores, as tests wait half of the time."""
+    named = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
+    return int(named) if named else max(2, cores() * 3 // 2)
+
+
+def duration(workers: int, more_servers: int) -> str:
+    """Say how long all tests take."""
+    if LONG:
+        return "All tests, with PERSIST_TEST_LONG, take an hour or more."
+    seconds = max(COMPUTING / cores(), WAITING_TOO / workers) * (1 + more_servers / 10) + 15
+    halves = max(1, round(seconds / 30))
+    minutes = "1 minute" if halves <= 2 else f"{halves / 2:g} minutes"
+    plural = "" if cores() == 1 else "s"
+    return f"All tests take about {minutes} on the {cores()} core{plural} of this machine."
