@@ -97,17 +97,20 @@ class Memory:
 
     def put_many(self, slots: dict[str, Slot]) -> None:
         """Store all of some entries, or none of them."""
-        old = {key: found for key in slots if (found := self.slots.get(key)) is not None}
+        left = []
         for key, slot in slots.items():
-            if slot.expires_at is not None:
-                self._enter(key, slot.expires_at // SECOND)
+            old = self.slots.get(key)
+            old_second = None if old is None or old.expires_at is None else old.expires_at // SECOND
+            second = None if slot.expires_at is None else slot.expires_at // SECOND
+            if second != old_second:
+                if second is not None:
+                    self._enter(key, second)
+                if old_second is not None:
+                    left.append((key, old_second))
         # One call in C, which nothing interrupts.
         self.slots.update(slots)
-        for key, slot in old.items():
-            if slot.expires_at is not None:
-                expires_at = slots[key].expires_at
-                if expires_at is None or expires_at // SECOND != slot.expires_at // SECOND:
-                    self._leave(key, slot.expires_at // SECOND)
+        for key, second in left:
+            self._leave(key, second)
 
     def drop(self, key: str) -> None:
         """Remove an entry, if there is one."""
