@@ -12,6 +12,9 @@ from tests.interruptions.moments import LimitError
 
 INTERRUPTED = object()
 
+REPEAT = 0.5
+"""Seconds until the next alarm, if a call goes on after one."""
+
 
 @contextmanager
 def alarms() -> Iterator[Callable[..., Any]]:
@@ -30,7 +33,8 @@ def alarms() -> Iterator[Callable[..., Any]]:
         nonlocal is_armed
         try:
             is_armed = True
-            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+            # Repeated, because Python drops what is raised within a destructor.
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), REPEAT)
             return call()
         except LimitError:
             return INTERRUPTED
