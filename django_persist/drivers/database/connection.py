@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -170,7 +170,7 @@ class Connection:
             raise interruption
         outcome = _outcome(connection, error, started, opened=opened)
         if outcome is Outcome.OTHER:
-            raise error
+            raise_without_values(error)
         if not inside and outcome in (Outcome.IDLE, Outcome.READ_ONLY):
             _abandon(connection)
             if outcome is Outcome.IDLE and is_first:
@@ -252,6 +252,17 @@ def _outcome(connection: Any, error: Error, started: float, *, opened: bool) -> 
     if outcome is Outcome.OTHER and is_about_connecting:
         return Outcome.REFUSED
     return outcome
+
+
+def raise_without_values(error: Error) -> NoReturn:
+    """Raise an error of the database as it is, unless its message shows the row.
+
+    PostgreSQL adds lines with the row that broke a constraint: "DETAIL:  Failing row contains".
+    """
+    message, _, more = str(error).partition("\n")
+    if more:
+        raise type(error)(message) from None
+    raise error
 
 
 def _has_waited(connection: Any, started: float) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, connections, transaction
 
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
@@ -268,3 +269,27 @@ def unmigrated(database: str) -> Iterator[str]:
         yield using
     finally:
         run(using, f"ALTER TABLE {away} RENAME TO {table}")
+
+
+@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+def test_a_constraint_of_the_project_s_shows_no_value(
+    server: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(server)
+    name, value = using(store), "xyzzy" * 5  # A traceback shows these lines too.
+    table = connections[name].ops.quote_name(TABLE)
+    run(name, f"ALTER TABLE {table} ADD CONSTRAINT short CHECK (length(value) < 20)")
+    try:
+        store.set("key", "fits")
+        calls: list[Callable[[], object]] = [
+            lambda: store.set("key", value),
+            lambda: store.create("new", value),
+            lambda: store.set_many({"other": 1, "key": value}),
+        ]
+        for call in calls:
+            with pytest.raises((IntegrityError, OperationalError), match="short") as caught:
+                call()
+            assert value not in "".join(traceback.format_exception(caught.value))
+        assert store.get_many(["key", "new", "other"]) == {"key": "fits"}
+    finally:
+        run(name, f"ALTER TABLE {table} DROP CONSTRAINT short")
