@@ -1,4 +1,4 @@
-"""Aliases of DATABASES for as long as a test takes: other settings, or other servers."""
+"""Aliases of DATABASES for one test: other settings, or other servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 @contextmanager
 def alias(name: str, database: dict[str, Any]) -> Iterator[str]:
-    """An alias of these settings, which nothing but this block knows."""
+    """Add an alias with these settings to DATABASES for the block; return its name."""
     connections.settings.update(
         {name: connections.configure_settings({**connections.settings, name: database})[name]}
     )
@@ -28,14 +28,14 @@ def alias(name: str, database: dict[str, Any]) -> Iterator[str]:
 
 
 def another(like: str, **settings: Any) -> dict[str, Any]:
-    """Return the settings of an alias, with some of them replaced."""
+    """Return the settings of the alias `like`, with some replaced."""
     return {**connections[like].settings_dict, **settings}
 
 
 def at_level(like: str, level: str) -> dict[str, Any]:
-    """Return the settings of an alias whose every transaction is at an isolation level."""
+    """Return the settings of the alias `like`, with an isolation level for every transaction."""
     if connections[like].vendor == "postgresql":
-        from psycopg import IsolationLevel  # the library is there only where it is used
+        from psycopg import IsolationLevel  # psycopg may not be installed
 
         isolation: Any = IsolationLevel[level.replace(" ", "_")]
     else:
@@ -44,7 +44,7 @@ def at_level(like: str, level: str) -> dict[str, Any]:
 
 
 def sqlite(**options: Any) -> dict[str, Any]:
-    """Return the settings of a SQLite file of its own."""
+    """Return the settings of a new SQLite file."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": servers.folder() / "test.sqlite3",
@@ -53,5 +53,5 @@ def sqlite(**options: Any) -> dict[str, Any]:
 
 
 def migrate(name: str) -> None:
-    """Make the table of entries."""
+    """Create the table of entries."""
     call_command("migrate", "django_persist", database=name, verbosity=0)

@@ -1,4 +1,4 @@
-"""Headless Chromium, for tests that click through pages: Debian's chromium and chromium-driver."""
+"""Headless Chromium for tests that click: Debian's chromium and chromium-driver."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 SECONDS = 20
-"""How long a page may take to come."""
+"""How long a page may take to load."""
 
 DESKTOP = (1200, 800)
 PHONE = (375, 740)
@@ -24,24 +24,24 @@ def _programs() -> tuple[str | None, str | None]:
 
 
 def missing() -> str | None:
-    """Return why there is no browser to test with, if so. CI has to have one."""
+    """Return why there is no browser, or None if there is one. CI must have one."""
     if all(_programs()) or os.environ.get("CI"):
         return None
     return "there is no chromium with its chromedriver (Debian: chromium chromium-driver)"
 
 
 class Browser(Chrome):
-    """One window, with what the tests ask of it."""
+    """A browser with one window, and shortcuts for tests."""
 
     def __init__(self) -> None:
         chromium, chromedriver = _programs()
         assert chromium, "there is no chromium"
-        assert chromedriver, "there is no chromedriver"  # selenium would download one
+        assert chromedriver, "there is no chromedriver"  # Selenium would download one
         options = ChromeOptions()
         options.binary_location = chromium
         for argument in (
             "--headless=new",
-            "--no-sandbox",  # which root can't have
+            "--no-sandbox",  # root can't have a sandbox
             "--disable-dev-shm-usage",
             "--force-device-scale-factor=1",
             "--hide-scrollbars",
@@ -53,14 +53,14 @@ class Browser(Chrome):
         self.set_page_load_timeout(SECONDS)
 
     def reset(self) -> None:
-        """Forget who is logged in, and all that `show` has set."""
+        """Log out, and undo `show`."""
         self.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.get("about:blank")
         self.show()
         self.complaints()
 
     def show(self, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> None:
-        """Have a window of this size, and a person who likes it light or dark."""
+        """Set the size of the window and the preferred colour scheme."""
         width, height = size
         self.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -70,7 +70,7 @@ class Browser(Chrome):
         self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def css(self, selector: str) -> WebElement:
-        """Return the one element that a CSS selector finds."""
+        """Return the element that a CSS selector finds; there must be just one."""
         [element] = self.all(selector)
         return element
 
@@ -78,24 +78,24 @@ class Browser(Chrome):
         return self.find_elements(By.CSS_SELECTOR, selector)
 
     def link(self, text: str) -> WebElement:
-        """Return the link of this text."""
+        """Return the link with this text."""
         return self.find_element(By.LINK_TEXT, text)
 
     def click(self, element: WebElement | str) -> None:
-        """Click, and wait until the page that it leads to has come."""
+        """Click an element, and wait until the next page is loaded."""
         target = self.css(element) if isinstance(element, str) else element
         self.execute_script("window.left = true")
         target.click()
         self.until("return window.left === undefined && document.readyState === 'complete'")
 
     def until(self, script: str) -> Any:
-        """Return what a script returns as soon as that is something; raise if it never is."""
+        """Run a script until it returns something true; return that, or raise after SECONDS."""
         return WebDriverWait(self, SECONDS, poll_frequency=0.02).until(
             lambda driver: driver.execute_script(script)
         )
 
     def fill(self, selector: str, text: str) -> None:
-        """Have a field of a form hold this text, and no other."""
+        """Replace the text of a form field."""
         field = self.css(selector)
         field.clear()
         field.send_keys(text)
@@ -111,7 +111,7 @@ class Browser(Chrome):
         return width
 
     def complaints(self) -> list[str]:
-        """Return the errors that the console has told since it was last asked."""
+        """Return the errors in the console since the last call."""
         log: list[dict[str, Any]] = self.get_log("browser")  # type: ignore[no-untyped-call]
         return [
             entry["message"]

@@ -1,4 +1,4 @@
-"""Time that passes for a store, without waiting for it."""
+"""Let time pass for a store without waiting."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def elapse(store: Store, span: timedelta | float, clock: Traveller | None) -> None:
-    """Let a span, or seconds, pass for a store: by moving `clock` where the store goes by ours.
+    """Let a timedelta, or seconds, pass for a store.
 
-    A Redis server goes by its own, which nothing moves: there the entries age instead.
+    This moves `clock` if the store goes by the application's clock. The clock of a Redis server
+    can't be moved: there the entries are made older instead.
     """
     if isinstance(store.driver, RedisDriver):
         age(store.driver, span if isinstance(span, timedelta) else timedelta(seconds=span))
@@ -27,17 +28,17 @@ def elapse(store: Store, span: timedelta | float, clock: Traveller | None) -> No
 
 
 def age(driver: RedisDriver, span: timedelta) -> None:
-    """Bring the end of each of the driver's entries nearer, as if so much time had passed.
+    """Make each of the driver's entries expire earlier, as if `span` had passed.
 
-    That is the same for whatever was written before, on one server and on all of a cluster's.
+    It works for one server and for a cluster.
     """
     servers = driver.servers
-    # A scan may tell a key twice.
+    # A scan may return a key twice.
     keys = {key for page in servers.scan(driver.prefix.encode() + b"*") for key in page}
     ends = servers.batch([(key, (b"PEXPIRETIME", key)) for key in keys], False)
     servers.batch(
         [
-            # What ends in the past is deleted; before 1970 is refused.
+            # Redis deletes a key whose time is past. It refuses a time before 1970.
             (key, (b"PEXPIREAT", key, max(1, end - span // _MILLISECOND)))
             for key, end in zip(keys, ends, strict=True)
             if end > 0

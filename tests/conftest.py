@@ -1,4 +1,4 @@
-"""Fixtures: a store on each server that is there, and a way to let time pass on it."""
+"""Fixtures: a store on each server that is available, and a function that lets time pass."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from tests.servers.valkey_servers import ValkeyCluster, start_cluster
 OpenStore: TypeAlias = Callable[..., Store]
 Elapse: TypeAlias = Callable[[Store, float], None]
 
-# How long an example takes says nothing on a busy machine; CI is to find the same each time.
+# No deadline: on a busy machine an example may take long. CI tries the same examples each time.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As a shell starts what runs in the background. The commands that tests interrupt inherit it.
+    # A shell starts background jobs with SIGINT ignored, and the commands that tests interrupt
+    # would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Their names are not those of tests, by which pytest knows whose assertions it is to explain.
+# pytest explains failed assertions only in modules named like tests, unless it is asked to.
 pytest.register_assert_rewrite("tests.store.contract")
 
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
@@ -61,7 +62,7 @@ if why := browsers.missing():
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say once what was not tested, where the run is not a worker of another."""
+    """List what was not tested, once: not in the workers of a parallel run."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         for name, why in MISSING.items():
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
@@ -84,7 +85,7 @@ def pytest_configure(config: Any) -> None:
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out the tests on what is not there, which the summary lists, and what a mark does."""
+    """Leave out tests that need what is missing (see the summary), and what a mark leaves out."""
     kept: list[Any] = []
     left_out: list[Any] = []
     seen = set()
@@ -113,7 +114,7 @@ def django_db_setup(
     django_db_blocker: Any,
     django_db_modify_db_settings: None,
 ) -> Iterator[None]:
-    """Make the test databases of all aliases: pytest-django would make those of marked tests."""
+    """Create the test databases of all aliases: pytest-django creates those of marked tests."""
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, serialized_aliases=())
     yield
@@ -124,7 +125,7 @@ def django_db_setup(
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[ValkeyCluster]:
-    """A Redis Cluster of three nodes, for each worker."""
+    """A Redis Cluster of three nodes, one for each worker."""
     cluster = start_cluster(3)
     yield cluster
     cluster.stop()
@@ -132,7 +133,7 @@ def shared_cluster() -> Iterator[ValkeyCluster]:
 
 @pytest.fixture(scope="session")
 def shared_browser() -> Iterator[browsers.Browser]:
-    """The one browser of a worker."""
+    """A browser, one for each worker."""
     browser = browsers.Browser()
     yield browser
     browser.quit()
@@ -140,7 +141,7 @@ def shared_browser() -> Iterator[browsers.Browser]:
 
 @pytest.fixture
 def browser(shared_browser: browsers.Browser) -> browsers.Browser:
-    """A headless Chromium that remembers nothing: `live_server` is what it can visit."""
+    """A headless Chromium without cookies, to visit `live_server`."""
     shared_browser.reset()
     return shared_browser
 
@@ -159,7 +160,7 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def open_store(settings: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[OpenStore]:
-    """Return a function that makes the server's store the default one, with more settings if given.
+    """Return a function that makes a server's store the default one, with more settings if given.
 
     Calls run outside a transaction, as a project's do. What they leave is deleted at the end.
     """
@@ -187,7 +188,7 @@ def store(server: str, open_store: OpenStore) -> Store:
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "memory"])
 def shared_store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
-    """The default store, on each server in turn that other processes can reach."""
+    """The default store, on each server that other processes can reach, in turn."""
     return open_store(request.param)
 
 
@@ -198,7 +199,7 @@ def database_store(database: str, open_store: OpenStore) -> Store:
 
 
 def leave_expired(store: Store, mapping: dict[str, Any]) -> None:
-    """Store entries that have already expired, for other processes too."""
+    """Store entries that have already expired, also for other processes."""
     if type(store.driver).__name__ == "RedisDriver":
         store.set_many(mapping, expires=0.01)
         time.sleep(0.02)
@@ -209,7 +210,7 @@ def leave_expired(store: Store, mapping: dict[str, Any]) -> None:
 
 @pytest.fixture
 def elapse() -> Iterator[Elapse]:
-    """Return a function that lets seconds pass for a store: by moving the clock where it is ours.
+    """Return a function that lets seconds pass for a store, by moving the application's clock.
 
     A Redis server goes by its own clock, which only waiting moves.
     """

@@ -1,4 +1,4 @@
-"""Races between processes: each with connections of its own, all starting at once."""
+"""Races between processes that start at the same moment, each with its own connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import connections
 
-# The server from which processes are forked imports this module once, so that each starts at once.
+# The fork server imports this module once, so that each process starts quickly.
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.processes"])
 if not settings.configured:
@@ -26,9 +26,9 @@ PROCESSES = 6
 
 
 def race(function: Callable[..., Any], *args: Any, processes: int = PROCESSES) -> list[Any]:
-    """Call `function(i, *args)` in each process i at the same moment; return what came back.
+    """Call `function(i, *args)` in each process i at the same moment; return their results.
 
-    No race may go on for ever: after two minutes this raises TimeoutError.
+    Raises TimeoutError after two minutes.
     """
     calls = [(place(), function, i, args) for i in range(processes)]
     return _pool(processes).starmap_async(_run, calls, chunksize=1).get(timeout=120)
@@ -53,16 +53,16 @@ Place: TypeAlias = tuple[dict[str, Any], Any]
 
 
 def place() -> Place:
-    """Return the databases and the stores of this process: a test may have others than settings."""
+    """Return the databases and stores of this process, which a test may have changed."""
     return {alias: connections[alias].settings_dict for alias in connections}, settings.PERSIST
 
 
 def enter(place: Place) -> None:
-    """Look at the databases and the stores of the process that asks."""
+    """Use the databases and stores that `place` returned in another process."""
     databases, persist = place
     for alias, database in databases.items():
         connections.settings[alias] = database
-        with suppress(AttributeError):  # There was none of that name yet.
+        with suppress(AttributeError):  # There was no connection of that name yet.
             del connections[alias]
     settings.PERSIST = persist
     setting_changed.send(sender=None, setting="PERSIST", value=persist, enter=True)

@@ -16,7 +16,7 @@ CURRENT = """
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_it_is_as_large_and_as_dark_as_asked(
+def test_it_has_the_size_and_colour_scheme_asked_for(
     browser: Browser, live_server: Any, size: tuple[int, int], dark: bool
 ) -> None:
     browser.show(size, dark=dark)
@@ -26,7 +26,7 @@ def test_it_is_as_large_and_as_dark_as_asked(
     assert browser.complaints() == []
 
 
-def test_it_remembers_no_one(browser: Browser, live_server: Any) -> None:
+def test_reset_logs_out(browser: Browser, live_server: Any) -> None:
     browser.get(live_server.url + "/admin/login/")
     browser.add_cookie({"name": "sessionid", "value": "of another test"})
     browser.reset()

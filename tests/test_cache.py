@@ -1,4 +1,4 @@
-"""MemoryCache as a cache of CACHES."""
+"""MemoryCache as a backend of CACHES."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_none_is_a_value(cache: BaseCache) -> None:
     assert cache.get_or_set("a", 2) is None
 
 
-def test_add_stores_only_where_nothing_is(cache: BaseCache) -> None:
+def test_add_stores_only_if_there_is_no_entry(cache: BaseCache) -> None:
     assert cache.add("a", 1) is True
     assert cache.add("a", 2) is False
     assert cache.get("a") == 1
@@ -162,7 +162,7 @@ def test_a_timeout_that_is_not_in_the_future_stores_nothing(
     assert "a" not in cache
 
 
-def test_timeouts_have_their_default(
+def test_default_timeout(
     make_cache: Callable[..., MemoryCache], clock: time_machine.Traveller
 ) -> None:
     cache = make_cache(TIMEOUT=60)
@@ -179,7 +179,7 @@ def test_timeouts_have_their_default(
     assert list(never.get_many(["default", "never", "touched"])) == ["default", "never", "touched"]
 
 
-def test_incr_leaves_the_timeout(cache: BaseCache, clock: time_machine.Traveller) -> None:
+def test_incr_keeps_the_timeout(cache: BaseCache, clock: time_machine.Traveller) -> None:
     cache.set("a", 1, timeout=60)
     clock.shift(30)
     cache.incr("a")
@@ -190,7 +190,7 @@ def test_incr_leaves_the_timeout(cache: BaseCache, clock: time_machine.Traveller
 # Values.
 
 
-def test_values_are_the_callers_own(cache: BaseCache) -> None:
+def test_changing_a_value_does_not_change_the_entry(cache: BaseCache) -> None:
     value: dict[str, list[int]] = {"list": []}
     cache.set("a", value)
     value["list"].append(1)
@@ -208,7 +208,7 @@ def test_what_cannot_be_stored_faithfully_is_refused(cache: BaseCache, call: str
 # What it shares.
 
 
-def test_clear_takes_no_entry_of_a_store(
+def test_clear_deletes_no_entry_of_a_store(
     make_cache: Callable[..., MemoryCache], open_store: OpenStore
 ) -> None:
     store: Store = open_store("memory")
@@ -224,7 +224,7 @@ def test_clear_takes_no_entry_of_a_store(
     assert cache.get("a") == "the cache's"
 
 
-def test_threads_share_it(cache: MemoryCache) -> None:
+def test_threads_share_a_cache(cache: MemoryCache) -> None:
     cache.set("a", 0)
 
     def work(number: int) -> int:

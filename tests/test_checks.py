@@ -1,4 +1,4 @@
-"""Unfit settings: told by `stores`, and by the system check with an id and a hint."""
+"""Invalid settings: `stores` raises, and the system check has an id and a hint for each."""
 
 from __future__ import annotations
 
@@ -134,19 +134,19 @@ def messages(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 @pytest.mark.parametrize(("setting", "id_", "message"), REFUSED.values(), ids=REFUSED)
-def test_an_unfit_setting_is_refused(settings: Any, setting: Any, id_: str, message: str) -> None:
+def test_an_invalid_setting_is_refused(settings: Any, setting: Any, id_: str, message: str) -> None:
     settings.PERSIST = setting
     message = message.replace("'?", r"'\?")
     with pytest.raises(ImproperlyConfigured, match=message) as caught:
         stores["default"]
-    [told] = messages()
-    assert told.id == f"django_persist.{id_}"
-    assert told.level == checks.ERROR
-    assert str(caught.value) == f"{told.msg} {told.hint or ''}".rstrip()
-    assert told.hint or any(words in told.msg for words in SAY_IT_ALL)
+    [found] = messages()
+    assert found.id == f"django_persist.{id_}"
+    assert found.level == checks.ERROR
+    assert str(caught.value) == f"{found.msg} {found.hint or ''}".rstrip()
+    assert found.hint or any(words in found.msg for words in SAY_IT_ALL)
 
 
-def test_everything_that_is_unfit_is_told_at_once(settings: Any) -> None:
+def test_all_invalid_settings_are_reported_at_once(settings: Any) -> None:
     settings.PERSIST = {
         "default": {"BACKEND": MEMORY, "PREFX": ""},
         "b": {"BACKEND": "nowhere"},
@@ -183,14 +183,14 @@ FINE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("setting", FINE.values(), ids=FINE)
-def test_fit_settings_are_taken(settings: Any, setting: Any) -> None:
+def test_valid_settings_are_accepted(settings: Any, setting: Any) -> None:
     settings.PERSIST = setting
     assert messages() == []
     for alias in setting:
         assert stores[alias] is not None
 
 
-def test_without_the_setting_nothing_is_told() -> None:
+def test_without_the_setting_there_is_no_message() -> None:
     assert messages() == []
 
 

@@ -1,4 +1,4 @@
-"""What the system checks say of the drivers and their servers."""
+"""What the system checks report about drivers and their servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AddDatabase = Callable[..., str]
 
 @pytest.fixture
 def add_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[AddDatabase]:
-    """Return a function that adds an alias to DATABASES; connections are allowed meanwhile."""
+    """Return a function that adds an alias to DATABASES. Tests may connect while it exists."""
     added: list[str] = []
 
     def add(like: str = "default", **settings: Any) -> str:
@@ -41,15 +41,15 @@ def add_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[AddD
 
 
 def ids(*databases: str, deploy: bool = False) -> list[str]:
-    """Return the ids of what Django's checks say, as `check --database ... [--deploy]` does."""
-    told = checks.run_checks(
+    """Return the ids that `manage.py check --database ... [--deploy]` reports."""
+    messages = checks.run_checks(
         tags=["django_persist", *([checks.Tags.database] if databases else [])],
         databases=databases or None,
         include_deployment_checks=deploy,
     )
-    assert all(message.hint for message in told)
+    assert all(message.hint for message in messages)
     return [
-        str(m.id).removeprefix("django_persist.") for m in told if "django_persist" in str(m.id)
+        str(m.id).removeprefix("django_persist.") for m in messages if "django_persist" in str(m.id)
     ]
 
 
@@ -58,20 +58,22 @@ def use(settings: Any, alias: str) -> None:
     settings.PERSIST = {"default": {**BACKENDS["sqlite"], "OPTIONS": options}}
 
 
-def test_a_healthy_store_is_fine(settings: Any, server: str, add_database: AddDatabase) -> None:
+def test_a_working_store_has_no_message(
+    settings: Any, server: str, add_database: AddDatabase
+) -> None:
     settings.PERSIST = {"default": BACKENDS[server]}
     assert ids() == []
     assert ids(*connections) == []
 
 
-def test_a_healthy_database_is_fit_to_be_deployed(
+def test_a_working_database_can_be_deployed(
     settings: Any, database: str, add_database: AddDatabase
 ) -> None:
     settings.PERSIST = {"default": BACKENDS[database]}
     assert ids(*connections, deploy=True) == []
 
 
-def test_a_memory_is_not_for_deployment(settings: Any) -> None:
+def test_the_memory_driver_is_not_for_deployment(settings: Any) -> None:
     settings.PERSIST = {"default": BACKENDS["memory"]}
     assert ids() == []
     assert ids(deploy=True) == ["W002"]
@@ -85,21 +87,23 @@ class Router:
         return not (db in self.forbidden and app_label == "django_persist")
 
 
-def test_a_router_that_forbids_the_table_is_told(settings: Any) -> None:
+def test_a_router_that_forbids_the_table_is_reported(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [Router("postgresql")]
     assert ids() == []
     use(settings, "postgresql")
     assert ids() == ["E009"]
 
 
-def test_a_vendor_that_is_not_known_is_refused(settings: Any, add_database: AddDatabase) -> None:
+def test_an_unknown_vendor_is_refused(settings: Any, add_database: AddDatabase) -> None:
     use(settings, add_database(ENGINE="django.db.backends.dummy"))
     with pytest.raises(ImproperlyConfigured, match="'added 0'.*SQLite, PostgreSQL, MariaDB"):
         stores["default"]
     assert ids() == ["E006"]
 
 
-def test_two_aliases_of_one_sqlite_file_are_told(settings: Any, add_database: AddDatabase) -> None:
+def test_two_aliases_of_one_sqlite_file_are_reported(
+    settings: Any, add_database: AddDatabase
+) -> None:
     other = add_database()
     use(settings, other)
     assert ids() == ["W004"]
@@ -107,7 +111,7 @@ def test_two_aliases_of_one_sqlite_file_are_told(settings: Any, add_database: Ad
     assert ids() == ["W004"]
 
 
-def test_a_file_is_the_same_however_it_is_written(
+def test_a_file_is_the_same_however_its_path_is_written(
     settings: Any, add_database: AddDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(connections["default"].settings_dict["NAME"])
@@ -135,26 +139,28 @@ def test_two_stores_on_one_file_under_two_aliases_are_refused(
     assert "E005" in ids()
 
 
-def test_an_sqlite_that_is_too_old_is_told(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sqlite_that_is_too_old_is_reported(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = connections["default"].Database  # type: ignore[attr-defined]
     monkeypatch.setattr(database, "sqlite_version_info", (3, 34, 1))
     assert ids() == ["E013"]
 
 
 @pytest.mark.parametrize("database", ["mariadb"])
-def test_a_connection_without_found_rows_is_told(
+def test_a_connection_without_found_rows_is_reported(
     settings: Any, add_database: AddDatabase, database: str
 ) -> None:
     from MySQLdb.constants import CLIENT
 
-    for flag, told in ((CLIENT.IGNORE_SPACE, ["E008"]), (CLIENT.FOUND_ROWS, [])):
+    for flag, expected in ((CLIENT.IGNORE_SPACE, ["E008"]), (CLIENT.FOUND_ROWS, [])):
         use(settings, add_database(database, OPTIONS={"client_flag": flag}))
-        assert ids() == told
+        assert ids() == expected
 
 
 @pytest.mark.parametrize("database", ["mariadb"])
 @pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4"])
-def test_a_mariadb_connection_that_is_not_utf8mb4_is_told(
+def test_a_mariadb_connection_that_is_not_utf8mb4_is_reported(
     settings: Any, add_database: AddDatabase, database: str, charset: str
 ) -> None:
     alias = add_database(database, OPTIONS={"charset": charset})
@@ -165,7 +171,7 @@ def test_a_mariadb_connection_that_is_not_utf8mb4_is_told(
 
 
 @pytest.mark.parametrize("database", ["mariadb"])
-def test_a_mysql_server_is_told_to_be_untested(
+def test_a_mysql_server_is_reported_as_untested(
     settings: Any, add_database: AddDatabase, database: str
 ) -> None:
     alias = add_database(database)
@@ -175,7 +181,7 @@ def test_a_mysql_server_is_told_to_be_untested(
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])
-def test_a_postgresql_database_that_is_not_utf8_is_told(
+def test_a_postgresql_database_that_is_not_utf8_is_reported(
     settings: Any, add_database: AddDatabase, worker_id: str, encoding: str
 ) -> None:
     name = f"{encoding.lower()}_{worker_id}"
@@ -194,7 +200,7 @@ def test_a_postgresql_database_that_is_not_utf8_is_told(
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-8"])
-def test_an_sqlite_file_that_is_not_utf8_is_told(
+def test_an_sqlite_file_that_is_not_utf8_is_reported(
     settings: Any, add_database: AddDatabase, tmp_path: Any, encoding: str
 ) -> None:
     init = f"PRAGMA encoding='{encoding}'; CREATE TABLE IF NOT EXISTS t (a)"
@@ -203,7 +209,7 @@ def test_an_sqlite_file_that_is_not_utf8_is_told(
     assert ids(alias) == ([] if encoding == "UTF-8" else ["E007"])
 
 
-def test_a_server_is_asked_only_where_its_database_is_checked(
+def test_a_server_is_asked_only_if_its_database_is_checked(
     settings: Any, add_database: AddDatabase
 ) -> None:
     alias = add_database("postgresql", HOST="127.0.0.1", PORT=1)
@@ -212,7 +218,7 @@ def test_a_server_is_asked_only_where_its_database_is_checked(
     assert ids("default", "postgresql") == []
 
 
-def test_nothing_is_asked_of_servers_where_settings_are_unfit(
+def test_no_server_is_asked_if_settings_are_invalid(
     settings: Any, add_database: AddDatabase
 ) -> None:
     settings.PERSIST = []

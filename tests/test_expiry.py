@@ -1,4 +1,4 @@
-"""`expires` arguments, and the clock that is ours."""
+"""`expires` arguments, and the application's clock."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_lifetime_is_a_timedelta_or_seconds(expires: Any, parsed: timedelta | 
 
 
 @pytest.mark.parametrize("seconds", [5e-324, 1e-9, 4e-7, 5e-7])
-def test_the_least_of_lifetimes_is_not_none_at_all(seconds: float) -> None:
+def test_the_shortest_lifetime_is_not_zero(seconds: float) -> None:
     assert parse(seconds) == MICROSECOND
 
 
@@ -71,13 +71,13 @@ def test_a_moment_becomes_utc(moment: datetime) -> None:
     assert parsed.tzinfo is UTC
 
 
-def test_the_repeated_hour_has_two_moments() -> None:
+def test_an_hour_that_a_clock_change_repeats_has_two_moments() -> None:
     first = datetime(2030, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     assert parse(first) == datetime(2030, 10, 27, 0, 30, tzinfo=UTC)
     assert parse(first.replace(fold=1)) == datetime(2030, 10, 27, 1, 30, tzinfo=UTC)
 
 
-def test_a_moment_in_the_past_is_for_the_drivers_clock_to_refuse() -> None:
+def test_a_past_moment_is_left_to_the_drivers_clock() -> None:
     assert parse(datetime(2020, 1, 1, tzinfo=UTC)) == datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -110,7 +110,7 @@ def test_a_moment_in_the_past_is_for_the_drivers_clock_to_refuse() -> None:
     ],
     ids=repr,
 )
-def test_an_unfit_expiry_is_refused(expires: Any, message: str) -> None:
+def test_an_invalid_expiry_is_refused(expires: Any, message: str) -> None:
     with pytest.raises(InvalidExpiryError, match=message) as caught:
         parse(expires)
     assert isinstance(caught.value, PersistError)
@@ -130,32 +130,32 @@ def test_an_expiry_of_another_type_is_a_type_error(expires: Any) -> None:
         parse(expires)
 
 
-def test_keep_is_no_expiry() -> None:
+def test_keep_is_not_an_expiry() -> None:
     with pytest.raises(TypeError, match="only for set, set_many and update"):
         parse(KEEP)  # type: ignore[arg-type]
 
 
-def test_ends_counts_a_lifetime_from_the_start() -> None:
+def test_a_lifetime_counts_from_the_start() -> None:
     assert expires_at_micros(timedelta(seconds=1.5), 1_000_000) == 2_500_000
     assert expires_at_micros(MICROSECOND, 1_000_000) == 1_000_001
 
 
-def test_ends_takes_a_moment_as_it_is() -> None:
+def test_a_moment_does_not_depend_on_the_start() -> None:
     assert expires_at_micros(EPOCH + timedelta(seconds=3), 1_000_000) == 3_000_000
     assert expires_at_micros(EPOCH + timedelta(microseconds=1_000_001), 1_000_000) == 1_000_001
 
 
-def test_ends_of_never_is_none() -> None:
+def test_without_an_expiry_there_is_no_moment() -> None:
     assert expires_at_micros(None, 1_000_000) is None
 
 
 @pytest.mark.parametrize("micros", [1_000_000, 999_999, 0, -5])
-def test_ends_refuses_a_moment_that_is_not_after_the_start(micros: int) -> None:
+def test_a_moment_that_is_not_after_the_start_is_refused(micros: int) -> None:
     with pytest.raises(InvalidExpiryError, match="is not in the future"):
         expires_at_micros(from_micros(micros), 1_000_000)
 
 
-def test_whatever_can_be_parsed_can_be_told_as_a_moment() -> None:
+def test_whatever_can_be_parsed_is_a_moment() -> None:
     last = expires_at_micros(parse(LONGEST), now())
     assert last is not None
     assert from_micros(last).year < 9999
@@ -163,7 +163,7 @@ def test_whatever_can_be_parsed_can_be_told_as_a_moment() -> None:
 
 
 @given(st.datetimes(timezones=st.timezones()))
-def test_micros_and_moments_are_the_same(moment: datetime) -> None:
+def test_a_moment_survives_the_way_to_microseconds_and_back(moment: datetime) -> None:
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:
@@ -178,7 +178,7 @@ def test_now_is_the_clock_in_utc() -> None:
     assert moment.tzinfo is UTC
 
 
-def test_the_sentinels_say_what_they_are() -> None:
+def test_the_sentinels_have_a_repr() -> None:
     assert (repr(DEFAULT), repr(KEEP)) == ("DEFAULT", "KEEP")
 
 

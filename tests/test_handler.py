@@ -77,13 +77,15 @@ def test_threads_share_one_store(settings: Any) -> None:
     ("alias", "hint"),
     [("hto", r"Did you mean 'hot'\?"), ("zzz", "Known are 'default', 'hot'"), ("", "Known are")],
 )
-def test_an_unknown_alias_is_told_with_what_was_meant(settings: Any, alias: str, hint: str) -> None:
+def test_an_unknown_alias_is_an_error_with_a_suggestion(
+    settings: Any, alias: str, hint: str
+) -> None:
     settings.PERSIST = {"default": memory("one"), "hot": memory("two")}
     with pytest.raises(ImproperlyConfigured, match=f"no store {alias!r}. {hint}"):
         stores[alias]
 
 
-def test_an_error_is_a_persist_error_too(settings: Any) -> None:
+def test_an_error_is_also_a_persist_error(settings: Any) -> None:
     settings.PERSIST = {}
     with pytest.raises(InvalidStoreError) as caught:
         stores["default"]
@@ -100,7 +102,7 @@ def test_settings_are_followed(settings: Any) -> None:
     assert repr(stores["default"]) == repr(first)
 
 
-def test_a_setting_that_was_unfit_can_be_mended(settings: Any) -> None:
+def test_an_invalid_setting_can_be_corrected(settings: Any) -> None:
     settings.PERSIST = {"default": memory("one", PREFIX=5)}
     for _ in range(2):
         with pytest.raises(ImproperlyConfigured):
@@ -109,7 +111,7 @@ def test_a_setting_that_was_unfit_can_be_mended(settings: Any) -> None:
     assert stores["default"].count() == 0
 
 
-def test_a_store_that_is_forgotten_leaves_no_connection_open(settings: Any) -> None:
+def test_a_store_that_is_replaced_leaves_no_connection_open(settings: Any) -> None:
     settings.PERSIST = {"default": BACKENDS["valkey"]}
     store = stores["default"]
     store.get("key")
@@ -119,7 +121,7 @@ def test_a_store_that_is_forgotten_leaves_no_connection_open(settings: Any) -> N
     assert connection.is_connected
     settings.PERSIST = {"default": BACKENDS["memory"]}
     assert not connection.is_connected
-    assert store.get("key") is None  # whoever still has it can go on
+    assert store.get("key") is None  # it can still be used
     store.driver.close()
 
 
@@ -153,7 +155,7 @@ def test_persist_is_the_default_store(open_store: OpenStore) -> None:
     assert item.ttl > timedelta(seconds=50)
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in django_persist.__all__:
         assert getattr(django_persist, name) is not None
     assert set(django_persist.__all__) == {

@@ -1,4 +1,4 @@
-"""What is loaded when: nothing before it is needed."""
+"""Which modules are loaded when: none before it is needed."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ MIDDLEWARE = """
 from django_persist.middleware import PersistMiddleware
 PersistMiddleware(lambda request: None)
 """
-TELL = """
+PRINT = """
 print(*sys.modules)
 print(*(name for name, args, kwargs in made if args or "type" in kwargs))
 """
 
 
 def loaded(code: str) -> tuple[set[str], set[str]]:
-    """Return the modules that are loaded once the code ran, and the typed decoders made."""
+    """Run code; return the modules that are loaded then, and the typed decoders that were made."""
     done = subprocess.run(
-        [sys.executable, "-c", WATCH + code + TELL], capture_output=True, text=True, check=True
+        [sys.executable, "-c", WATCH + code + PRINT], capture_output=True, text=True, check=True
     )
     modules, typed = done.stdout.split("\n")[:2]
     return set(modules.split()), set(typed.split())
@@ -91,7 +91,7 @@ def test_nothing_is_loaded_before_it_is_needed(code: str, expected: set[str]) ->
     assert not typed
 
 
-def test_a_store_that_is_used_loads_its_driver_alone() -> None:
+def test_a_store_loads_only_its_own_driver() -> None:
     modules, _ = loaded(SETUP + "from django_persist import persist\npersist.set('a', 1)\n")
     drivers = {name for name in modules if name.startswith("django_persist.drivers.")}
     assert drivers == {

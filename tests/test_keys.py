@@ -1,4 +1,4 @@
-"""Keys of a name, a type and a lifetime."""
+"""Key: a name, a type and a lifetime."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_definition_that_cannot_keep_keys_apart_is_refused(template: str, mess
 
 
 @pytest.mark.parametrize("name", [None, 4, b"a", ["a"]], ids=repr)
-def test_a_name_that_is_no_str_is_a_type_error(name: Any) -> None:
+def test_a_name_that_is_not_a_str_is_a_type_error(name: Any) -> None:
     with pytest.raises(TypeError, match="name must be a str, not "):
         Key(name)
 
@@ -108,7 +108,7 @@ def test_a_plain_key_can_hold_what_quotes_in_a_template() -> None:
 
 
 @pytest.mark.parametrize("expires", [0, -1, float("nan")])
-def test_a_definition_with_an_unfit_expiry_is_refused(expires: float) -> None:
+def test_a_definition_with_an_invalid_expiry_is_refused(expires: float) -> None:
     with pytest.raises(InvalidExpiryError):
         Key("a", expires=expires)
 
@@ -143,7 +143,7 @@ def test_a_separator_within_a_part_is_quoted() -> None:
     assert Key("{a}é{b}")(a="é", b="").name == "%C3%A9é"
 
 
-def test_what_reads_alike_is_one_part() -> None:
+def test_equal_texts_are_one_part() -> None:
     key = Key("x:{a}")
     assert key(a=4) == key(a="4") == key(a=Size.LARGE)
     assert key(a=UUID_1) == key(a=str(UUID_1))
@@ -156,13 +156,13 @@ def test_a_part_of_another_type_is_a_type_error(part: Any) -> None:
 
 
 @pytest.mark.parametrize("parts", [{}, {"a": 1}, {"a": 1, "c": 2}, {"a": 1, "b": 2, "c": 3}])
-def test_parts_that_do_not_fit_the_fields_are_a_type_error(parts: dict[str, int]) -> None:
+def test_missing_or_unknown_parts_are_a_type_error(parts: dict[str, int]) -> None:
     with pytest.raises(TypeError, match="'x:{a}:{b}' takes a, b, not "):
         Key("x:{a}:{b}")(**parts)
 
 
 @pytest.mark.parametrize("part", ["k" * 254, "a\0", "\ud800"], ids=["too long", "NUL", "surrogate"])
-def test_a_part_that_makes_no_fit_key_is_refused(part: str) -> None:
+def test_a_part_that_makes_the_key_invalid_is_refused(part: str) -> None:
     with pytest.raises(InvalidKeyError):
         Key("x:{a}")(a=part)
 
@@ -185,7 +185,7 @@ def test_different_parts_never_make_the_same_key(separator: str, data: st.DataOb
 # Keys as objects.
 
 
-def test_keys_are_equal_where_all_they_say_is() -> None:
+def test_keys_are_equal_if_name_type_and_lifetime_are() -> None:
     assert Key("a", as_=int, expires=60) == Key("a", as_=int, expires=timedelta(minutes=1))
     assert hash(Key("a", as_=int)) == hash(Key("a", as_=int))
     assert CART(user_id=4) == CART(user_id="4")
@@ -210,7 +210,7 @@ def test_an_integer_too_long_for_a_key_is_refused() -> None:
 
 
 @given(st.lists(st.text(max_size=4) | st.sampled_from(["k" * 255, "k" * 256, mark_safe("k"), 4])))
-def test_keys_that_are_plain_together_are_keys_as_they_are(keys: list[Any]) -> None:
+def test_plain_keys_are_valid(keys: list[Any]) -> None:
     if are_plain(keys, 255):
         assert [check(key) for key in keys] == keys
         assert {type(key) for key in keys} <= {str}

@@ -1,4 +1,4 @@
-"""How MemoryCache keeps entries, and gives back their memory."""
+"""How MemoryCache keeps entries and deletes expired ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=60))
-def test_whatever_is_done_the_living_are_there_and_the_dead_go(
+def test_live_entries_stay_and_expired_ones_go_whatever_is_done(
     do: list[tuple[str, str, int | None]],
 ) -> None:
     cache = MemoryCache("whatever", {})
@@ -90,7 +90,7 @@ def test_whatever_is_done_the_living_are_there_and_the_dead_go(
 
 
 @pytest.mark.parametrize("call", ["get", "set", "add"])
-def test_expired_memory_is_given_back_by_the_calls_that_follow(
+def test_later_calls_delete_expired_entries(
     cache: MemoryCache, clock: time_machine.Traveller, call: str
 ) -> None:
     for i in range(1000):
@@ -103,7 +103,7 @@ def test_expired_memory_is_given_back_by_the_calls_that_follow(
     assert cache.get("stays") == 1
 
 
-def test_a_second_that_came_back_has_each_of_its_entries_once(
+def test_a_second_that_is_used_again_lists_each_entry_once(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
     cache.set("first", 1, timeout=10)
@@ -114,7 +114,7 @@ def test_a_second_that_came_back_has_each_of_its_entries_once(
     assert list(cache.memory.expired(moment)) == [":1:first", ":1:later"]
 
 
-def test_one_call_gives_back_a_bounded_number(
+def test_one_call_deletes_a_bounded_number_of_expired_entries(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
     for i in range(1000):
@@ -124,7 +124,7 @@ def test_one_call_gives_back_a_bounded_number(
     assert 900 < len(cache.memory.slots) < 1000
 
 
-def test_a_read_does_not_wait_for_who_gives_back(
+def test_a_read_does_not_wait_for_a_call_that_deletes(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
     cache.set("dead", 1, timeout=1)
@@ -167,7 +167,7 @@ def test_an_entry_that_is_renewed_leaves_nothing_behind(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_is_not_held_up_by_a_lock_of_its_parent() -> None:
+def test_a_lock_of_the_parent_does_not_block_a_forked_child() -> None:
     code = (
         "import os, sys\n"
         "from django.conf import settings\n"

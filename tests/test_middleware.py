@@ -87,24 +87,24 @@ def test_an_async_request_has_the_default_store_itself() -> None:
 
 @pytest.fixture
 def adaptations() -> Iterator[list[str]]:
-    """The middleware that Django adapts between sync and async."""
+    """Return the middleware that Django has to adapt between sync and async."""
     names: list[str] = []
     adapt = BaseHandler.adapt_method_mode
 
-    def told(self: Any, is_async: bool, method: Any, *args: Any, **kwargs: Any) -> Any:
+    def recorded(self: Any, is_async: bool, method: Any, *args: Any, **kwargs: Any) -> Any:
         adapted = adapt(self, is_async, method, *args, **kwargs)
         if adapted is not method:
             names.append(str(kwargs.get("name") or (args[2:3] or [method])[0]))
         return adapted
 
-    with mock.patch.object(BaseHandler, "adapt_method_mode", told):
+    with mock.patch.object(BaseHandler, "adapt_method_mode", recorded):
         yield names
 
 
 @pytest.mark.parametrize(
     "handler", [WSGIHandler, ASGIHandler], ids=lambda handler: handler.__name__
 )
-def test_django_adapts_nothing_for_it(settings: Any, handler: Any, adaptations: list[str]) -> None:
+def test_django_does_not_adapt_it(settings: Any, handler: Any, adaptations: list[str]) -> None:
     settings.MIDDLEWARE = []
     handler()
     without = list(adaptations)
@@ -122,7 +122,7 @@ def sync_only(get_response: Any) -> Any:
     return get_response
 
 
-def test_a_setting_that_is_unfit_is_told(client: Client, settings: Any) -> None:
+def test_an_invalid_setting_is_an_error(client: Client, settings: Any) -> None:
     settings.PERSIST = {"default": {}}
     with pytest.raises(ImproperlyConfigured, match="no BACKEND"):
         client.get("/sync/")

@@ -1,4 +1,4 @@
-"""Processes that go on writing, and tell what they were told of each write before the next."""
+"""Processes that write all the time, and report the result of each write before the next."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.processes import Place, context, enter, place
 WRITERS = 3
 
 
-class Told(NamedTuple):
-    """A write, and whether it was done, not done, or (None) may have been."""
+class Report(NamedTuple):
+    """A write, and whether it was applied: True, False, or None if that is uncertain."""
 
     call: str
     key: str
@@ -54,33 +54,33 @@ def _calls(i: int) -> Iterator[tuple[str, str, int]]:
 
 
 def _write_on(where: Place, i: int, report: Connection) -> None:
-    """Write until the other end says that it is enough."""
+    """Write until the other end of `report` sends something."""
     enter(where)
     for call in _calls(i):
-        report.send(Told(*call, None))
+        report.send(Report(*call, None))
         done: bool | None = True
         try:
             _write(*call)
         except StoreUnavailableError as error:
             done = None if error.maybe_applied else False
             time.sleep(0.01)
-        report.send(Told(*call, done))
+        report.send(Report(*call, done))
         if report.poll():
             return
 
 
 @dataclass
 class Writers:
-    """What the processes were told until now."""
+    """The writing processes, and the writes that they have reported so far."""
 
     lines: dict[Connection, Any]
-    """The process at the other end of each."""
+    """The process at the other end of each connection."""
 
-    told: list[Told] = field(default_factory=list)
-    begun: dict[Connection, Told] = field(default_factory=dict)
+    reports: list[Report] = field(default_factory=list)
+    begun: dict[Connection, Report] = field(default_factory=dict)
 
     def read(self, until: int) -> None:
-        """Read on until every process has told of that many more writes that were done."""
+        """Read until every process has reported `until` more writes that were applied."""
         left = Counter(dict.fromkeys(self.lines, until))
         deadline = time.monotonic() + 60
         while +left:
@@ -90,69 +90,69 @@ class Writers:
                 left[line] -= self._read(line)
 
     def _read(self, line: Connection) -> bool:
-        """Read on; return whether it was of a write that was done."""
-        told: Told = line.recv()
+        """Read one report; return whether it is of a write that was applied."""
+        report: Report = line.recv()
         if line in self.begun:
             del self.begun[line]
-            self.told.append(told)
-            return told.done is True
-        self.begun[line] = told
+            self.reports.append(report)
+            return report.done is True
+        self.begun[line] = report
         return False
 
     def stop(self) -> None:
-        """Have them end after the write that they are at, and read what they still tell."""
+        """Let each process finish its current write and end; read the remaining reports."""
         for line in self.lines:
             line.send("enough")
         assert self._read_out() == {0}
 
     def kill(self) -> None:
-        """Kill them in full flight, and read what they have told."""
+        """Kill the processes while they write; read the remaining reports."""
         for process in self.lines.values():
             process.kill()
         assert self._read_out() == {-signal.SIGKILL}
 
     def _read_out(self) -> set[int]:
-        """Read all that is left; return how the processes ended."""
+        """Read the remaining reports; return the exit codes of the processes."""
         for line, process in self.lines.items():
-            with suppress(EOFError, OSError):  # It has ended, maybe in the middle of a message.
+            with suppress(EOFError, OSError):  # It has ended, maybe within a report.
                 while True:
                     self._read(line)
             process.join(30)
-        self.told += self.begun.values()
+        self.reports += self.begun.values()
         return {process.exitcode for process in self.lines.values()}
 
     def assert_kept(self, store: Store) -> None:
-        """What was done is there, and what was not is not."""
+        """Assert that the store has what was applied, and nothing that wasn't."""
         there = {key: item.value for key, item in store.items()}
-        sets: dict[str, list[Told]] = {}
-        sums: dict[str, list[Told]] = {}
-        for told in self.told:
-            if told.call == "create" and ":removed:" not in told.key:
-                assert told.done is None or (told.key in there) is told.done, told
-            elif told.call == "remove" and told.done is True:
-                assert told.key not in there, told
-            elif told.call == "set":
-                sets.setdefault(told.key, []).append(told)
-            elif told.call == "set_many":
+        sets: dict[str, list[Report]] = {}
+        sums: dict[str, list[Report]] = {}
+        for report in self.reports:
+            if report.call == "create" and ":removed:" not in report.key:
+                assert report.done is None or (report.key in there) is report.done, report
+            elif report.call == "remove" and report.done is True:
+                assert report.key not in there, report
+            elif report.call == "set":
+                sets.setdefault(report.key, []).append(report)
+            elif report.call == "set_many":
                 for n in range(3):
-                    sets.setdefault(f"{told.key}:{n}", []).append(told)
-            elif told.call == "incr":
-                sums.setdefault(told.key, []).append(told)
+                    sets.setdefault(f"{report.key}:{n}", []).append(report)
+            elif report.call == "incr":
+                sums.setdefault(report.key, []).append(report)
         for key, writes in sets.items():
-            # The last one that was done, or one that may have been after it.
-            last = max((n for n, told in enumerate(writes) if told.done), default=0)
+            # The last write that was applied, or a later one that is uncertain.
+            last = max((n for n, report in enumerate(writes) if report.done), default=0)
             assert there.get(key) in [
-                told.value for told in writes[last:] if told.done is not False
+                report.value for report in writes[last:] if report.done is not False
             ], key
         for key, adds in sums.items():
-            least = sum(told.done is True for told in adds)
-            most = sum(told.done is not False for told in adds)
+            least = sum(report.done is True for report in adds)
+            most = sum(report.done is not False for report in adds)
             assert least <= there.get(key, 0) <= most, key
 
 
 @contextmanager
 def writing() -> Iterator[Writers]:
-    """Processes that write to the default store from here on."""
+    """Start processes that write to the default store; end them after the block."""
     lines = {}
     for i in range(WRITERS):
         ours, theirs = context.Pipe()

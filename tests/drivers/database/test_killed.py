@@ -40,7 +40,7 @@ def test_a_server_that_ends_under_load_keeps_acknowledged_writes(
             own.server.start()
             writers.read(30)  # by the same processes
         writers.stop()
-    assert any(told.done is not True for told in writers.told)
+    assert any(report.done is not True for report in writers.reports)
     writers.assert_kept(store)
 
 
@@ -60,12 +60,12 @@ def assert_a_killed_writer_loses_nothing(store: Store) -> None:
         writers.read(10)
         writers.kill()
     started = time.monotonic()
-    for told in writers.told:
-        if told.call == "incr":
-            store.touch(told.key, None)  # no lock is left
+    for report in writers.reports:
+        if report.call == "incr":
+            store.touch(report.key, None)  # no lock is left
     assert time.monotonic() - started < 5
     writers.assert_kept(store)
-    assert sum(told.done is True for told in writers.told) >= 3 * 10
+    assert sum(report.done is True for report in writers.reports) >= 3 * 10
 
 
 def test_a_killed_writer_loses_nothing_on_sqlite(
