@@ -1,51 +1,61 @@
-"""Private Valkey servers, and clusters of them, for the tests."""
+"""Valkey servers, Sentinels and clusters that a test has for itself."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.servers import Valkey, free_port
 
 PATIENCE = 20.0
-"""Seconds that a server has to get ready."""
+"""How many seconds a server may take to get ready."""
 
 
 def wait_for(ready: Callable[[], Any], what: str) -> None:
-    """Poll until `ready` is true."""
+    """Wait until `ready()` is true. An error of the connection means: not yet."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        with suppress(redis.RedisError, OSError):  # Not up yet.
+        with suppress(redis.RedisError, OSError):
             if ready():
                 return
         time.sleep(0.01)
     raise TimeoutError(f"{what} was not ready within {PATIENCE:.0f} seconds.")
 
 
-class ValkeyServer(Valkey):
-    """A Valkey server that a test may meddle with."""
+class WithClient(Valkey):
+    """A server with a client for the test."""
 
-    @property
+    @cached_property
     def client(self) -> redis.Redis:
-        """A client beside the driver's."""
-        return redis.Redis(port=self.port)
+        """A client of the test's own, beside the driver's.
+
+        Cached, because redis-py reads its own package's metadata for every client that it makes.
+        Without retries, because redis-py's would wait seconds for a server that is down.
+        """
+        return redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0))
+
+    def run(self, *command: Any) -> Any:
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+class ValkeyServer(WithClient):
+    """A Valkey server that a test may stop, kill and reconfigure."""
 
     @property
     def bus(self) -> str:
-        """The port at which the other nodes of its cluster reach it."""
+        """The port on which the other nodes of its cluster reach it."""
         return self.options[self.options.index("--cluster-port") + 1]
 
     @property
     def node_id(self) -> Any:
         return self.run("CLUSTER MYID")
-
-    def run(self, *command: Any) -> Any:
-        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def run_as(self, password: str, *command: Any) -> Any:
         client = redis.Redis(port=self.port, password=password)
@@ -56,7 +66,7 @@ class ValkeyServer(Valkey):
         wait_for(self.client.ping, f"Valkey on port {self.port}")
 
     def start_only(self) -> None:
-        """Start it, and don't wait until it has read its file."""
+        """Start it without waiting until it has loaded its data."""
         super().start()
 
     def restart(self) -> None:
@@ -70,8 +80,8 @@ def start(*options: str) -> ValkeyServer:
     return server
 
 
-class ValkeySentinel(Valkey):
-    """A Sentinel that watches one primary, under the name "main"."""
+class ValkeySentinel(WithClient):
+    """A Sentinel that watches one primary, which it calls "main"."""
 
     def __init__(self, primary: ValkeyServer) -> None:
         super().__init__()
@@ -85,13 +95,12 @@ class ValkeySentinel(Valkey):
 
     def start(self) -> None:
         super().start()
-        # It asks and tells every so many milliseconds; left alone a failover takes ten seconds.
-        often = ("INFO-PERIOD", 100, "PUBLISH-PERIOD", 100)
-        redis.Redis(port=self.port).execute_command("SENTINEL DEBUG", *often)  # type: ignore[no-untyped-call]
+        # In milliseconds. With its default periods a failover takes ten seconds.
+        self.run("SENTINEL DEBUG", "INFO-PERIOD", 100, "PUBLISH-PERIOD", 100)
 
 
 class ValkeyCluster:
-    """Primaries that share the slots evenly, and replicas that follow them in turn."""
+    """Primaries that share the slots evenly, and their replicas: one for each primary in turn."""
 
     def __init__(self, primaries: list[ValkeyServer], replicas: list[ValkeyServer]) -> None:
         self.primaries = primaries
@@ -106,13 +115,13 @@ class ValkeyCluster:
         return [server.url for server in self.primaries]
 
     def owner(self, slot: int) -> ValkeyServer:
-        """Return the server that has the slot, as the first living server sees it."""
+        """Return the server that has the slot, according to the first server that runs."""
         slots = next(server for server in self.servers if server.process).run("CLUSTER SLOTS")
         port = next(port for first, last, (_, port, *_), *_ in slots if first <= slot <= last)
         return next(server for server in self.servers if server.port == port)
 
     def move(self, slot: int, target: ValkeyServer, pause: float = 0) -> None:
-        """Have a slot change hands key by key, as valkey-cli does, while clients go on."""
+        """Move a slot to another server, key by key, as valkey-cli does it."""
         source = self.owner(slot)
         target.run("CLUSTER SETSLOT", slot, "IMPORTING", source.node_id)
         source.run("CLUSTER SETSLOT", slot, "MIGRATING", target.node_id)
@@ -123,7 +132,7 @@ class ValkeyCluster:
             server.run("CLUSTER SETSLOT", slot, "NODE", target.node_id)
 
     def add(self) -> ValkeyServer:
-        """Start another primary, which has no slots yet."""
+        """Start another primary, which has no slots at first."""
         server = start_node(CALM)
         self.servers[0].run("CLUSTER MEET", "127.0.0.1", server.port, server.bus)
         self.primaries.append(server)
@@ -133,7 +142,7 @@ class ValkeyCluster:
         return server
 
     def remove(self, server: ValkeyServer) -> None:
-        """Have the others forget a primary that has no slots, and end it."""
+        """Remove a primary that has no slots, and end it."""
         self.primaries.remove(server)
         for each in self.servers:
             each.run("CLUSTER FORGET", server.node_id)
@@ -145,17 +154,17 @@ class ValkeyCluster:
 
 
 CALM = 5000
-"""Milliseconds of silence that make a node look dead: more than a slow machine needs."""
+"""A node timeout in milliseconds that is long enough for a node on a slow machine to answer in."""
 
 
 def start_node(timeout: int) -> ValkeyServer:
     options = ["--cluster-enabled", "yes", "--enable-debug-command", "local"]
-    # A killed node must not stop the others.
+    # If a node is killed, the others must go on.
     options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", str(timeout)]
-    # Nor one that has given up its slots become a replica by itself.
+    # A node that has given up all its slots must not become a replica by itself.
     options += ["--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"]
     server = ValkeyServer(*options)
-    # A port that is free twice is the same one.
+    # free_port() may return the same port twice.
     bus = next(port for port in iter(free_port, None) if port != server.port)
     server.options += ("--cluster-port", str(bus))
     server.start()
@@ -180,7 +189,7 @@ def start_cluster(count: int = 3, replicas: int = 0, timeout: int = CALM) -> Val
 
 
 def follow(replica: ValkeyServer, primary: ValkeyServer) -> None:
-    """Make a cluster's node the replica of another, and wait until it is in step."""
+    """Make a node the replica of another, and wait until it has copied the entries."""
     replica.run("CLUSTER REPLICATE", primary.node_id)
     wait_for(
         lambda: replica.client.info("replication").get("master_link_status") == "up",
