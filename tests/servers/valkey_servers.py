@@ -14,6 +14,12 @@ from redis.retry import Retry
 
 from tests.servers import Valkey, free_port
 
+REPLICATES_AT_ONCE = ("--repl-diskless-sync", "no", "--repl-diskless-load", "swapdb")
+"""Options for a primary and its replica that save seconds.
+
+By default a step of the first copy waits for a timer that goes off once a second.
+"""
+
 PATIENCE = 20.0
 """How many seconds a server may take to get ready."""
 
@@ -43,6 +49,14 @@ class WithClient(Valkey):
 
     def run(self, *command: Any) -> Any:
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def stop(self) -> None:
+        super().stop()
+        self.client.close()
+
+    def kill(self) -> None:
+        super().kill()
+        self.client.close()
 
 
 class ValkeyServer(WithClient):
@@ -162,7 +176,7 @@ def start_node(timeout: int) -> ValkeyServer:
     # If a node is killed, the others must go on.
     options += ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", str(timeout)]
     # A node that has given up all its slots must not become a replica by itself.
-    options += ["--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0"]
+    options += ["--cluster-allow-replica-migration", "no", *REPLICATES_AT_ONCE]
     server = ValkeyServer(*options)
     # free_port() may return the same port twice.
     bus = next(port for port in iter(free_port, None) if port != server.port)
@@ -186,6 +200,15 @@ def start_cluster(count: int = 3, replicas: int = 0, timeout: int = CALM) -> Val
     for i, server in enumerate(cluster.replicas):
         follow(server, cluster.primaries[i % count])
     return cluster
+
+
+def catch_up(replica: ValkeyServer, primary: ValkeyServer) -> None:
+    """Wait until the replica has all that has been written on the primary."""
+    written = primary.client.info("replication")["master_repl_offset"]
+    wait_for(
+        lambda: replica.client.info("replication")["slave_repl_offset"] >= written,
+        f"The replica on port {replica.port}",
+    )
 
 
 def follow(replica: ValkeyServer, primary: ValkeyServer) -> None:

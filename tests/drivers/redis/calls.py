@@ -1,4 +1,4 @@
-"""Every call of the driver, on entries that `prepare` has stored, for tests of what goes wrong."""
+"""Every call of the driver, for tests of failures. `prepare` stores the entries that they need."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Call(NamedTuple):
     run: Callable[[RedisDriver], Any]
     writes: bool = True
     commands: int = 1
-    """How many commands it sends before it waits for a reply."""
+    """How many commands it sends before it reads the first reply."""
 
 
 def prepare(driver: RedisDriver) -> None:
-    """Store what the calls are about."""
+    """Store the entries that the calls need, and remove the key that they create."""
     driver.remove("new")
     driver.set_many([(key, b"1", None) for key in ["k", *MANY]])
 
@@ -82,8 +82,8 @@ WRITES = STORING | OTHER_WRITES
 CALLS = READS | WRITES
 
 
-def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
-    """Make the calls, and expect that each is refused, that none was carried out, and says so."""
+def assert_refused(driver: RedisDriver, *names: str, match: str = "") -> None:
+    """Make the calls: each must raise that the server refused it, and that nothing was done."""
     for name in names:
         with pytest.raises(StoreUnavailableError, match=match) as caught:
             CALLS[name].run(driver)
@@ -92,7 +92,8 @@ def refuses(driver: RedisDriver, *names: str, match: str = "") -> None:
         assert "secret" not in f"{caught.value} {caught.value.__cause__}"
 
 
-def unchanged(driver: RedisDriver) -> None:
+def assert_unchanged(driver: RedisDriver) -> None:
+    """The entries are as `prepare` stored them."""
     assert not driver.contains("new")
     assert driver.get_item("k") == (b"1", None)
     assert dict(driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")

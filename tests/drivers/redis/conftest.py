@@ -1,4 +1,4 @@
-"""A Valkey server, and drivers that talk to it."""
+"""Valkey servers, and drivers that use them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COMMANDS = (
     "scan",
     "pexpire",
 )
-"""What the driver sends for entries."""
+"""The commands that the driver sends for entries."""
 
 T = TypeVar("T")
 MakeDriver = Callable[..., RedisDriver]
@@ -63,6 +63,7 @@ def server(shared_server: ValkeyServer) -> ValkeyServer:
 
 @pytest.fixture
 def own_server() -> Iterator[Callable[..., ValkeyServer]]:
+    """Return a function that starts a server for one test, with options of valkey-server."""
     servers = []
 
     def make(*options: str) -> ValkeyServer:
@@ -82,13 +83,19 @@ def proxy(server: ValkeyServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def make_driver(settings: Any) -> MakeDriver:
+def make_driver(settings: Any) -> Iterator[MakeDriver]:
+    """Return a function that makes a driver, given the LOCATION and more of its alias in CACHES."""
+    drivers = []
+
     def make(location: Any, **alias: Any) -> RedisDriver:
         alias = {"BACKEND": DJANGO_REDIS, "LOCATION": location, **alias}
         settings.CACHES = {**settings.CACHES, "persist": alias}
-        return RedisDriver(cache="persist")
+        drivers.append(RedisDriver(cache="persist"))
+        return drivers[-1]
 
-    return make
+    yield make
+    for driver in drivers:
+        driver.close()
 
 
 @pytest.fixture
@@ -97,11 +104,12 @@ def driver(server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
 
 
 def each(*calls: Callable[[], object]) -> tuple[Callable[[], object], ...]:
+    """Return the calls, with a type that lets mypy check lambdas of different results."""
     return calls
 
 
-def patiently(call: Callable[[], T]) -> T:
-    """Make a call that should work, though a busy machine may be slower than its timeout."""
+def retry_on_timeout(call: Callable[[], T]) -> T:
+    """Make a call that must succeed. A busy machine may be slower than the driver's timeout."""
     end = time.monotonic() + 20
     while True:
         try:
@@ -116,14 +124,15 @@ def server_now(server: ValkeyServer) -> datetime:
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
-def calls(server: ValkeyServer, command: str) -> int:
+def count_command(server: ValkeyServer, command: str) -> int:
+    """Return how often the server has run a command."""
     return int(server.client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
-def ran(server: ValkeyServer) -> dict[str, int]:
-    """Return how often the server has run each command for entries."""
-    told = server.client.info("commandstats")
-    return {name: told.get(f"cmdstat_{name}", {}).get("calls", 0) for name in COMMANDS}
+def count_commands(server: ValkeyServer) -> dict[str, int]:
+    """Return how often the server has run each of COMMANDS."""
+    stats = server.client.info("commandstats")
+    return {name: stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in COMMANDS}
 
 
 def expires_at(driver: RedisDriver, key: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Keys of ours that something else has written: a pickle, a compressor, another Redis type."""
+"""Entries that something else has overwritten: with a pickle, or with another Redis type."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.servers.valkey_servers import ValkeyServer
 unpickled: list[str] = []
 
 
-def tell(word: str) -> None:
+def note(word: str) -> None:
     unpickled.append(word)
 
 
 class Bomb:
-    """Tells when it is loaded."""
+    """Leaves a note when it is unpickled."""
 
     def __reduce__(self) -> Any:
-        return tell, ("secret",)
+        return note, ("secret",)
 
 
 WRITTEN: dict[str, bytes] = {
@@ -57,10 +57,10 @@ MANY: dict[str, Callable[[Store], Any]] = {
     "get_many": lambda store: store.get_many(["k", "fine"]),
     "items": lambda store: list(store.items()),
 }
-MENDS: dict[str, Callable[[Store], Any]] = {
-    "set": lambda store: store.set("k", "mended"),
-    "set, lifetime": lambda store: store.set("k", "mended", expires=60),
-    "set_many": lambda store: store.set_many({"k": "mended"}),
+REPAIRS: dict[str, Callable[[Store], Any]] = {
+    "set": lambda store: store.set("k", "repaired"),
+    "set, lifetime": lambda store: store.set("k", "repaired", expires=60),
+    "set_many": lambda store: store.set_many({"k": "repaired"}),
     "remove": lambda store: store.remove("k"),
     "remove_many": lambda store: store.remove_many(["k"]),
 }
@@ -73,7 +73,7 @@ def store(driver: RedisDriver) -> Store:
     return store
 
 
-def test_a_pickle_would_be_seen_to_be_loaded() -> None:
+def test_loading_the_pickle_would_be_noticed() -> None:
     pickle.loads(WRITTEN["a pickle"])
     assert unpickled == ["secret"]
     unpickled.clear()
@@ -85,7 +85,7 @@ def raw(server: ValkeyServer, store: Store, command: str, *args: Any) -> None:
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_a_text_that_is_not_json(server: ValkeyServer, store: Store, text: bytes) -> None:
-    for mend in MENDS.values():
+    for repair in REPAIRS.values():
         raw(server, store, "SET", text)
         for read in (READS | MANY).values():
             with pytest.raises(DecodeError, match="'k'") as caught:
@@ -95,8 +95,8 @@ def test_a_text_that_is_not_json(server: ValkeyServer, store: Store, text: bytes
         assert "k" in store
         assert sorted(store.keys()) == ["fine", "k"]
         assert store.count() == 2
-        mend(store)
-        assert store.get_or_create("k", "mended")[0] == "mended"
+        repair(store)
+        assert store.get_or_create("k", "repaired")[0] == "repaired"
     raw(server, store, "SET", text)
     assert store.clear() == 2
     assert not unpickled
@@ -106,22 +106,22 @@ def test_a_text_that_is_not_json(server: ValkeyServer, store: Store, text: bytes
 def test_another_redis_type(
     server: ValkeyServer, store: Store, command: str, args: list[str]
 ) -> None:
-    for mend in MENDS.values():
+    for repair in REPAIRS.values():
         raw(server, store, command, *args)
         for read in READS.values():
             with pytest.raises(DecodeError, match="'k'") as caught:
                 read(store)
             assert "secret" not in f"{caught.value} {caught.value.__cause__}"
         assert "k" in store
-        mend(store)
-        assert store.get_or_create("k", "mended")[0] == "mended"
+        repair(store)
+        assert store.get_or_create("k", "repaired")[0] == "repaired"
         store.remove("k")
 
 
-def test_another_redis_type_is_no_entry_where_many_are_read(
+def test_reads_of_many_keys_leave_out_another_redis_type(
     server: ValkeyServer, store: Store
 ) -> None:
-    """MGET and SCAN leave it out: to look for it would cost every call that finds a key missing."""
+    """MGET and SCAN leave it out. Looking for it would cost each call that finds a key missing."""
     raw(server, store, "RPUSH", "secret")
     assert store.get_many(["k", "fine"]) == {"fine": 1}
     assert list(store.keys()) == ["fine"]
@@ -131,10 +131,10 @@ def test_another_redis_type_is_no_entry_where_many_are_read(
     assert "k" in store
 
 
-def test_what_the_alias_caches_under_a_key_of_ours(
+def test_a_value_cached_under_the_key_of_an_entry(
     server: ValkeyServer, make_driver: MakeDriver
 ) -> None:
-    """Its default serializer is pickle, and its version can be ours by somebody's mistake."""
+    """Somebody caches under our version by mistake; the cache's default serializer is pickle."""
     store = Store(make_driver(server.url))
     caches["persist"].set("k", Bomb(), version="persist")  # type: ignore[arg-type]
     for read in READS.values():

@@ -19,7 +19,7 @@ from tests.drivers.redis.conftest import (
     MINUTE,
     NEVER,
     MakeDriver,
-    calls,
+    count_command,
     each,
     expires_at,
     server_now,
@@ -35,7 +35,7 @@ class TestEntries:
         assert expires_at(driver, "k") is None
 
     @pytest.mark.parametrize("value", [b"", b"\x00\xff\r\n", "Zoë".encode(), b"x" * 1_000_000])
-    def test_every_byte_comes_back(self, driver: RedisDriver, value: bytes) -> None:
+    def test_every_byte_reads_back(self, driver: RedisDriver, value: bytes) -> None:
         driver.set("k", value, None)
         assert driver.get("k") == value
         assert dict(driver.get_many(["k"])) == {"k": value}
@@ -69,14 +69,14 @@ class TestEntries:
         assert driver.remove("k")
         assert not driver.contains("k")
 
-    def test_the_key_is_make_keys_with_our_version(
+    def test_the_redis_key_has_the_prefix_of_make_key(
         self, server: ValkeyServer, make_driver: MakeDriver
     ) -> None:
         make_driver(server.url, KEY_PREFIX="site", VERSION=7).set("k", b"1", None)
         assert server.client.keys() == [b"site:persist:k"]
 
     def test_one_command_each(self, server: ValkeyServer, driver: RedisDriver) -> None:
-        beside = server.client
+        client = server.client
         for call in each(
             lambda: driver.create("k", b"1", MINUTE),
             lambda: driver.set("k", b"1", MINUTE),
@@ -88,12 +88,12 @@ class TestEntries:
             lambda: driver.replace("k", b"2", b"3", MINUTE),
             lambda: driver.remove("k"),
         ):
-            call()  # The server has the scripts from here on.
-            before = beside.info("stats")["total_reads_processed"]
+            call()  # From here on the server has the scripts.
+            before = client.info("stats")["total_reads_processed"]
             call()
-            # One more than that for the INFO that counts.
-            assert beside.info("stats")["total_reads_processed"] - before == 2
-        assert calls(server, "multi") == 0
+            # The other one is the INFO that counts.
+            assert client.info("stats")["total_reads_processed"] - before == 2
+        assert count_command(server, "multi") == 0
 
 
 class TestExpiry:
@@ -109,9 +109,9 @@ class TestExpiry:
 
     def test_the_longest_lifetime(self, server: ValkeyServer, driver: RedisDriver) -> None:
         driver.set("k", b"1", timedelta(days=365_000))
-        ends = expires_at(driver, "k")
-        assert ends is not None
-        assert abs(ends - server_now(server) - timedelta(days=365_000)) < MINUTE
+        actual = expires_at(driver, "k")
+        assert actual is not None
+        assert abs(actual - server_now(server) - timedelta(days=365_000)) < MINUTE
 
     def test_a_moment_reads_back_in_utc(self, driver: RedisDriver) -> None:
         moment = datetime(2100, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -126,9 +126,9 @@ class TestExpiry:
         ]
         for i, write in enumerate(writes):
             write(f"k{i}")
-            ends = expires_at(driver, f"k{i}")
-            assert ends == moment, i
-            assert ends.tzinfo is UTC
+            actual = expires_at(driver, f"k{i}")
+            assert actual == moment, i
+            assert actual.tzinfo is UTC
 
     def test_a_moment_that_has_passed_changes_nothing(
         self, server: ValkeyServer, driver: RedisDriver
@@ -150,7 +150,7 @@ class TestExpiry:
         assert dict(driver.items("")) == {"old": driver.get_item("old")}
         assert driver.get_item("old") == (b"1", None)
 
-    def test_the_servers_clock_judges(
+    def test_the_servers_clock_decides(
         self, driver: RedisDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("time.time", lambda: 1e9)
@@ -159,7 +159,9 @@ class TestExpiry:
             driver.create("k", b"1", datetime(2010, 1, 1, tzinfo=UTC))
         assert not driver.contains("k")
 
-    def test_gone_at_its_moment(self, server: ValkeyServer, driver: RedisDriver) -> None:
+    def test_an_entry_is_gone_when_it_expires(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
         moment = server_now(server) + timedelta(milliseconds=300)
         assert driver.create("k", b"1", moment)
         wait_for(lambda: not driver.contains("k"), "expiry")
@@ -172,24 +174,24 @@ class TestExpiry:
     def test_keep(self, driver: RedisDriver) -> None:
         soon = datetime(2100, 1, 1, tzinfo=UTC)
         for default in (None, MINUTE, NEVER):
-            driver.set("ends", b"1", soon)
+            driver.set("expiring", b"1", soon)
             driver.set("never", b"1", None)
             driver.remove("new")
-            driver.set("ends", b"2", default, keep=True)
+            driver.set("expiring", b"2", default, keep=True)
             driver.set("never", b"2", default, keep=True)
             driver.set("new", b"2", default, keep=True)
-            assert expires_at(driver, "ends") == soon
+            assert expires_at(driver, "expiring") == soon
             assert expires_at(driver, "never") is None
             assert (expires_at(driver, "new") is None) == (default is None)
-            assert driver.replace("ends", b"2", b"3", default, keep=True)
+            assert driver.replace("expiring", b"2", b"3", default, keep=True)
             assert driver.replace("never", b"2", b"3", default, keep=True)
-            assert expires_at(driver, "ends") == soon
+            assert expires_at(driver, "expiring") == soon
             assert expires_at(driver, "never") is None
             driver.remove("new")
-            keys = ["ends", "never", "new"]
+            keys = ["expiring", "never", "new"]
             driver.set_many([(key, b"4", default) for key in keys], keep=True)
             assert dict(driver.get_many(keys)) == dict.fromkeys(keys, b"4")
-            assert expires_at(driver, "ends") == soon
+            assert expires_at(driver, "expiring") == soon
             assert expires_at(driver, "never") is None
             assert (expires_at(driver, "new") is None) == (default is None)
 
@@ -208,7 +210,7 @@ class TestExpiry:
 
 
 class TestUnixSocket:
-    def test_it_works_as_tcp_does(
+    def test_a_unix_socket_works_like_tcp(
         self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
     ) -> None:
         path = f"/tmp/persist-{os.getpid()}.sock"  # A socket's name can't be long.
@@ -223,7 +225,9 @@ class TestUnixSocket:
 
 
 class TestIncr:
-    def test_expires_counts_for_the_call_that_starts(self, driver: RedisDriver) -> None:
+    def test_expires_applies_only_to_the_call_that_starts_the_counter(
+        self, driver: RedisDriver
+    ) -> None:
         assert driver.incr("k", 5, NEVER) == 5
         assert driver.incr("k", -7, MINUTE) == -2
         assert driver.incr("k", 1, None) == -1
@@ -252,7 +256,9 @@ class TestIncr:
 
     @pytest.mark.parametrize("expires", [None, MINUTE])
     @pytest.mark.parametrize("text", [b"1.0", b"01", b"+1", b" 1", b'"1"', b"null", b"-0", b"1e3"])
-    def test_no_integer_is_left_alone(self, driver: RedisDriver, text: bytes, expires: Any) -> None:
+    def test_a_text_that_is_no_integer_is_left_unchanged(
+        self, driver: RedisDriver, text: bytes, expires: Any
+    ) -> None:
         driver.set("k", text, None)
         assert driver.incr("k", 1, expires) is None
         assert driver.get_item("k") == (text, None)

@@ -1,4 +1,4 @@
-"""Servers and writers that are killed under load: what was acknowledged is there."""
+"""Servers and writers that are killed under load: every acknowledged write is there."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 class Written(NamedTuple):
-    """What a writer was told."""
+    """What a writer reports about its calls."""
 
     counted: int
     maybe_counted: int
     last: int
-    """The last value that it was told was stored."""
+    """The last value whose write was acknowledged."""
 
     tried: int
-    """The last value that it tried to store."""
+    """The last value that it sent."""
 
     pairs: int
     after: int
-    """How many calls succeeded after one that had failed."""
+    """How many rounds succeeded after one had failed."""
 
 
 @contextmanager
 def driver_for(location: Any, **options: Any) -> Iterator[RedisDriver]:
-    """Open a driver in a process that has the settings of another."""
+    """Open a driver in another process, with that process's other settings."""
     alias = {"BACKEND": DJANGO_REDIS, "LOCATION": location, "OPTIONS": {**RETRYING, **options}}
     with override_settings(CACHES={**django_settings.CACHES, "persist": alias}):
         yield RedisDriver(cache="persist")
 
 
 def write(i: int, location: Any) -> Written:
-    """Write until the key "stop" is there, and this process has gone on after an error."""
+    """Write until the key "stop" is there and a round has succeeded after an error."""
     counted = maybe = last = tried = pairs = after = 0
     failed = stop = False
     with driver_for(location) as driver:
@@ -73,7 +73,7 @@ def write(i: int, location: Any) -> Written:
 def test_a_server_killed_under_load(
     own_server: Callable[..., ValkeyServer], make_driver: MakeDriver, settings: Any
 ) -> None:
-    settings.PERSIST = {"default": BACKENDS["valkey"]}  # What `race` hands on.
+    settings.PERSIST = {"default": BACKENDS["valkey"]}  # `race` passes it to the processes.
     server = own_server(*DURABLE)
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(race, write, server.url)
@@ -84,21 +84,21 @@ def test_a_server_killed_under_load(
             server.start()
         wait_until_written(server, running)
         server.client.set(":persist:stop", b"1")
-        told = [Written(*each) for each in running.result(60)]
+        written = [Written(*each) for each in running.result(60)]
     driver = make_driver(server.url)
     counter = int(driver.get("counter") or 0)
-    counted = sum(each.counted for each in told)
-    assert counted <= counter <= counted + sum(each.maybe_counted for each in told)
-    for i, each in enumerate(told):
-        assert each.after  # The same process went on.
+    counted = sum(each.counted for each in written)
+    assert counted <= counter <= counted + sum(each.maybe_counted for each in written)
+    for i, each in enumerate(written):
+        assert each.after  # The same process could write again.
         assert each.last <= int(driver.get(f"last{i}") or 0) <= each.tried
         a, b = (int(driver.get(f"pair{i}:{side}") or 0) for side in "ab")
-        assert a == b  # All or nothing, also over a kill.
+        assert a == b  # All or nothing, even if the server is killed.
         assert each.pairs <= a <= each.tried
 
 
 def wait_until_written(server: ValkeyServer, running: Future[Any]) -> None:
-    """Wait until some more writes have been carried out."""
+    """Wait until the server has carried out some more writes."""
     client = server.client
     end = time.monotonic() + 20
     start = int(client.get(":persist:counter") or 0)
@@ -108,8 +108,8 @@ def wait_until_written(server: ValkeyServer, running: Future[Any]) -> None:
         time.sleep(0.01)
 
 
-def tell(location: str, done: Connection) -> None:
-    """Write for ever, and tell after each write that it was stored."""
+def write_and_report(location: str, done: Connection) -> None:
+    """Write without end, and report each round that was stored."""
     with driver_for(location) as driver:
         number = 0
         while True:
@@ -120,27 +120,27 @@ def tell(location: str, done: Connection) -> None:
             done.send((number, total))
 
 
-def test_a_writer_killed_in_full_flight(
+def test_a_writer_killed_while_it_writes(
     server: ValkeyServer, driver: RedisDriver, make_driver: MakeDriver
 ) -> None:
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     for _ in range(3):
         driver.remove_many(list(driver.keys("")))
         ours, theirs = context.Pipe(duplex=False)
-        writer = context.Process(target=tell, args=(server.url, theirs))
+        writer = context.Process(target=write_and_report, args=(server.url, theirs))
         writer.start()
         theirs.close()
-        told = [ours.recv() for _ in range(50)]
+        reports = [ours.recv() for _ in range(50)]
         writer.kill()
         writer.join()
         while True:
             try:
-                told.append(ours.recv())  # What it had said before.
+                reports.append(ours.recv())  # Sent before the kill.
             except EOFError:
                 break
-        number, total = told[-1]
+        number, total = reports[-1]
         assert total <= int(driver.get("counter") or 0) <= total + 1
         keys = [f"k{i}" for i in range(1, number + 1)]
         assert dict(driver.get_many(keys)) == {key: key[1:].encode() for key in keys}
-        for i in range(1, number + 2):  # The one that was under way: all of it or nothing.
+        for i in range(1, number + 2):  # The last one was under way: all or nothing.
             assert driver.count(f"many{i}:") in ((50,) if i <= number else (0, 50))

@@ -14,7 +14,7 @@ from django_persist.exceptions import (
 from tests.drivers.redis.conftest import (
     MINUTE,
     NEVER,
-    calls,
+    count_command,
 )
 from tests.servers.valkey_servers import ValkeyServer
 
@@ -22,7 +22,7 @@ from tests.servers.valkey_servers import ValkeyServer
 class TestMany:
     def test_ten_thousand(self, server: ValkeyServer, driver: RedisDriver) -> None:
         entries = {f"k{i}": b"%d" % i for i in range(10_000)}
-        reads, removals = calls(server, "mget"), calls(server, "unlink")
+        reads, removals = count_command(server, "mget"), count_command(server, "unlink")
         driver.set_many([(key, value, MINUTE) for key, value in entries.items()])
         assert dict(driver.get_many([*entries, "absent"])) == entries
         assert set(driver.keys("")) == set(entries)
@@ -30,20 +30,20 @@ class TestMany:
         assert driver.count("k99") == 111
         assert driver.remove_many([*entries, "absent"]) == 10_000
         assert driver.count("") == 0
-        assert calls(server, "mget") - reads == 11
-        assert calls(server, "unlink") - removals == 11
+        assert count_command(server, "mget") - reads == 11
+        assert count_command(server, "unlink") - removals == 11
 
     def test_a_hundred_thousand_in_one_script(self, driver: RedisDriver) -> None:
         driver.set_many([(f"k{i}", b"1", None) for i in range(100_000)])
         assert driver.remove_many([f"k{i}" for i in range(100_000)]) == 100_000
 
-    def test_none(self, driver: RedisDriver) -> None:
+    def test_no_keys(self, driver: RedisDriver) -> None:
         driver.set_many([])
         assert dict(driver.get_many([])) == {}
         assert driver.remove_many([]) == 0
 
     @pytest.mark.parametrize("special", [*"*?[]\\^-{}", "[ab]", "\\*", "[^a]", "Zoë*"])
-    def test_a_prefix_is_no_pattern(self, driver: RedisDriver, special: str) -> None:
+    def test_a_prefix_is_not_a_pattern(self, driver: RedisDriver, special: str) -> None:
         wanted = {f"p{special}", f"p{special}1", f"p{special}{special}"}
         others = {"p", "pa1", "pab", "p1", "q*", "px" + special, "P" + special}
         driver.set_many([(key, b"1", None) for key in wanted | others])
@@ -51,7 +51,7 @@ class TestMany:
         assert {key for key, _ in driver.items(f"p{special}")} == wanted
         assert driver.count(f"p{special}") == 3
 
-    def test_only_what_is_ours_is_listed(self, server: ValkeyServer, driver: RedisDriver) -> None:
+    def test_only_entries_are_listed(self, server: ValkeyServer, driver: RedisDriver) -> None:
         client, prefix = server.client, driver.prefix.encode()
         driver.set("k", b"1", None)
         client.set(b"other", b"1")
@@ -61,12 +61,12 @@ class TestMany:
         assert list(driver.keys("")) == ["k"]
         assert [key for key, _ in driver.items("")] == ["k"]
 
-    def test_items_skips_what_goes_meanwhile(self, driver: RedisDriver) -> None:
+    def test_items_skips_entries_removed_meanwhile(self, driver: RedisDriver) -> None:
         driver.set_many([(f"k{i}", b"1", None) for i in range(3_000)])
         items = driver.items("")
         first, _ = next(items)
         driver.remove_many([key for key in driver.keys("") if key != first])
-        assert len(list(items)) < 200  # The rest of what one command had read.
+        assert len(list(items)) < 200  # The rest of what the last command read.
 
     def test_clearing_while_listing(self, driver: RedisDriver) -> None:
         driver.set_many([(f"k{i}", b"1", None) for i in range(5_000)])
@@ -76,20 +76,20 @@ class TestMany:
 
 
 class TestOtherTypes:
-    """A key of ours that something else has made a list of."""
+    """Something else has stored a list under the key of an entry."""
 
     @pytest.fixture(autouse=True)
     def _list(self, server: ValkeyServer, driver: RedisDriver) -> None:
         server.client.rpush(driver.prefix + "k", "secret")
 
-    def test_reading_says_so(self, driver: RedisDriver) -> None:
+    def test_reads_raise(self, driver: RedisDriver) -> None:
         for read in (driver.get, driver.get_item):
             with pytest.raises(DecodeError, match="'k'") as caught:
                 read("k")
             assert "secret" not in str(caught.value)
         assert driver.contains("k")
 
-    def test_writing(self, driver: RedisDriver) -> None:
+    def test_writes(self, driver: RedisDriver) -> None:
         assert not driver.create("k", b"1", None)
         assert not driver.create("k", b"1", NEVER)
         assert not driver.replace("k", b"secret", b"1", None)
@@ -107,7 +107,7 @@ class TestOtherTypes:
         assert driver.remove("k")
 
 
-class TestAtOnce:
+class TestThreadsAndForks:
     def test_threads(self, driver: RedisDriver) -> None:
         with ThreadPoolExecutor(8) as threads:
             created = list(threads.map(lambda i: driver.create("c", b"%d" % i, MINUTE), range(200)))

@@ -1,4 +1,4 @@
-"""A server that is out of memory, and may not evict: writes are refused, and the rest goes on."""
+"""A server that is out of memory and may not evict: it refuses writes, other calls work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import pytest
 from django_persist import KEEP, Store
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
-from tests.drivers.redis.calls import MANY, READS, STORING, WRITES, prepare, refuses, unchanged
+from tests.drivers.redis.calls import (
+    MANY,
+    READS,
+    STORING,
+    WRITES,
+    assert_refused,
+    assert_unchanged,
+    prepare,
+)
 from tests.drivers.redis.conftest import RETRYING, MakeDriver
 from tests.servers.valkey_servers import ValkeyServer
 
@@ -28,12 +36,12 @@ def driver(server: ValkeyServer, make_driver: MakeDriver) -> RedisDriver:
     return driver
 
 
-def test_what_needs_memory_is_refused_and_the_rest_goes_on(
+def test_out_of_memory_refuses_only_what_needs_memory(
     server: ValkeyServer, driver: RedisDriver
 ) -> None:
     server.client.config_set("maxmemory", 1)
-    refuses(driver, *STORING, match="memory")
-    unchanged(driver)
+    assert_refused(driver, *STORING, match="memory")
+    assert_unchanged(driver)
     for name in ("touch", "touch, moment", "touch, never"):
         assert WRITES[name].run(driver)
     for call in READS.values():
@@ -43,13 +51,13 @@ def test_what_needs_memory_is_refused_and_the_rest_goes_on(
     assert driver.remove_many(MANY) == len(MANY) - 1
     server.client.config_set("maxmemory", 0)
     prepare(driver)
-    unchanged(driver)
+    assert_unchanged(driver)
 
 
-def test_near_the_limit_set_many_stores_all_or_nothing(
+def test_set_many_near_the_memory_limit_stores_all_or_nothing(
     server: ValkeyServer, driver: RedisDriver
 ) -> None:
-    """Whether there is room for a tenth of it or for all but a tenth."""
+    """However much of it there is room for."""
     store = Store(driver)
     outcomes = set()
     for tenths in range(0, 24, 2):

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import NotSupportedError
-from tests.drivers.redis.calls import CALLS, MINUTE, MOMENT, prepare, unchanged
+from tests.drivers.redis.calls import CALLS, MINUTE, MOMENT, assert_unchanged, prepare
 from tests.drivers.redis.conftest import MakeDriver
 from tests.servers.valkey_servers import ValkeyServer
 
@@ -71,7 +71,7 @@ def test_a_user_who_may_not_run_one_command(
             assert denied in str(error).lower(), name
             assert "secret" not in str(error), name
             failures += 1
-            unchanged(driver)
+            assert_unchanged(driver)
         else:
             assert result == results[name], name
             prepared(driver)

@@ -1,4 +1,4 @@
-"""Connections between two calls: kept, and used again only where they are fit for it."""
+"""Connections between calls: kept, and used again only if they are ready for a command."""
 
 from __future__ import annotations
 
@@ -10,37 +10,35 @@ from django_persist.drivers.redis import RedisDriver
 from tests.servers.valkey_servers import ValkeyServer
 
 
-def others(client: redis.Redis) -> set[str]:
-    """The ids of the connections that the server has beside a client's own."""
+def other_connections(client: redis.Redis) -> set[str]:
+    """Return the ids of the server's connections, without the client's own."""
     own = str(client.client_id())
     return {each["id"] for each in client.client_list() if each["id"] != own}
 
 
-def test_one_connection_serves_one_call_after_the_other(
-    server: ValkeyServer, driver: RedisDriver
-) -> None:
+def test_one_connection_serves_successive_calls(server: ValkeyServer, driver: RedisDriver) -> None:
     client = server.client
     driver.set("k", b"0", None)
-    before = others(client)
+    before = other_connections(client)
     for number in range(5):
         driver.set("k", b"%d" % number, None)
-    assert others(client) == before
+    assert other_connections(client) == before
 
 
-def test_one_that_the_server_has_closed_is_replaced(
+def test_a_connection_that_the_server_closed_is_replaced(
     server: ValkeyServer, driver: RedisDriver
 ) -> None:
     client = server.client
     assert driver.incr("k", 1, None) == 1
-    before = others(client)
+    before = other_connections(client)
     for each in before:
         client.client_kill_filter(_id=each)
     assert driver.incr("k", 1, None) == 2
-    assert others(client)
-    assert others(client).isdisjoint(before)
+    assert other_connections(client)
+    assert other_connections(client).isdisjoint(before)
 
 
-def test_one_with_an_unread_reply_is_not_used(driver: RedisDriver) -> None:
+def test_a_connection_with_an_unread_reply_is_not_used(driver: RedisDriver) -> None:
     driver.set("k", b"1", None)
     pool = driver.servers.primaries()[0].pool
     connection = pool.get_connection()
@@ -50,7 +48,9 @@ def test_one_with_an_unread_reply_is_not_used(driver: RedisDriver) -> None:
     assert driver.get("k") == b"1"
 
 
-def test_those_in_use_at_once_are_different_ones(server: ValkeyServer, driver: RedisDriver) -> None:
+def test_connections_in_use_at_the_same_time_are_different(
+    server: ValkeyServer, driver: RedisDriver
+) -> None:
     driver.set("k", b"1", None)
     pool = driver.servers.primaries()[0].pool
     taken = [pool.get_connection() for _ in range(3)]
@@ -80,7 +80,7 @@ def test_a_forked_child_has_connections_of_its_own(driver: RedisDriver) -> None:
     os.close(writer)
     assert os.read(reader, 100) == b"1 %d" % child
     os.close(reader)
-    # What the child did away with was its own end of the parent's connection.
+    # The child has closed only its own copy of the parent's connection.
     assert driver.get("parent") == b"1"
     assert driver.get("child") == b"3"
     assert pool.get_connection().pid == os.getpid()

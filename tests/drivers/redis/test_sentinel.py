@@ -8,27 +8,36 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import redis
 
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
 from tests.drivers.redis.calls import CALLS, MANY, prepare
+from tests.drivers.redis.conftest import MakeDriver
 from tests.servers.proxy import Fault, Proxy
-from tests.servers.valkey_servers import ValkeySentinel, ValkeyServer, start, wait_for
+from tests.servers.valkey_servers import (
+    REPLICATES_AT_ONCE,
+    ValkeySentinel,
+    ValkeyServer,
+    catch_up,
+    start,
+    wait_for,
+)
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
 def primary() -> Iterator[ValkeyServer]:
-    server = start("--repl-diskless-sync-delay", "0")
+    server = start(*REPLICATES_AT_ONCE)
     yield server
     server.kill()
 
 
 @pytest.fixture
 def replica(primary: ValkeyServer) -> Iterator[ValkeyServer]:
-    server = start("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+    server = start(*REPLICATES_AT_ONCE)
+    # As a command, because a server that is started as a replica waits a second to connect.
+    server.run("REPLICAOF", "127.0.0.1", primary.port)
     wait_for(lambda: server.client.info("replication")["master_link_status"] == "up", "The replica")
     yield server
     server.kill()
@@ -36,17 +45,18 @@ def replica(primary: ValkeyServer) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def sentinel(primary: ValkeyServer, replica: ValkeyServer) -> Iterator[ValkeySentinel]:
+    """A Sentinel that knows the primary and the replica."""
     server = ValkeySentinel(primary)
     server.start()
-    wait_for(lambda: redis.Redis(port=server.port).sentinel_slaves("main"), "Sentinel")
+    wait_for(lambda: server.client.sentinel_slaves("main"), "Sentinel")
     yield server
     server.kill()
 
 
-def alias(sentinel_port: int, location: str = "redis://main/0") -> dict[str, Any]:
+def alias(sentinel_port: int) -> dict[str, Any]:
+    """Return the arguments of `make_driver` for an alias behind Sentinel."""
     return {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": location,
+        "location": "redis://main/0",
         "OPTIONS": {
             "CLIENT_CLASS": "django_redis.client.SentinelClient",
             "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
@@ -55,21 +65,19 @@ def alias(sentinel_port: int, location: str = "redis://main/0") -> dict[str, Any
     }
 
 
-def test_the_same_process_goes_on_after_a_failover(
-    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+def test_the_process_continues_after_a_failover(
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, make_driver: MakeDriver
 ) -> None:
-    settings.CACHES = {**settings.CACHES, "persist": alias(sentinel.port)}
-    driver = RedisDriver(cache="persist")
+    driver = make_driver(**alias(sentinel.port))
     assert driver.incr("k", 1, MINUTE) == 1
     assert primary.client.get(":persist:k") == b"1"
-    primary.client.wait(1, 1000)
+    catch_up(replica, primary)
 
-    client = redis.Redis(port=sentinel.port)
-    # Refused until Sentinel has heard from the replica that it is in step.
-    wait_for(lambda: client.sentinel_failover("main") or True, "Sentinel")
+    # Sentinel refuses until the replica has told it that it is up to date.
+    wait_for(lambda: sentinel.client.sentinel_failover("main") or True, "Sentinel")
     wait_for(lambda: primary.client.info("replication")["role"] == "slave", "Failover")
     wait_for(lambda: replica.client.info("replication")["role"] == "master", "Failover")
-    wait_for(lambda: now_named(sentinel) == replica.port, "Failover")
+    wait_for(lambda: current_primary(sentinel) == replica.port, "Failover")
 
     assert incr_twice_if_refused(driver) == 2
     assert replica.client.get(":persist:k") == b"2"
@@ -77,7 +85,7 @@ def test_the_same_process_goes_on_after_a_failover(
 
 
 def incr_twice_if_refused(driver: RedisDriver) -> int | None:
-    """Count once; where a connection to the old primary was left, which refuses, once more."""
+    """Count. Once more if the first call had a connection to the old primary, which refuses."""
     try:
         return driver.incr("k", 1, MINUTE)
     except StoreUnavailableError as error:
@@ -86,17 +94,16 @@ def incr_twice_if_refused(driver: RedisDriver) -> int | None:
         return driver.incr("k", 1, MINUTE)
 
 
-def now_named(sentinel: ValkeySentinel) -> int:
-    client: Any = redis.Redis(port=sentinel.port)
-    return int(client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "main")[1])
+def current_primary(sentinel: ValkeySentinel) -> int:
+    """Return the port of the primary, according to Sentinel."""
+    return int(sentinel.run("SENTINEL GET-MASTER-ADDR-BY-NAME", "main")[1])
 
 
 def test_a_primary_that_has_become_a_replica(
-    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, make_driver: MakeDriver
 ) -> None:
-    """Nothing was done, though Sentinel's connections make a lost connection of the refusal."""
-    settings.CACHES = {**settings.CACHES, "persist": alias(sentinel.port)}
-    driver = RedisDriver(cache="persist")
+    """Nothing was done, although Sentinel's connections raise the refusal as a lost connection."""
+    driver = make_driver(**alias(sentinel.port))
     driver.set("k", b"1", None)
     primary.run("REPLICAOF", "127.0.0.1", replica.port)
     with pytest.raises(StoreUnavailableError) as caught:
@@ -105,16 +112,14 @@ def test_a_primary_that_has_become_a_replica(
 
 
 def test_a_primary_that_is_killed(
-    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, make_driver: MakeDriver
 ) -> None:
-    """Sentinel finds out by itself; the same process goes on by itself."""
-    settings.CACHES = {**settings.CACHES, "persist": alias(sentinel.port)}
-    driver = RedisDriver(cache="persist")
+    """Sentinel notices by itself, and the same process then uses the new primary."""
+    driver = make_driver(**alias(sentinel.port))
     prepare(driver)
     assert driver.incr("counter", 1, None) == 1
-    primary.client.wait(1, 1000)
-    client: Any = redis.Redis(port=sentinel.port)
-    client.sentinel_set("main", "down-after-milliseconds", 300)
+    catch_up(replica, primary)
+    sentinel.client.sentinel_set("main", "down-after-milliseconds", 300)
     primary.kill()
     maybe = tries = 0
     end = time.monotonic() + 20
@@ -128,7 +133,7 @@ def test_a_primary_that_is_killed(
             maybe += error.maybe_applied
             time.sleep(0.02)
     assert tries > 1
-    assert now_named(sentinel) == replica.port
+    assert current_primary(sentinel) == replica.port
     assert 2 <= int(driver.get("counter") or 0) <= 2 + maybe
     assert dict(driver.get_many(MANY)) == dict.fromkeys(MANY, b"1")
     for call in CALLS.values():
@@ -137,7 +142,7 @@ def test_a_primary_that_is_killed(
     prepare(driver)
     assert replica.client.get(":persist:k") == b"1"
 
-    primary.start()  # Sentinel makes it a replica, and nobody reads there.
+    primary.start()  # Sentinel makes it a replica, which nobody reads from.
     wait_for(lambda: primary.client.info("replication")["role"] == "slave", "The old primary")
     driver.set("k", b"2", None)
     assert driver.get("k") == b"2"
@@ -145,32 +150,27 @@ def test_a_primary_that_is_killed(
 
 
 def test_a_sentinel_that_does_not_answer_is_asked_once(
-    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, settings: Any
+    primary: ValkeyServer, replica: ValkeyServer, sentinel: ValkeySentinel, make_driver: MakeDriver
 ) -> None:
-    """The next is asked, rather than the same again."""
+    """Then the next Sentinel is asked."""
     proxy = Proxy(sentinel.port)
-    options = alias(proxy.port)
-    options["OPTIONS"]["SENTINELS"].append(("127.0.0.1", sentinel.port))
-    settings.CACHES = {**settings.CACHES, "persist": options}
-    driver = RedisDriver(cache="persist")
+    settings = alias(proxy.port)
+    settings["OPTIONS"]["SENTINELS"].append(("127.0.0.1", sentinel.port))
+    driver = make_driver(**settings)
     with proxy.failing(Fault.BEFORE):
         driver.set("k", b"1", None)
     assert len(proxy.requests) == 1
     proxy.close()
 
 
-def test_no_sentinel(settings: Any) -> None:
-    settings.CACHES = {**settings.CACHES, "persist": alias(1)}
-    driver = RedisDriver(cache="persist")
+def test_no_sentinel(make_driver: MakeDriver) -> None:
+    driver = make_driver(**alias(1))
     with pytest.raises(StoreUnavailableError, match="'main'") as caught:
         driver.set("k", b"1", None)
     assert not caught.value.maybe_applied
 
 
-def test_an_url_that_asks_for_replicas(settings: Any) -> None:
-    options = alias(1)
-    options["LOCATION"] = ["redis://main/0?is_master=0"]
-    settings.CACHES = {**settings.CACHES, "persist": options}
+def test_a_url_that_asks_for_replicas(make_driver: MakeDriver) -> None:
     with pytest.raises(InvalidStoreError, match="replicas") as caught:
-        RedisDriver(cache="persist")
+        make_driver(**{**alias(1), "location": ["redis://main/0?is_master=0"]})
     assert caught.value.id == "django_persist.E011"

@@ -1,4 +1,4 @@
-"""Aliases that RedisDriver takes, refuses and warns of."""
+"""Aliases of CACHES that RedisDriver accepts, rejects and warns about."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class TestSettings:
         assert (make_driver(one).place() == make_driver(other).place()) is same
 
     def test_place_behind_sentinel(self, make_driver: MakeDriver) -> None:
-        def home(service: str, *ports: int) -> Any:
+        def location(service: str, *ports: int) -> Any:
             return make_driver(f"redis://{service}/0", OPTIONS=sentinel(*ports)).place().location
 
-        assert home("one", 1, 2) == home("one", 2, 1)
-        assert home("one", 1, 2) != home("two", 1, 2)
-        assert home("one", 1, 2) != home("one", 3)
+        assert location("one", 1, 2) == location("one", 2, 1)
+        assert location("one", 1, 2) != location("two", 1, 2)
+        assert location("one", 1, 2) != location("one", 3)
 
     @pytest.mark.parametrize(
-        ("other", "warned"),
+        ("other", "is_warned"),
         [
             ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://127.0.0.1/4"}, True),
             ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://127.0.0.1/5"}, False),
@@ -90,13 +90,13 @@ class TestSettings:
             ({"BACKEND": DJANGO_REDIS, "LOCATION": ""}, False),
         ],
     )
-    def test_another_alias_whose_clear_would_take_ours(
-        self, make_driver: MakeDriver, settings: Any, other: Any, warned: bool
+    def test_another_alias_whose_clear_would_delete_our_entries(
+        self, make_driver: MakeDriver, settings: Any, other: Any, is_warned: bool
     ) -> None:
         driver = make_driver("redis://localhost/4")
         settings.CACHES = {**settings.CACHES, "pages": other}
         warnings = driver.check()
-        assert [warning.id for warning in warnings] == ["django_persist.W003"] * warned
+        assert [warning.id for warning in warnings] == ["django_persist.W003"] * is_warned
         assert all("'pages'" in warning.msg for warning in warnings)
 
     def test_unknown_alias(self) -> None:
@@ -105,7 +105,7 @@ class TestSettings:
         assert caught.value.id == "django_persist.E010"
 
     @pytest.mark.parametrize(
-        ("alias", "said"),
+        ("alias", "message"),
         [
             ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, "not a django-redis"),
             ({"BACKEND": "django.core.cache.backends.redis.RedisCache"}, "not a django-redis"),
@@ -117,8 +117,8 @@ class TestSettings:
             ({"OPTIONS": {"SERIALIZER": "no.such.Serializer"}}, "can't be used"),
         ],
     )
-    def test_an_unfit_cache(self, make_driver: MakeDriver, alias: Any, said: str) -> None:
-        with pytest.raises(InvalidStoreError, match=said) as caught:
+    def test_an_unusable_cache(self, make_driver: MakeDriver, alias: Any, message: str) -> None:
+        with pytest.raises(InvalidStoreError, match=message) as caught:
             make_driver(**{"location": "redis://localhost", **alias})
         assert caught.value.id == "django_persist.E011"
         assert caught.value.hint
@@ -129,8 +129,8 @@ class TestSettings:
             "try: import django_persist.drivers.redis\n"
             "except ImportError as error: print(error)"
         )
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        assert b"django-persist[redis]" in told.stdout
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        assert b"django-persist[redis]" in done.stdout
 
 
 def sentinel(*ports: int) -> dict[str, Any]:

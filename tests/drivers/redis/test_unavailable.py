@@ -1,4 +1,4 @@
-"""Servers that are away, restarted, full, loading or read-only."""
+"""Servers that can't be reached, are restarted, or refuse."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.servers.valkey_servers import ValkeyServer
 
 class TestUnavailable:
     @pytest.mark.parametrize("options", [{}, RETRYING], ids=["plain", "retrying"])
-    def test_refused(self, make_driver: MakeDriver, options: Any) -> None:
+    def test_connection_refused(self, make_driver: MakeDriver, options: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         driver = make_driver(f"redis://:hush@127.0.0.1:{port}/0", OPTIONS=options)
@@ -47,7 +47,7 @@ class TestUnavailable:
             assert "secret" not in str(caught.value)
             assert "hush" not in str(caught.value)
 
-    def test_the_process_goes_on_after_a_restart(
+    def test_the_process_continues_after_a_restart(
         self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
     ) -> None:
         server = own_server("--appendonly", "yes", "--appendfsync", "always")
@@ -58,7 +58,9 @@ class TestUnavailable:
             barrier.wait()
             driver.incr("k", 1, MINUTE)
 
-        with ThreadPoolExecutor(8) as threads:  # So that several connections go stale.
+        with ThreadPoolExecutor(
+            8
+        ) as threads:  # Several connections, all of which the restart closes.
             list(threads.map(incr, range(8)))
         server.stop()
         with pytest.raises(StoreUnavailableError) as caught:
@@ -69,7 +71,9 @@ class TestUnavailable:
             list(threads.map(incr, range(8)))
         assert driver.get("k") == b"16"
 
-    def test_scripts_that_the_server_lost(self, server: ValkeyServer, driver: RedisDriver) -> None:
+    def test_scripts_are_sent_again_after_a_script_flush(
+        self, server: ValkeyServer, driver: RedisDriver
+    ) -> None:
         for _ in range(2):
             server.run("SCRIPT FLUSH")
             driver.set_many([("k", b"1", MINUTE)])
@@ -117,7 +121,7 @@ class TestUnavailable:
                 driver.set("k", b"1", None)
             assert not caught.value.maybe_applied
 
-    def test_a_part_of_many_was_done(
+    def test_maybe_applied_if_one_of_two_commands_ran(
         self, make_driver: MakeDriver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("django_persist.drivers.redis.driver.PAGE", 1)
@@ -133,8 +137,8 @@ class TestUnavailable:
                     driver.remove_many(["a", "b"])
                 assert caught.value.maybe_applied is done
 
-    def test_a_part_of_many_scripts_was_done(self, make_driver: MakeDriver) -> None:
-        """One was, and the server is gone before the other can be sent with its text."""
+    def test_maybe_applied_if_one_of_two_scripts_ran(self, make_driver: MakeDriver) -> None:
+        """The server is gone before the other can be sent again with its text."""
         command = scripts.evalsha(scripts.REMOVE_IF, [b"k"], b"1")
         for first, done in ((":1", True), ("-NOSCRIPT Send it.", False)):
             with Refusing(first, "-NOSCRIPT Send it.", once=True) as port:
@@ -143,7 +147,7 @@ class TestUnavailable:
                     driver.servers.batch([(b"k", command)] * 2, True)
                 assert caught.value.maybe_applied is done
 
-    def test_other_errors_stay_what_they_are(self, make_driver: MakeDriver) -> None:
+    def test_other_errors_are_raised_unchanged(self, make_driver: MakeDriver) -> None:
         with Refusing("-NOPERM No permission.") as port:
             driver = make_driver(f"redis://127.0.0.1:{port}")
             with pytest.raises(redis.ResponseError, match="No permission"):
@@ -155,15 +159,15 @@ class TestUnavailable:
             with pytest.raises(InvalidStoreError, match="ClusterConnectionFactory"):
                 driver.get("k")
 
-    def test_an_unknown_command_does_not_tell_the_value(
+    def test_an_unknown_command_does_not_reveal_the_value(
         self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
     ) -> None:
         driver = make_driver(own_server("--rename-command", "SET", "").url)
         with pytest.raises(NotSupportedError, match="lacks SET") as caught:
             driver.set("k", b"secret", None)
-        told = caught.value
-        assert "secret" not in f"{told} {told.__cause__}"
-        assert told.__suppress_context__ or "secret" not in str(told.__context__)
+        error = caught.value
+        assert "secret" not in f"{error} {error.__cause__}"
+        assert error.__suppress_context__ or "secret" not in str(error.__context__)
 
     def test_a_server_that_is_too_old(
         self, own_server: Callable[..., ValkeyServer], make_driver: MakeDriver
@@ -174,7 +178,10 @@ class TestUnavailable:
 
 
 class Refusing:
-    """A server that answers every command but CLIENT with the lines, in turn; for ever, or once."""
+    """A server that answers every command but CLIENT with the lines, in turn.
+
+    With `once` it gives each line once, and then closes the connection.
+    """
 
     def __init__(self, *lines: str, once: bool = False) -> None:
         self.answers = len(lines) if once else None
@@ -201,7 +208,7 @@ class Refusing:
                     answers = [b"+OK\r\n" if b"CLIENT" in c else next(self.lines) for c in commands]
                     if self.answers == sum(b"CLIENT" not in c for c in commands):
                         self.listener.close()
-                        # Held back, so that the end of the line arrives together with it.
+                        # MSG_MORE holds it back, so that it arrives together with the close.
                         line.sendall(b"".join(answers), socket.MSG_MORE)
                         return
                     line.sendall(b"".join(answers))

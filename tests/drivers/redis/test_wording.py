@@ -130,7 +130,7 @@ def test_a_wrong_password_behind_sentinel(
         alias["OPTIONS"] |= {"USERNAME": "nobody", "PASSWORD": "hush"}
     else:
         alias["OPTIONS"] |= {"SENTINEL_KWARGS": {"username": "nobody", "password": "hush"}}
-    text = said(alias["LOCATION"], OPTIONS=alias["OPTIONS"])
+    text = said(alias["location"], OPTIONS=alias["OPTIONS"])
     assert text.startswith("Redis service 'main'")
     assert REFUSED in text
     assert "can't be reached" not in text

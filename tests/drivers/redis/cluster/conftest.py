@@ -27,6 +27,8 @@ def cluster(shared_cluster: ValkeyCluster) -> ValkeyCluster:
 
 @pytest.fixture
 def make_driver(make_driver: MakeDriver) -> MakeDriver:
+    """Return a function that makes a driver, given the LOCATION and OPTIONS of its alias."""
+
     def make(location: Any, **options: Any) -> RedisDriver:
         return make_driver(location, OPTIONS={"CONNECTION_FACTORY": FACTORY, **options})
 
@@ -43,12 +45,12 @@ def name(driver: RedisDriver, key: str) -> bytes:
 
 
 def key_on(driver: RedisDriver, cluster: ValkeyCluster, server: ValkeyServer) -> str:
-    """Return a key whose slot the server has."""
+    """Return a key that is stored on the server."""
     return next(
         f"k{i}" for i in range(1000) if cluster.owner(key_slot(name(driver, f"k{i}"))) is server
     )
 
 
-def sent(server: ValkeyServer) -> int:
-    """Return how many times the server has read from a client."""
+def count_reads(server: ValkeyServer) -> int:
+    """Return how many times the server has read from a client, this time included."""
     return int(server.client.info("stats")["total_reads_processed"])

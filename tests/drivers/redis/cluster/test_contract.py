@@ -1,4 +1,4 @@
-"""On a Redis Cluster the driver keeps the whole contract, over many slots."""
+"""The driver keeps the whole contract on a Redis Cluster, with keys in many slots."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from django_persist.contract import DriverContract
 
 
 class TestCluster(DriverContract):
-    """Asked of the fixture `driver` of this folder."""
+    """Runs on this folder's fixture `driver`."""

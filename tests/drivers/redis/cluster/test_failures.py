@@ -22,11 +22,12 @@ from django_persist.exceptions import (
 )
 from tests.drivers.redis.calls import CALLS, prepare
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, key_on, name
-from tests.drivers.redis.conftest import patiently, ran
+from tests.drivers.redis.conftest import count_commands, retry_on_timeout
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.valkey_servers import (
     ValkeyCluster,
     ValkeyServer,
+    catch_up,
     start,
     start_cluster,
     wait_for,
@@ -40,7 +41,7 @@ LOSING = (
 
 class TestFailures:
     def test_a_killed_node_and_its_replica(self, make_driver: MakeDriver) -> None:
-        """The replica is elected by the nodes, with nobody's help."""
+        """The nodes elect the replica, without help from the test."""
         cluster = start_cluster(3, replicas=1, timeout=60_000)
         try:
             victim, healthy = cluster.primaries[:2]
@@ -50,19 +51,19 @@ class TestFailures:
             stored = {f"k{i}": b"1" for i in range(1_000)}
             driver.set_many([(key, value, MINUTE) for key, value in stored.items()])
             safe = {key for key in stored if cluster.owner(slot(driver, key)) is not victim}
-            victim.client.wait(1, 1000)
+            catch_up(replica, victim)
             victim.kill()
-            told_for_its_keys_alone(driver, healthy, lost, kept, sorted(safe))
+            assert_only_its_keys_fail(driver, healthy, lost, kept, sorted(safe))
             with pytest.raises(StoreUnavailableError) as caught:
                 driver.remove_many([kept, lost])
-            assert caught.value.maybe_applied  # One of the two has gone.
+            assert caught.value.maybe_applied  # One of the two was removed.
             assert not driver.contains(kept)
             driver.set_many([(kept, b"2", MINUTE)])
-            # Another process starts while the first of its nodes is down.
+            # As another process that starts while its first seed is down.
             late = make_driver(cluster.urls)
             assert late.get(kept) == b"2"
 
-            for server in (*cluster.primaries[1:], replica):  # Now they may notice.
+            for server in (*cluster.primaries[1:], replica):  # Now they notice the failure.
                 server.client.config_set("cluster-node-timeout", 500)
             tries = until_it_works(lambda: driver.incr(lost, 1, MINUTE))
             assert tries > 1
@@ -72,8 +73,10 @@ class TestFailures:
             assert late.incr(lost, 1, MINUTE) == 3
             driver.set_many([(key, b"3", None) for key in stored])
 
-            victim.start()  # It becomes the replica of its replica, and has what that has.
-            wait_for(lambda: victim.client.info("replication")["role"] == "slave", "The old one")
+            victim.start()  # It becomes a replica of its former replica.
+            wait_for(
+                lambda: victim.client.info("replication")["role"] == "slave", "The old primary"
+            )
             wait_for(
                 lambda: victim.client.info("replication")["master_link_status"] == "up", "The copy"
             )
@@ -85,11 +88,11 @@ class TestFailures:
             cluster.stop()
 
     def test_a_node_that_is_stopped(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
-        """It is waited for once by each call for its keys; the others go on."""
+        """Each call for its keys waits for one timeout. Other calls work."""
         stuck, healthy, other = cluster.primaries
-        driver = make_driver(cluster.urls, SOCKET_TIMEOUT=0.3)
+        driver = make_driver(cluster.urls, SOCKET_TIMEOUT=0.15)
         keys = {server: key_on(driver, cluster, server) for server in cluster.primaries}
-        patiently(lambda: driver.set_many([(key, b"1", None) for key in keys.values()]))
+        retry_on_timeout(lambda: driver.set_many([(key, b"1", None) for key in keys.values()]))
         both = [keys[healthy], keys[other]]
         assert stuck.process is not None
         os.kill(stuck.process.pid, signal.SIGSTOP)
@@ -98,7 +101,7 @@ class TestFailures:
                 (lambda: driver.incr(keys[stuck], 1, None), True),
                 (lambda: driver.get(keys[stuck]), False),
                 (lambda: dict(driver.get_many(list(keys.values()))), False),
-                (lambda: driver.set(keys[stuck], b"2", None), False),  # It isn't even sent.
+                (lambda: driver.set(keys[stuck], b"2", None), False),  # It is not even sent.
                 (lambda: driver.count(""), False),
             ):
                 started = time.monotonic()
@@ -106,16 +109,18 @@ class TestFailures:
                     call()
                 assert time.monotonic() - started < 1.5
                 assert caught.value.maybe_applied is writes
-                assert patiently(lambda: dict(driver.get_many(both))) == dict.fromkeys(both, b"1")
-                patiently(lambda: driver.set_many([(key, b"1", None) for key in both]))
+                assert retry_on_timeout(lambda: dict(driver.get_many(both))) == dict.fromkeys(
+                    both, b"1"
+                )
+                retry_on_timeout(lambda: driver.set_many([(key, b"1", None) for key in both]))
         finally:
             os.kill(stuck.process.pid, signal.SIGCONT)
         wait_for(stuck.client.ping, "The node")
-        assert patiently(lambda: driver.get(keys[stuck])) in (b"1", b"2")
-        assert patiently(lambda: driver.count("")) == 3
+        assert retry_on_timeout(lambda: driver.get(keys[stuck])) in (b"1", b"2")
+        assert retry_on_timeout(lambda: driver.count("")) == 3
 
     def test_a_reply_that_is_lost(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
-        """Nothing is sent twice, whatever the alias says."""
+        """Nothing is sent twice, whatever the options of the alias are."""
         proxies = {server.port: Proxy(server.port) for server in cluster.primaries}
         driver = make_driver(
             cluster.urls,
@@ -132,22 +137,22 @@ class TestFailures:
             key = "new" if call_name.startswith("create") else "k"
             proxy = proxies[cluster.owner(slot(driver, key)).port]
             prepare(driver)
-            before = all_ran(cluster)
+            before = count_all_commands(cluster)
             call.run(driver)
-            once = all_ran(cluster) - before
+            once = count_all_commands(cluster) - before
             prepare(driver)
-            before = all_ran(cluster)
+            before = count_all_commands(cluster)
             proxy.strike(Fault.BETWEEN)
             with pytest.raises(StoreUnavailableError) as caught:
                 call.run(driver)
             assert caught.value.maybe_applied is call.writes, call_name
-            assert 0 < all_ran(cluster) - before <= once, call_name
+            assert 0 < count_all_commands(cluster) - before <= once, call_name
             driver.set("beside", call_name.encode(), None)
             assert driver.get("beside") == call_name.encode()
         for proxy in proxies.values():
             proxy.close()
 
-    def test_no_node_is_there(self, make_driver: MakeDriver) -> None:
+    def test_no_node_can_be_reached(self, make_driver: MakeDriver) -> None:
         driver = make_driver(["redis://127.0.0.1:1", "redis://127.0.0.1:2"])
         for call in (
             lambda: driver.set("k", b"1", None),
@@ -159,14 +164,12 @@ class TestFailures:
             assert not caught.value.maybe_applied
             assert isinstance(caught.value.__cause__, StoreUnavailableError)
 
-    def test_the_first_of_its_nodes_is_down(
-        self, cluster: ValkeyCluster, make_driver: MakeDriver
-    ) -> None:
+    def test_the_first_seed_is_down(self, cluster: ValkeyCluster, make_driver: MakeDriver) -> None:
         driver = make_driver(["redis://127.0.0.1:1", cluster.urls[0]])
         driver.set("k", b"1", None)
         assert driver.get("k") == b"1"
 
-    def test_a_server_that_is_no_cluster(self, make_driver: MakeDriver) -> None:
+    def test_a_server_that_is_not_a_cluster(self, make_driver: MakeDriver) -> None:
         server = start()
         try:
             with pytest.raises(InvalidStoreError, match="not a node"):
@@ -179,15 +182,15 @@ def slot(driver: RedisDriver, key: str) -> int:
     return key_slot(name(driver, key))
 
 
-def all_ran(cluster: ValkeyCluster) -> int:
+def count_all_commands(cluster: ValkeyCluster) -> int:
     """Return how many commands for entries the servers have run."""
-    return sum(sum(ran(server).values()) for server in cluster.primaries)
+    return sum(sum(count_commands(server).values()) for server in cluster.primaries)
 
 
-def told_for_its_keys_alone(
+def assert_only_its_keys_fail(
     driver: RedisDriver, healthy: ValkeyServer, lost: str, kept: str, safe: list[str]
 ) -> None:
-    """Make calls for keys of a dead node, and, between them, for those of others."""
+    """Calls for keys of a dead node fail, and calls for other keys between them work."""
     for call in (
         lambda: driver.get(lost),
         lambda: driver.create(lost, b"2", None),
@@ -207,7 +210,7 @@ def told_for_its_keys_alone(
 
 
 def until_it_works(call: Callable[[], object]) -> int:
-    """Make a call again and again, each time that it certainly had no effect; return how often."""
+    """Repeat a call that certainly had no effect until it works. Return the number of calls."""
     end = time.monotonic() + 20
     for tries in count(1):
         try:

@@ -1,4 +1,4 @@
-"""RedisDriver on a Redis Cluster whose slots move from node to node while clients go on."""
+"""RedisDriver on a Redis Cluster whose slots move from node to node under load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAGS = ("{a}", "{b}", "{c}")
 
 
 class Load:
-    """Threads that write and read, and check whatever they are told."""
+    """Threads that write and read, and check every result."""
 
     def __init__(self, driver: RedisDriver) -> None:
         self.driver = driver
@@ -31,7 +31,7 @@ class Load:
     def work(self, i: int) -> None:
         try:
             self.go_round(i)
-        finally:  # Where one fails there is nothing to wait for.
+        finally:  # If one thread fails, the test need not wait for the others.
             self.done.set()
 
     def go_round(self, i: int) -> None:
@@ -41,7 +41,7 @@ class Load:
             round_ += 1
             value = b"%d" % round_
             for tag in TAGS:
-                # One key, of each kind of step.
+                # Calls for one key.
                 assert driver.incr(f"{tag}{i}:own", 1, None) == round_
                 assert driver.incr(f"{tag}shared", 1, MINUTE)
                 store.update(f"{tag}updated", lambda number: number + 1, 0)
@@ -51,7 +51,7 @@ class Load:
                 assert driver.get_item(f"{tag}{i}:set") == (value, None)
                 assert driver.remove(f"{tag}{i}:set")
                 assert driver.create(f"{tag}{i}:set", value, MINUTE)
-                # Many keys of one slot: some that are there, and some that are new.
+                # Many keys of one slot, some of which exist.
                 keys = [f"{tag}{i}:{n}" for n in range(10)]
                 driver.set_many([(key, value, None) for key in keys])
                 assert dict(driver.get_many([*keys, f"{tag}absent"])) == dict.fromkeys(keys, value)
@@ -65,7 +65,7 @@ class Load:
             self.rounds[i] = round_
 
     def wait(self) -> None:
-        """Let every thread go round once more."""
+        """Wait until every thread has completed another round."""
         before = list(self.rounds)
         end = time.monotonic() + 30
         while any(now < then + 2 for now, then in zip(self.rounds, before, strict=True)):
@@ -105,11 +105,11 @@ def filled(driver: RedisDriver) -> RedisDriver:
 
 def test_slots_that_move_under_load(cluster: ValkeyCluster, filled: RedisDriver) -> None:
     slots = [key_slot(name(filled, tag)) for tag in TAGS]
-    homes = [cluster.owner(slot) for slot in slots]
+    owners = [cluster.owner(slot) for slot in slots]
     with load(filled) as running:
-        for step in (1, 2, 3):  # Round, and home again.
-            for slot, home in zip(slots, homes, strict=True):
-                target = cluster.primaries[(cluster.primaries.index(home) + step) % 3]
+        for step in (1, 2, 3):  # Each slot goes to the other two nodes, and back.
+            for slot, owner in zip(slots, owners, strict=True):
+                target = cluster.primaries[(cluster.primaries.index(owner) + step) % 3]
                 cluster.move(slot, target, pause=0.005)
             running.wait()
     assert filled.count("{a}filling") == 100
@@ -119,7 +119,7 @@ def test_a_node_that_is_added_and_removed_under_load(
     cluster: ValkeyCluster, filled: RedisDriver, make_driver: MakeDriver
 ) -> None:
     slots = [key_slot(name(filled, tag)) for tag in TAGS]
-    homes = [cluster.owner(slot) for slot in slots]
+    owners = [cluster.owner(slot) for slot in slots]
     listing = make_driver(cluster.urls)
     assert listing.count("{a}filling") == 100
     with load(filled) as running:
@@ -127,12 +127,12 @@ def test_a_node_that_is_added_and_removed_under_load(
         for slot in slots:
             cluster.move(slot, server)
         running.wait()
-        # It has done nothing meanwhile that would have told it.
+        # This driver has made no call that could have told it about the new node.
         assert listing.count("{a}filling") == 100
         assert make_driver(server.url).count("{b}filling") == 100
-        for slot, home in zip(slots, homes, strict=True):
-            cluster.move(slot, home)
-        running.wait()  # Nobody has anything under way there.
+        for slot, owner in zip(slots, owners, strict=True):
+            cluster.move(slot, owner)
+        running.wait()  # So that no call to that node is under way.
         cluster.remove(server)
         running.wait()
     assert listing.count("{a}filling") == 100

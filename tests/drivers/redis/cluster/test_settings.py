@@ -1,4 +1,4 @@
-"""Aliases of a Redis Cluster, as a store's and as an ordinary cache."""
+"""Aliases of CACHES on a Redis Cluster, for a store and as an ordinary cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         "location", ["redis://localhost/3", "unix:///run/redis.sock", ["redis://a", "redis://b/1"]]
     )
-    def test_a_location_that_no_cluster_has(self, make_driver: MakeDriver, location: Any) -> None:
+    def test_an_invalid_location(self, make_driver: MakeDriver, location: Any) -> None:
         with pytest.raises(InvalidStoreError, match="database 0") as caught:
             make_driver(location)
         assert caught.value.id == "django_persist.E011"
@@ -103,7 +103,7 @@ class TestAsAnOrdinaryCache:
         other: Any = caches.create_connection("persist")
         assert other.client.get_client() is not first
 
-    def test_entries_are_beside_what_is_cached(self, cache: Any, driver: RedisDriver) -> None:
+    def test_entries_and_cached_values_are_separate(self, cache: Any, driver: RedisDriver) -> None:
         cache.set("k", "cached")
         driver.set("k", b"1", None)
         assert cache.get("k") == "cached"
