@@ -1,4 +1,4 @@
-"""What is measured: operations on values of a size, each a batch of calls with its own keys."""
+"""The measured operations: each prepares a batch of calls for a contender."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import msgspec
 from .contenders import Contender
 
 MANY = 200
-"""How many keys a call of get_many and set_many has."""
+"""The number of keys in one call of get_many and set_many."""
 
 FILLED_AT_ONCE = 50
-"""So many of the largest values MariaDB takes in one statement, which by hand nothing cuts."""
+"""The baselines don't split a set_many, and MariaDB accepts this many of the largest values."""
 
 Batch = Callable[[], None]
 
 
 def value(size: int, edition: int) -> dict[str, Any]:
-    """Return what a site could well keep, `size` bytes or so as JSON. Editions differ."""
+    """Return a realistic value of about `size` bytes as JSON; each edition is different."""
     line = {"sku": "TX-2203", "name": "Größe M, blau", "quantity": 2, "price": 19.9, "gift": False}
     made: dict[str, Any] = {"user": 4711, "edition": edition, "paid": False, "cart": [], "note": ""}
     room = size - len(msgspec.json.encode(made))
@@ -32,14 +32,14 @@ def value(size: int, edition: int) -> dict[str, Any]:
 
 
 def change(old: dict[str, Any]) -> dict[str, Any]:
-    """Return what `update` makes of a value."""
+    """Change a value as `update` does."""
     old["edition"] += 1
     return old
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one thread works on: its keys, and a value."""
+    """The keys and the value that one thread works with."""
 
     prefix: str
     values: list[str]
@@ -68,11 +68,14 @@ class Load:
 
 
 class Operation(NamedTuple):
-    """How a contender is made ready for a number of calls, which come back as a batch."""
+    """How an operation is measured."""
 
     prepare: Callable[[Contender, Load, int], Batch]
+    """Prepares a contender for a number of calls, and returns the batch that makes them."""
+
     sized: bool = True
-    """Whether the size of the values counts."""
+    """Whether the size of the values matters."""
+
     consuming: bool = False
     """Whether each call of a batch needs a key of its own."""
 
@@ -154,7 +157,7 @@ OPERATIONS = {
 
 
 def check(contender: Contender, load: Load) -> None:
-    """Raise AssertionError unless the contender does what is measured of it."""
+    """Raise AssertionError unless the contender does the work of every operation."""
     [first, second, *_], counter, absent = load.values, load.counters[0], load.absent[0]
     load.fill(contender)
     assert contender.get(first) == load.value

@@ -1,4 +1,4 @@
-"""Those that are compared: ours and Django's caches; what each does for an operation."""
+"""What is compared: the interface of a contender, our store, and Django's caches."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ Change = Callable[[Any], Any]
 
 
 class Contender(ABC):
-    """Something that keeps values by key, each for LIFETIME.
+    """Something that keeps values by key, each for LIFETIME seconds.
 
-    Its methods are one call of what is compared, or what its users write who have no such call.
+    Each method is one call of the library, or what its users write if it has no such call.
     """
 
     name: str
+
     lists: bool = True
     """Whether it can list its keys."""
+
     remarks: Mapping[str, str] = {}
-    """What a reader is to know of an operation that does less than ours."""
+    """How an operation does less than ours, by its name."""
 
     @abstractmethod
     def get(self, key: str) -> Any: ...
@@ -54,8 +56,8 @@ class Contender(ABC):
     @abstractmethod
     def keys(self, prefix: str) -> Iterable[str]: ...
 
-    def leave(self) -> None:  # noqa: B027 (most have none)
-        """Close what the calling thread has opened."""
+    def close(self) -> None:  # noqa: B027 (most have nothing to close)
+        """Close the connections of the calling thread."""
 
 
 class Ours(Contender):
@@ -100,12 +102,12 @@ class Ours(Contender):
 
 
 class Cache(Contender):
-    """A cache of Django's framework."""
+    """A backend of Django's cache framework."""
 
     lists = False
     remarks = {
         "pop": "get, delete: two callers can get one value",
-        "update": "get, set: what another writes in between is lost",
+        "update": "get, set: a write in between is lost",
     }
 
     def __init__(self, name: str, cache: Any) -> None:
@@ -148,7 +150,7 @@ class Cache(Contender):
 
 
 class DatabaseCache(Cache):
-    remarks = {**Cache.remarks, "incr": "get, set: what others count in between is lost"}
+    remarks = {**Cache.remarks, "incr": "get, set: an incr in between is lost"}
 
 
 class DjangoRedis(Cache):

@@ -1,4 +1,4 @@
-"""What becomes of the times as a store grows."""
+"""How long calls take as a store grows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIFETIME = 86_400
 CALLS = 50
 ROUNDS = 40
 LEAST_ROUNDS = 3
-TAKEN = {
+SIZE = {
     "sqlite": ["SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"],
     "postgresql": ["SELECT pg_total_relation_size('django_persist_entry')"],
     "mysql": [
@@ -43,43 +43,43 @@ LOG = {
 }
 SETS = 1000
 SECONDS = 2.0
-"""What a figure may take: of calls that look at every key there are then fewer."""
+"""The time for one figure. Calls that read every key are then measured less often."""
 
 
 def grow(alias: str, sizes: Sequence[int]) -> None:
-    """Print what calls take, in microseconds, at some numbers of entries, the least first."""
+    """Print the microseconds of calls at some numbers of entries, in ascending order."""
     store = stores[alias]
     lines: dict[str, list[str]] = {}
     sizes = sorted(sizes)
-    empty = taken(alias)
+    empty = size_in_bytes(alias)
     try:
         for before, size in zip((0, *sizes), sizes, strict=False):
             fill(store, before, size)
             for name, call in _calls(store, size):
                 lines.setdefault(name, []).append(str(_microseconds(call)))
-            for name, spent in _spent(alias, size):
-                lines.setdefault(name, []).append(f"{spent:.0f}")
+            for name, cost in _server_cost(alias, size):
+                lines.setdefault(name, []).append(f"{cost:.0f}")
             if empty is not None:
-                each = ((taken(alias) or 0) - empty) / size
-                lines.setdefault("bytes an entry", []).append(f"{each:.0f}")
+                each = ((size_in_bytes(alias) or 0) - empty) / size
+                lines.setdefault("bytes per entry", []).append(f"{each:.0f}")
     finally:
         store.clear()
     rows = [[name, *figures] for name, figures in lines.items()]
     print(f"\n{table([f'{alias}, µs', *(f'{size:,} entries' for size in sizes)], rows)}")
 
 
-def taken(alias: str) -> int | None:
-    """Return the bytes that a store's server says it takes, with its indexes."""
+def size_in_bytes(alias: str) -> int | None:
+    """Return the size that the server reports, with indexes; None for memory."""
     driver = stores[alias].driver
     if isinstance(driver, DatabaseDriver):
-        return int(_number(driver.using, *TAKEN[connections[driver.using].vendor]))
+        return int(_number(driver.using, *SIZE[connections[driver.using].vendor]))
     if isinstance(driver, MemoryDriver):
         return None
     return int(_info(alias, "memory")["used_memory"])
 
 
-def _spent(alias: str, size: int) -> Iterator[tuple[str, float]]:
-    """Yield what a set costs the server besides time: bytes of its log, or CPU time."""
+def _server_cost(alias: str, size: int) -> Iterator[tuple[str, float]]:
+    """Yield what one set costs the server: bytes of its log, or CPU time."""
     driver = stores[alias].driver
     calls = dict(_calls(stores[alias], size))
     meter: Callable[[], float]
@@ -87,11 +87,11 @@ def _spent(alias: str, size: int) -> Iterator[tuple[str, float]]:
         statement = LOG.get(connections[driver.using].vendor)
         if statement is None:
             return
-        name, meter = "log bytes a set", lambda: _number(driver.using, statement)
+        name, meter = "log bytes per set", lambda: _number(driver.using, statement)
     elif isinstance(driver, MemoryDriver):
         return
     else:
-        name, meter = "µs of the server's CPU a set", lambda: _cpu(alias)
+        name, meter = "server CPU per set, µs", lambda: _cpu(alias)
     before = meter()
     for _ in range(SETS):
         calls["set"]()
@@ -104,7 +104,7 @@ def _cpu(alias: str) -> float:
 
 
 def _number(using: str, *statements: str) -> float:
-    """Return what the last of some statements says."""
+    """Return the number that the last statement returns."""
     with connections[using].cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -132,8 +132,8 @@ def _calls(store: Store, size: int) -> Iterator[tuple[str, Callable[[], object]]
     hundred = key(size - 1)[:-2]
     yield "get", lambda: store.get(key(dice.randrange(size)))
     yield "set", lambda: store.set(key(dice.randrange(size)), new, expires=LIFETIME)
-    yield "keys, a hundred by prefix", lambda: list(store.keys(hundred))
-    yield "count of that prefix", lambda: store.count(hundred)
+    yield "keys(prefix), 100 of them", lambda: list(store.keys(hundred))
+    yield "count(prefix), 100 of them", lambda: store.count(hundred)
 
 
 def _microseconds(call: Callable[[], object]) -> Spread:

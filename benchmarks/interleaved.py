@@ -1,7 +1,7 @@
-"""Ours and the same statement by hand, call by call in turn: for differences of a few microseconds.
+"""Alternates single calls of ours and of its baseline, to show differences of a few microseconds.
 
-What a batch of either takes differs by a tenth from one to the next. Two calls that follow one
-another differ by less, and thousands of such pairs tell one in a hundred.
+The time of a batch varies by a tenth from one batch to the next. Two calls in a row vary by less,
+and thousands of such pairs show a difference of one percent.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from .contenders import Contender
 from .lineup import contenders
 from .report import Spread
 from .servers import analyze
-from .targets import BY_HAND, HAND_WRITTEN
+from .targets import BASELINE_RATIO, BASELINES
 
 LOADS = 40
 SLICES = 10
-LEAST_PAIRS = 100
+MIN_PAIRS = 100
 
 
-def compare_by_turns(store: str, options: Namespace) -> bool:
-    """Print each operation of a store beside its floor; return whether all are as near as is asked.
+def compare_interleaved(store: str, options: Namespace) -> bool:
+    """Print each operation of a store beside its baseline; return whether all reach BASELINE_RATIO.
 
-    The spread is that of the ratios of ten slices of the run.
+    The spread is over the ratios of ten slices of the run.
     """
     ours, *others = contenders(store)
-    floor = next((each for each in others if each.name in HAND_WRITTEN), None)
-    if floor is None:
+    baseline = next((each for each in others if each.name in BASELINES), None)
+    if baseline is None:
         return True
     size = options.sizes[0]
     loads = [Load.of(number, MANY, value(size, number % 2)) for number in range(LOADS)]
-    print(f"\n| {store} | ours, µs | {floor.name} / ours | more CPU time, µs |")
+    print(f"\n| {store} | ours, µs | {baseline.name} / ours | extra CPU time, µs |")
     print("| --- | ---: | ---: | ---: |")
-    near = True
+    all_near = True
     for name in options.operations:
         for load in loads:
             load.fill(ours)
-            load.fill(floor)
+            load.fill(baseline)
         analyze(store)
-        ratio, line = _line((ours, floor), OPERATIONS[name], loads, options.seconds)
-        near &= ratio >= BY_HAND
+        ratio, line = _line((ours, baseline), OPERATIONS[name], loads, options.seconds)
+        all_near &= ratio >= BASELINE_RATIO
         print(f"| {name} | {line} |", flush=True)
     for load in loads:
         load.empty(ours)
-        load.empty(floor)
-    return near
+        load.empty(baseline)
+    return all_near
 
 
 def _line(
@@ -63,16 +63,19 @@ def _line(
         for number in range(SLICES)
     ]
     spread = Spread.of(slices)
-    more = median(cpu[0]) - median(cpu[1])
-    return ratio, (
-        f"{median(wall[0]):.1f} | {ratio:.3f} ({spread.low:.3f} to {spread.high:.3f}) | {more:.1f}"
+    extra_cpu = median(cpu[0]) - median(cpu[1])
+    cells = (
+        f"{median(wall[0]):.1f}",
+        f"{ratio:.3f} ({spread.low:.3f} to {spread.high:.3f})",
+        f"{extra_cpu:.1f}",
     )
+    return ratio, " | ".join(cells)
 
 
 def _measure(
     pair: Sequence[Contender], operation: Operation, loads: Sequence[Load], seconds: float
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return what each call took in microseconds, by the clock and of CPU time: ours, the floor."""
+    """Return the microseconds of each call, wall and CPU time: those of ours, then the baseline."""
     wall: list[list[float]] = [[], []]
     cpu: list[list[float]] = [[], []]
     gc.collect()
@@ -80,11 +83,11 @@ def _measure(
     try:
         deadline = time.perf_counter() + seconds
         for number in count():
-            if number >= LEAST_PAIRS and time.perf_counter() > deadline:
+            if number >= MIN_PAIRS and time.perf_counter() > deadline:
                 break
-            # The second of a pair finds everything warm: each is as often the first.
+            # The second of a pair finds everything warm, so each is first equally often.
             for which in (0, 1) if number % 2 else (1, 0):
-                # Far from each other: no call finds a row as the other has just left it.
+                # Far apart, so that no call finds a row that the other has just changed.
                 load = loads[(number + which * LOADS // 2) % LOADS]
                 took = _timed(operation.prepare(pair[which], load, 1))
                 wall[which].append(took[0])

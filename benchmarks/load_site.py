@@ -1,11 +1,12 @@
-"""Load the test project with clients that get in each other's way, and check every answer.
+"""Load the test project with concurrent clients, and check every answer.
 
 python benchmarks/load_site.py http://127.0.0.1:8000 [--clients 8] [--incrs 5000] [--keys 250]
 
-Each client is a process with one connection. All count on the same few counters, and all try to
-create the same keys. Every sum must come once and none be left out; of the clients that create a
-key one must get a 201, the others a 409, and the entry must be the winner's; nothing else may come.
-Prints what came as JSON, and exits with 1 where something is wrong. It deletes what it stored.
+Each client is a process with one connection. All clients increment the same few counters, and all
+try to create the same keys. Each sum must be returned exactly once, without gaps. Of the clients
+that create a key, one must get a 201 and the others a 409, and the entry must hold the winner's
+value. Any other answer is an error. Prints the result as JSON, exits with 1 if something is wrong,
+and deletes what it stored.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ REQUEST_SECONDS = 60
 
 
 class Answer(NamedTuple):
-    """What a client sent, and what came: for a request that failed the status is 0."""
+    """What a client sent and received. The status of a failed request is 0."""
 
     method: str
     path: str
@@ -49,13 +50,13 @@ class Client:
             response = self._connection.getresponse()
             return Answer(method, path, body, response.status, response.read().decode())
         except (OSError, HTTPException) as error:
-            # It may have been done or not: sending it again could count it twice.
+            # The request may have been applied, so sending it again could count it twice.
             self._connection.close()
             return Answer(method, path, body, 0, f"{type(error).__name__}: {error}")
 
 
 def work(url: str, root: str, number: int, incrs: int, keys: int, start: Any, answers: Any) -> None:
-    """Send one client's requests, in an order in which the creates of all meet."""
+    """Send one client's requests. All clients create the same keys at about the same time."""
     client = Client(url)
     client.ask("GET", root)
     dice = random.Random(number)
@@ -89,7 +90,7 @@ def run(url: str, clients: int, incrs: int, keys: int) -> dict[str, Any]:
             answers += queue.get(timeout=SECONDS)
         seconds = time.monotonic() - began
     except Empty:
-        sys.exit(f"Not done after {SECONDS} seconds.")
+        sys.exit(f"Not finished after {SECONDS} seconds.")
     finally:
         for process in processes:
             process.join(REQUEST_SECONDS)
@@ -112,7 +113,7 @@ def run(url: str, clients: int, incrs: int, keys: int) -> dict[str, Any]:
 def judge(
     client: Client, root: str, answers: list[Answer], *, clients: int, incrs: int, keys: int
 ) -> list[str]:
-    """Return what is wrong, a line for each thing."""
+    """Return one line for each error."""
     wrong = []
     sums: dict[str, list[int]] = defaultdict(list)
     created: dict[str, list[str | None]] = defaultdict(list)
@@ -127,20 +128,22 @@ def judge(
         else:
             wrong.append(f"{answer.method} {answer.path}: {answer.status} {answer.body[:500]}")
     if sum(map(len, sums.values())) != incrs:
-        wrong.append(f"{sum(map(len, sums.values()))} of {incrs} incrs came back")
-    for path, came in sums.items():
-        if sorted(came) != list(range(1, len(came) + 1)):
-            wrong.append(f"{path}: the {len(came)} sums are not 1 to {len(came)}")
+        wrong.append(f"{sum(map(len, sums.values()))} of {incrs} incrs returned a sum")
+    for path, returned in sums.items():
+        if sorted(returned) != list(range(1, len(returned) + 1)):
+            wrong.append(f"{path}: the {len(returned)} sums are not 1 to {len(returned)}")
         stored = client.ask("GET", path)
-        if (stored.status, stored.body) != (200, str(len(came))):
-            wrong.append(f"{path}: {len(came)} were counted, {stored.body!r} is stored")
+        if (stored.status, stored.body) != (200, str(len(returned))):
+            wrong.append(f"{path}: {len(returned)} sums returned, but {stored.body!r} is stored")
     for path in (f"{root}/key/{number}" for number in range(keys)):
         winners = created[path]
         if (len(winners), duplicates[path]) != (1, clients - 1):
-            wrong.append(f"{path}: {len(winners)} were created, {duplicates[path]} duplicates")
+            wrong.append(f"{path}: {len(winners)} created, {duplicates[path]} duplicates")
         stored = client.ask("GET", path)
         if stored.status != 200 or stored.body not in winners:
-            wrong.append(f"{path}: {winners} created it, {stored.status} {stored.body!r} is stored")
+            wrong.append(
+                f"{path}: {winners} created it, GET returns {stored.status} {stored.body!r}"
+            )
     return wrong
 
 
@@ -148,7 +151,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("url")
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--incrs", type=int, default=5000, help="of all clients together")
+    parser.add_argument("--incrs", type=int, default=5000, help="the total of all clients")
     parser.add_argument("--keys", type=int, default=250, help="each created by every client")
     options = parser.parse_args()
     result = run(options.url, options.clients, options.incrs, options.keys)

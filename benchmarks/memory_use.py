@@ -1,4 +1,4 @@
-"""What an entry in memory takes, and who waits while those that expired are given back."""
+"""The memory that an entry takes, and how long calls wait while expired entries are freed."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ SPREADS = {"in one second": 1, "in an hour": 3600, "in a day": 86400}
 HEAD = ["{}, {:,} expired", "get: median / 99 % / worst", "set"]
 
 
-def give_back(alias: str, number: int) -> None:
-    """Print the bytes of an entry, and how long calls take beside many that have expired."""
+def memory_use(alias: str, number: int) -> None:
+    """Print the latency of calls beside many expired entries, and the bytes of an entry."""
     store = stores[alias]
     driver = store.driver
     if not isinstance(driver, MemoryDriver):
         return
     store.set_many(dict.fromkeys(KEYS, 1), expires=None)
-    rows = [["none, µs", *_alone(store)]]
+    rows = [["nothing expired, µs", *_alone(store)]]
     for spread, seconds in SPREADS.items():
         _expire(driver.memory, number, seconds)
-        rows.append([f"ended {spread}, µs", *_alone(store)])
+        rows.append([f"expired {spread}, µs", *_alone(store)])
         store.purge()
-    rows.append(["none, two threads, ms", *_beside(alias, lambda: time.sleep(QUIET_SECONDS))])
+    quiet = _beside(alias, lambda: time.sleep(QUIET_SECONDS))
+    rows.append(["nothing expired, two threads, ms", *quiet])
     for spread, seconds in SPREADS.items():
         _expire(driver.memory, number, seconds)
-        rows.append([f"purge(), ended {spread}, ms", *_beside(alias, store.purge)])
+        rows.append([f"purge(), expired {spread}, ms", *_beside(alias, store.purge)])
     print(f"\n{table([HEAD[0].format(alias, number), *HEAD[1:]], rows)}\n")
-    for name, ends in (("that ends", 86_400), ("that never ends", None)):
-        size = _bytes(driver.memory, number, ends)
-        print(f"An entry {name} takes {size:.0f} bytes beside its key and its text.")
+    for name, lifetime in (("that expires", 86_400), ("that never expires", None)):
+        size = _bytes(driver.memory, number, lifetime)
+        print(f"An entry {name} takes {size:.0f} bytes besides its key and its text.")
     store.clear()
 
 
 def _alone(store: Store) -> Iterator[str]:
-    """Yield how long the gets and the sets of a single thread take."""
+    """Yield the latency of gets and of sets in a single thread."""
     dice = random.Random(1)
     for call in (store.get, lambda key: store.set(key, 1, expires=None)):
         took = []
@@ -70,22 +71,22 @@ def _beside(alias: str, work: Callable[[], object]) -> list[str]:
 
 
 def _expire(memory: Memory, number: int, seconds: int) -> None:
-    """Store entries that have ended, within so many seconds."""
-    ended = now() // SECOND * SECOND - 1
+    """Store entries that have expired, spread over the last `seconds`."""
+    expired = now() // SECOND * SECOND - 1
     with memory.lock:
         for n in range(number):
-            memory.put(key(n), Slot(b"%d" % n, ended - n % seconds * SECOND))
+            memory.put(key(n), Slot(b"%d" % n, expired - n % seconds * SECOND))
 
 
 def _bytes(memory: Memory, number: int, seconds: int | None) -> float:
-    """Return what an entry takes beside its key and its text."""
+    """Return the bytes that an entry takes besides its key and its text."""
     ready = [(key(n), b"%d" % n) for n in range(number)]
     start = now()
     tracemalloc.start()
     with memory.lock:
         for n, (name, text) in enumerate(ready):
-            ends = None if seconds is None else start + (n % seconds + 60) * SECOND
-            memory.put(name, Slot(text, ends))
+            expires_at = None if seconds is None else start + (n % seconds + 60) * SECOND
+            memory.put(name, Slot(text, expires_at))
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     with memory.lock:

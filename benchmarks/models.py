@@ -1,4 +1,4 @@
-"""What a project writes that keeps such values in a model of its own."""
+"""The model that a project without a store would write for such values."""
 
 from __future__ import annotations
 

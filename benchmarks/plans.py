@@ -1,4 +1,4 @@
-"""By which index a database finds what is listed, cleared and purged: its own words for it."""
+"""Which index each statement uses, according to the databases themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (COSTS OFF)", 
 
 
 def plans(alias: str) -> None:
-    """Print the plans of the driver's own statements, on a table just filled."""
+    """Print the query plans of the driver's statements, on a table that was just filled."""
     store = stores[alias]
     driver = store.driver
     if not isinstance(driver, DatabaseDriver):
@@ -37,15 +37,15 @@ def plans(alias: str) -> None:
 def _statements(driver: DatabaseDriver) -> dict[str, tuple[str, Any]]:
     sql = driver.sql
     page = {"first": key(100), "end": "page;", "now": 1, "limit": PAGE}
-    doomed = {"keys": sql.keys_parameter([key(1), key(2)]), "now": 1}
+    removed = {"keys": sql.keys_parameter([key(1), key(2)]), "now": 1}
     expired = {"now": 2**60, "limit": PAGE, "reached": 0, "reached_key": ""}
     return {
         "get": (sql.get, {"key": key(1)}),
-        "keys, and what clear() is to remove": (sql.keys_next, page),
+        "keys, and the keys that clear() removes": (sql.keys_next, page),
         "items": (sql.items_next, page),
         "count": (sql.count, page),
-        "remove_many, and clear()": (sql.remove_many, doomed),
-        # MariaDB's reads a page, then deletes it by key.
+        "remove_many, and clear()": (sql.remove_many, removed),
+        # MariaDB's purge reads a page, then deletes it by key.
         "purge": (getattr(sql, "purge_page", sql.purge), expired),
     }
 
@@ -53,9 +53,9 @@ def _statements(driver: DatabaseDriver) -> dict[str, tuple[str, Any]]:
 def _line(vendor: str, row: dict[str, Any]) -> list[str]:
     if vendor == "postgresql":
         line = str(row["QUERY PLAN"])
-        # What only hands a parameter on says nothing of the plan.
+        # Nodes that only pass a parameter on say nothing about the plan.
         return [] if "InitPlan" in line.split("Cond")[0] or "Result" in line else [line]
     if vendor == "sqlite":
         return [str(row["detail"])]
-    told = ("type", "key", "key_len", "Extra")
-    return [", ".join(f"{name}: {row[name]}" for name in told if row[name])]
+    columns = ("type", "key", "key_len", "Extra")
+    return [", ".join(f"{name}: {row[name]}" for name in columns if row[name])]

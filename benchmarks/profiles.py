@@ -1,4 +1,4 @@
-"""Where our own time goes: the functions of an operation, by the profiler."""
+"""Where our own time goes: the most costly functions of an operation, from cProfile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LINES = 16
 
 
 def profile(store: str, options: Namespace) -> None:
-    """Print the most costly functions of each operation, in microseconds for each of its calls.
+    """Print the most costly functions of each operation, in microseconds per call of it.
 
-    The profiler itself takes time at every call of a Python function: shares tell more than sums.
+    The profiler adds time to every call of a Python function, so shares mean more than totals.
     """
     ours = Ours(stores[store])
     size = options.sizes[0]
@@ -28,11 +28,11 @@ def profile(store: str, options: Namespace) -> None:
     for name in options.operations:
         prepare, _, consuming = OPERATIONS[name]
         calls = KEYS if consuming else 10 * KEYS
-        prepare(ours, load, KEYS)()  # to warm it up
+        prepare(ours, load, KEYS)()  # Warm up.
         batch = prepare(ours, load, calls)
         profiler = cProfile.Profile()
         profiler.runcall(batch)
-        print(f"\n{store}, {name}, {size} B: µs of its own, with what it calls, times called")
+        print(f"\n{store}, {name}, {size} B: own µs, cumulative µs, calls, function")
         _print(pstats.Stats(profiler), calls)
     load.empty(ours)
 

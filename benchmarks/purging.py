@@ -1,4 +1,4 @@
-"""How fast what has expired goes, and what others notice of it meanwhile."""
+"""How fast expired entries are purged, and how much it slows other calls down."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .traffic import KEYS, Traffic
 
 QUIET_SECONDS = 5.0
 TARGETS = (0.01, 0.05, 0.25)
-"""Seconds that a batch is to take: among them the ones of `batches`."""
+"""The seconds that a batch may take. The driver's own choices are among them."""
 
 SECOND, DAY = 1_000_000, 86_400_000_000
 DELETE = f"DELETE FROM {Entry._meta.db_table} WHERE expires_at <= %(now)s"
-HEAD = ["{}, {:,} expired", "rows a second", "get, ms: median / 99 % / worst", "set, ms"]
+HEAD = ["{}, {:,} expired", "rows per second", "get, ms: median / 99 % / worst", "set, ms"]
 
 
 def purge(alias: str, number: int) -> None:
-    """Print the rate of a purge against one DELETE, and the latency of others' calls beside it."""
+    """Print the rate of a purge and of one DELETE, and the latency of calls beside each."""
     store = stores[alias]
     driver = store.driver
     if not isinstance(driver, DatabaseDriver):
@@ -49,10 +49,10 @@ def purge(alias: str, number: int) -> None:
         name = "purge()" if is_ours else f"batches of {seconds * 1000:.0f} ms"
         rows.append([name, *figures])
     _expire(driver, number, in_order=False)
-    rows.append(["purge(), ended in no order", *_beside(alias, number, store.purge)])
+    rows.append(["purge(), expiries in random order", *_beside(alias, number, store.purge)])
     fill(store, 0, number)
     clear = partial(store.clear, PREFIX)
-    rows.append(["clear() of as many that live", *_beside(alias, number, clear)])
+    rows.append(["clear() of as many live entries", *_beside(alias, number, clear)])
     store.clear()
     print(f"\n{table([HEAD[0].format(alias, number), *HEAD[1:]], rows)}", flush=True)
 
@@ -67,15 +67,15 @@ def _beside(alias: str, number: int, work: Callable[[], object]) -> list[str]:
 
 
 def _expire(driver: DatabaseDriver, number: int, *, in_order: bool = True) -> None:
-    """Store entries that ended over the last day: in the order in which they lie there, or none."""
-    first_end = now() - DAY - SECOND
-    ends = [first_end + n * DAY // number for n in range(number)]
+    """Store entries that expired over the last day; with `in_order` in the order of their keys."""
+    first = now() - DAY - SECOND
+    expires_at = [first + n * DAY // number for n in range(number)]
     if not in_order:
-        random.Random(1).shuffle(ends)
-    for first in range(0, number, PAGE):
+        random.Random(1).shuffle(expires_at)
+    for start in range(0, number, PAGE):
         rows: list[dict[str, Any]] = [
-            {"key": key(n), "value": "x" * 100, "expires": ends[n]}
-            for n in range(first, min(first + PAGE, number))
+            {"key": key(n), "value": "x" * 100, "expires": expires_at[n]}
+            for n in range(start, min(start + PAGE, number))
         ]
         with transaction.atomic(driver.using), connections[driver.using].cursor() as cursor:
             cursor.executemany(driver.sql.set, rows)

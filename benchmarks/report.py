@@ -1,4 +1,4 @@
-"""Figures out of timings: medians with their spread, as tables to read and as JSON."""
+"""Turns timings into figures: medians with their spread, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from importlib.metadata import version
 from statistics import median, quantiles
 from typing import Any
 
-from .targets import least
+from .targets import target
 from .timing import Timing
 
 PACKAGES = ("Django", "msgspec", "psycopg", "mysqlclient", "redis", "django-redis", "hiredis")
 SMALL = 100
-"""The size of value, in bytes, for which the least ratios are set."""
+"""The size of values, in bytes, that the targets are set for."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, and the tenths above and below which the highest and the lowest figures lie."""
+    """A median, with the first and the last decile."""
 
     median: float
     low: float
@@ -39,7 +39,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Result:
-    """What one contender took, and its time divided by ours, taken in each round."""
+    """The times of one contender, and the ratios of its time to ours in each round."""
 
     name: str
     calls: int
@@ -48,19 +48,19 @@ class Result:
     cpu_microseconds: Spread | None
     ratio: Spread | None
     cpu_ratio: Spread | None
-    least: float | None
+    target: float | None
     remark: str | None
     failure: str | None
 
     @property
-    def is_short(self) -> bool:
-        """Whether it fails to take as many times as long as ours as it is to."""
-        return bool(self.ratio and self.least and self.ratio.median < self.least)
+    def misses_target(self) -> bool:
+        """Whether its ratio is below the target."""
+        return bool(self.ratio and self.target and self.ratio.median < self.target)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured together, and what came of it: ours first."""
+    """The results of everything that was measured together, ours first."""
 
     store: str
     operation: str
@@ -77,11 +77,11 @@ class Case:
 def case(
     store: str, operation: str, size: int | None, threads: int, timings: Sequence[Timing]
 ) -> Case:
-    """Return what came of a case, of which the first timing is ours."""
+    """Return the results of a case, of which the first timing is ours."""
     ours = timings[0]
     if ours.failure:
         raise RuntimeError(f"{store}, {operation}: {ours.failure}")
-    is_held = threads == 1 and size in (None, SMALL)
+    has_targets = threads == 1 and size in (None, SMALL)
     results = []
     for timing in timings:
         name, failed = timing.contender.name, timing.failure is not None
@@ -94,7 +94,7 @@ def case(
                 cpu_microseconds=None if failed else Spread.of(timing.cpu),
                 ratio=None if failed else _ratio(timing.wall, ours.wall),
                 cpu_ratio=None if failed else _ratio(timing.cpu, ours.cpu),
-                least=least(store, name, operation) if is_held else None,
+                target=target(store, name, operation) if has_targets else None,
                 remark=timing.contender.remarks.get(operation),
                 failure=timing.failure,
             )
@@ -113,7 +113,7 @@ def header(store: str, names: Sequence[str]) -> str:
 
 
 def line(case: Case, names: Sequence[str]) -> str:
-    """Return a case as a line of its store's table; `!` marks what is short of its least ratio."""
+    """Return a case as a line of its store's table; `!` marks a ratio below its target."""
     by_name = {result.name: result for result in case.results}
     cells = []
     for name in names:
@@ -123,12 +123,12 @@ def line(case: Case, names: Sequence[str]) -> str:
         elif result.failure:
             cells.append("failed")
         else:
-            cells.append(f"{'! ' * result.is_short}{result.ratio}")
+            cells.append(f"{'! ' * result.misses_target}{result.ratio}")
     return _line([case.name, str(case.results[0].microseconds), *cells])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of whatever it is."""
+    """Return a Markdown table."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
@@ -139,7 +139,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def remarks(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield what does less than ours, what failed, and what is short of its least ratio."""
+    """Yield a line for each operation that does less than ours, failed, or misses its target."""
     yield from dict.fromkeys(
         f"{result.name}, {each.operation}: {result.remark}."
         for each in cases
@@ -150,15 +150,15 @@ def remarks(cases: Sequence[Case]) -> Iterator[str]:
         for result in each.results:
             if result.failure:
                 yield f"{each.store}, {each.name}: {result.name} failed: {result.failure}"
-            if result.is_short:
+            if result.misses_target:
                 yield (
                     f"! {each.store}, {each.name}: {result.name} took {result.ratio} times as long "
-                    f"as ours; {result.least:.2f} is the least."
+                    f"as ours; the target is {result.target:.2f}."
                 )
 
 
 def as_json(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return all figures, with the machine and the versions that they are of."""
+    """Return all figures, with the machine and the versions that they were measured on."""
     installed = {package: version(package) for package in PACKAGES}
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""The servers that are compared on, and Django's settings for them: ours beside the peers'."""
+"""The servers of the comparison, and Django's settings for them: our stores and the caches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.test.utils import setup_databases, teardown_databases
 from tests import servers
 
 LIFETIME = 300
-"""Seconds that every entry lives, ours and the peers': what CACHES has without a TIMEOUT."""
+"""The lifetime of every entry in seconds: the default TIMEOUT of CACHES, for all contenders."""
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 REDIS = ("valkey", "redis")
 STORES = (*DATABASES, *REDIS, "memory")
 
 CACHE_TABLE = "cache_"
-"""Stands before the alias of the database in the name of a DatabaseCache's table."""
+"""The prefix of the database's alias in the name of a DatabaseCache's table."""
 
 DRIVERS = "django_persist.drivers"
 CACHES = "django.core.cache.backends"
@@ -29,7 +29,7 @@ MEMORY: dict[str, object] = {"BACKEND": f"{DRIVERS}.memory.MemoryDriver"}
 
 
 class CacheRouter:
-    """Keeps each DatabaseCache in the database that its table is named after."""
+    """Routes each DatabaseCache to the database that its table is named after."""
 
     def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
         table = model._meta.db_table
@@ -38,8 +38,8 @@ class CacheRouter:
     db_for_write = db_for_read
 
 
-def absent() -> dict[str, str]:
-    """Return the stores that can't be compared on here, each with the reason."""
+def unavailable() -> dict[str, str]:
+    """Return the stores that can't be compared here, each with the reason."""
     named = {
         "mariadb": (servers.mariadb(), "PERSIST_TEST_MARIADB"),
         "redis": (servers.redis(), "PERSIST_TEST_REDIS"),
@@ -53,20 +53,20 @@ def absent() -> dict[str, str]:
 
 @contextmanager
 def running(stores: Collection[str]) -> Iterator[None]:
-    """Start the servers, set Django up on them, and make the databases; at the end drop them."""
+    """Start the servers, configure Django, and create the databases; drop them at the end."""
     settings.configure(**_settings(stores))
     django.setup()
     aliases = {store: False for store in stores if store in DATABASES}
-    made = setup_databases(verbosity=0, interactive=False, aliases=aliases)
+    created = setup_databases(verbosity=0, interactive=False, aliases=aliases)
     try:
         yield
     finally:
         connections.close_all()
-        teardown_databases(made, verbosity=0)
+        teardown_databases(created, verbosity=0)
 
 
 def analyze(store: str) -> None:
-    """Give PostgreSQL the statistics that it gathers by itself within a minute."""
+    """Give PostgreSQL the statistics that autovacuum would gather within a minute."""
     if store == "postgresql":
         with connections[store].cursor() as cursor:
             cursor.execute("ANALYZE")
@@ -108,7 +108,7 @@ def _settings(stores: Collection[str]) -> dict[str, Any]:
         "DATABASE_ROUTERS": [f"{__name__}.CacheRouter", f"{__package__}.sessions.SessionRouter"],
         "ROOT_URLCONF": f"{__package__}.urls",
         "INSTALLED_APPS": ["django.contrib.sessions", "django_persist", __package__],
-        "SECRET_KEY": "of the benchmarks",
+        "SECRET_KEY": "only for benchmarks",
         "USE_TZ": True,
     }
 
@@ -119,8 +119,8 @@ def _database(store: str) -> dict[str, Any]:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": servers.shared_folder() / "unused.sqlite3",
             "TEST": {"NAME": servers.shared_folder() / "benchmarks.sqlite3", "DEPENDENCIES": []},
-            # IMMEDIATE: else the peers' transactions, which read and then write, fail where another
-            # thread writes.
+            # IMMEDIATE, because a peer's transaction that reads and then writes would fail while
+            # another thread writes.
             "OPTIONS": {
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
                 "timeout": 30,

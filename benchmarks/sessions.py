@@ -1,7 +1,7 @@
-"""What a session costs a request: our engine beside Django's, on the same servers.
+"""What a session adds to a request: our engine beside Django's, on the same servers.
 
-The requests go through Django's handler and its SessionMiddleware. Each round all engines take
-their turn with a batch of each kind of request.
+The requests go through Django's handler and SessionMiddleware. In each round every engine handles
+one batch of requests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DJANGO = "django.contrib.sessions.backends"
 
 
 class SessionRouter:
-    """Leads Django's engines to the database that is measured."""
+    """Routes Django's engines to the database that is measured."""
 
     using: ClassVar[str | None] = None
 
@@ -62,7 +62,7 @@ def engines(store: str, stores: list[str]) -> list[Engine]:
     return [ours, Engine("cache, LocMemCache", f"{DJANGO}.cache", store)]
 
 
-def look(request: HttpRequest) -> HttpResponse:
+def read(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.session["_auth_user_id"])
 
 
@@ -71,13 +71,13 @@ def change(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-def begin(request: HttpRequest) -> HttpResponse:
+def create(request: HttpRequest) -> HttpResponse:
     request.session.update(DATA)
     return HttpResponse()
 
 
-urlpatterns = [path("look", look), path("change", change), path("begin", begin)]
-KINDS = {"read": "/look", "changed": "/change", "created": "/begin", "every request": "/look"}
+urlpatterns = [path("read", read), path("change", change), path("create", create)]
+KINDS = {"read": "/read", "changed": "/change", "created": "/create", "every request": "/read"}
 """The kinds of request; the last one with SESSION_SAVE_EVERY_REQUEST."""
 
 
@@ -97,42 +97,42 @@ def _site(store: str, engine: Engine, every: bool) -> Iterator[Callable[[str], H
 
         def visit(page: str) -> HttpResponseBase:
             request = factory.get(page)
-            if page == "/begin":
+            if page == "/create":
                 del request.META["HTTP_COOKIE"]
             response = handler.get_response(request)
             assert response.status_code == 200, response.status_code
             return response
 
-        factory.cookies["sessionid"] = visit("/begin").cookies["sessionid"].value
+        factory.cookies["sessionid"] = visit("/create").cookies["sessionid"].value
         yield visit
 
 
 def compare_sessions(stores: list[str]) -> None:
     """Print a table for each store: what a request sends to the servers, and its time."""
     for store in stores:
-        field = engines(store, stores)
-        names = [f"{each.name} / ours" for each in field[1:]]
+        lineup = engines(store, stores)
+        names = [f"{each.name} / ours" for each in lineup[1:]]
         print(f"\n| {store} | sent to the servers | ours, µs | {' | '.join(names)} |")
         print(f"| --- | --- | ---: |{' ---: |' * len(names)}")
         for kind, page in KINDS.items():
             every = kind == "every request"
-            asked = [_asked(store, each, page, every) for each in field]
-            took = _took(store, field, page, every)
+            sent = [_sent(store, each, page, every) for each in lineup]
+            took = _took(store, lineup, page, every)
             ratios = [
                 Spread.of([one / other for one, other in zip(theirs, took[0], strict=True)])
                 for theirs in took[1:]
             ]
-            cells = [kind, ", ".join(map(str, asked)), Spread.of(took[0]), *ratios]
+            cells = [kind, ", ".join(map(str, sent)), Spread.of(took[0]), *ratios]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def _took(store: str, field: list[Engine], page: str, every: bool) -> list[list[float]]:
+def _took(store: str, lineup: list[Engine], page: str, every: bool) -> list[list[float]]:
     """Return the microseconds of a request in each round, for each engine."""
-    took: list[list[float]] = [[] for _ in field]
+    took: list[list[float]] = [[] for _ in lineup]
     for number in range(ROUNDS + 1):
-        order = range(len(field)) if number % 2 else reversed(range(len(field)))
+        order = range(len(lineup)) if number % 2 else reversed(range(len(lineup)))
         for i in order:
-            with _site(store, field[i], every) as visit:
+            with _site(store, lineup[i], every) as visit:
                 visit(page)
                 gc.collect(0)
                 gc.disable()
@@ -141,13 +141,13 @@ def _took(store: str, field: list[Engine], page: str, every: bool) -> list[list[
                     visit(page)
                 seconds = time.perf_counter() - began
                 gc.enable()
-            if number:  # The first round is for warming up.
+            if number:  # The first round only warms up.
                 took[i].append(seconds / BATCH * 1e6)
     return took
 
 
-def _asked(store: str, engine: Engine, page: str, every: bool) -> str:
-    """Return what a request asks of the database, and of Redis."""
+def _sent(store: str, engine: Engine, page: str, every: bool) -> str:
+    """Return how many SQL statements and Redis commands a request sends."""
     with _site(store, engine, every) as visit:
         visit(page)
         statements = commands = 0
@@ -163,7 +163,7 @@ def _asked(store: str, engine: Engine, page: str, every: bool) -> str:
 
 
 def _commands(redis: str, call: Callable[[], Any]) -> int:
-    """Return how many commands for our keys a call sends."""
+    """Return how many Redis commands for our keys a call sends."""
     cache: Any = caches[redis]
     client, prefix, sent = cache.client.get_client(write=True), cache.key_prefix, 0
     with client.monitor() as monitor:

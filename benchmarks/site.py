@@ -1,4 +1,4 @@
-"""What a site pays that has the package: for each request, and once for its import."""
+"""What the package costs a site: in each request, and once for its import."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MODULES = ("msgspec", "django_persist", "django_persist.middleware")
 
 
 def site() -> None:
-    """Print what the middleware adds to a request, and how long the import takes."""
+    """Print the time that the middleware adds to a request, and that the import takes."""
     rows = []
     for kind, serving in (("sync", _sync), ("async", _async)):
         with serving([]) as bare, serving([MIDDLEWARE]) as with_ours:
@@ -91,7 +91,7 @@ def _async(middleware: list[str]) -> Iterator[Callable[[], None]]:
 
 
 def _import(module: str) -> tuple[Spread, int]:
-    """Return the milliseconds that an import takes after Django's own, and how many it brings."""
+    """Return the milliseconds of an import once Django is loaded, and the modules that it adds."""
     took = []
     for _ in range(IMPORTS):
         code = IMPORT.format(module=module)

@@ -1,16 +1,16 @@
-"""The least ratios that ours is held to, on small values and in one thread."""
+"""The lowest ratios that are acceptable, for small values and one thread."""
 
 from __future__ import annotations
 
-BY_HAND = 1 / 1.05
-"""Ours may take a twentieth more than the same statements or commands written by hand."""
+BASELINE_RATIO = 1 / 1.05
+"""Ours may take 5 % longer than the same statements or commands without a store."""
 
-HAND_WRITTEN = ("Django's cursor", "redis-py")
+BASELINES = ("Django's cursor", "redis-py")
 
 _DJANGO_REDIS = {"get": 1.15, "set": 1.0, "get_many": 2.1, "set_many": 1.5}
 _DJANGO = {"get": 1.9, "set": 1.6}
 
-LEAST: dict[tuple[str, str], dict[str, float]] = {
+TARGETS: dict[tuple[str, str], dict[str, float]] = {
     ("sqlite", "DatabaseCache"): {
         "get": 2.0, "set": 1.8, "create": 1.8, "incr": 2.6, "set_many": 25,
     },
@@ -27,8 +27,8 @@ LEAST: dict[tuple[str, str], dict[str, float]] = {
 }  # fmt: skip
 
 
-def least(store: str, contender: str, operation: str) -> float | None:
-    """Return how many times as long as ours it must take, or None where no ratio is asked for."""
-    if contender in HAND_WRITTEN:
-        return BY_HAND
-    return LEAST.get((store, contender), {}).get(operation)
+def target(store: str, contender: str, operation: str) -> float | None:
+    """Return the lowest acceptable ratio of a contender's time to ours, or None."""
+    if contender in BASELINES:
+        return BASELINE_RATIO
+    return TARGETS.get((store, contender), {}).get(operation)

@@ -1,6 +1,6 @@
-"""How long calls take: batches of them, of all contenders in turn, round after round.
+"""Measures batches of calls: in each round, every contender runs one.
 
-So whatever else the machine does falls on all of them alike.
+So anything else that the machine does slows all contenders equally.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from .cases import Batch, Load, Operation, value
 from .contenders import Contender
 
 BATCH_SECONDS = 0.004
-"""How long a batch should take: short, so that what else the machine does falls on all alike."""
+"""The duration of a batch: short, so that a busy moment is spread over all contenders."""
 
-MOST_CALLS = 2000
+MAX_CALLS = 2000
 ROUNDS = range(5, 400)
-"""The least, however slow they are, and the most."""
+"""The number of rounds: from 5, however slow they are, to 400."""
 
 MANY_KEYS, FEW_KEYS, LARGE = 800, 200, 50_000
-"""How many keys the threads have between them, or each at the least, by the size of the values.
+"""Each thread has FEW_KEYS keys, or its share of MANY_KEYS unless the values exceed LARGE bytes.
 
-Not a thousand: a listing that ends just where one of our pages does asks once more for nothing.
+Not 1000 keys: a listing that ends exactly at the end of a page needs another query.
 """
 
 
 @dataclass
 class Timing:
-    """What a contender took in each round, in microseconds a call: by the clock, and of CPU time.
+    """The time of a contender in each round, in microseconds per call: wall time and CPU time.
 
-    With several threads it is the time of all divided by the calls of all. CPU time is that of this
-    process: what a server takes is in none.
+    With several threads it is the time of the round divided by the calls of all threads. CPU time
+    is that of this process, without the servers.
     """
 
     contender: Contender
@@ -46,19 +46,19 @@ class Timing:
 
 
 class Crew:
-    """Threads that run batches together; one alone is the calling thread.
+    """Threads that run batches at the same time; a crew of one is the calling thread.
 
-    At the end each calls `leave`, to close what it has opened.
+    At the end each thread calls `close_thread`, which closes its connections.
     """
 
-    def __init__(self, threads: int, leave: Callable[[], None]) -> None:
+    def __init__(self, threads: int, close_thread: Callable[[], None]) -> None:
         self.threads = threads
-        self._leave = leave
+        self._close_thread = close_thread
         self._pool = ThreadPoolExecutor(threads)
         self._ready = Barrier(threads + 1)
 
     def run(self, batches: Sequence[Batch]) -> tuple[float, float]:
-        """Return the seconds that the batches took, and the CPU seconds of this process."""
+        """Return the seconds of wall time and of CPU time that the batches took."""
         gc.collect(0)
         gc.disable()
         try:
@@ -78,7 +78,7 @@ class Crew:
         wait(running)
         took = time.perf_counter() - wall, time.process_time() - cpu
         for each in running:
-            each.result()  # raises what it raised
+            each.result()  # Raises the thread's exception.
         return took
 
     def _await_others(self, batch: Batch) -> None:
@@ -86,14 +86,14 @@ class Crew:
         batch()
 
     def close(self) -> None:
-        self.run([self._leave] * self.threads)
+        self.run([self._close_thread] * self.threads)
         self._pool.shutdown()
 
 
 def measure(
     contenders: Sequence[Contender], operation: Operation, size: int, crew: Crew, seconds: float
 ) -> list[Timing]:
-    """Measure one operation of all contenders for some seconds."""
+    """Measure one operation of all contenders for `seconds`."""
     keys = max(FEW_KEYS, (FEW_KEYS if size > LARGE else MANY_KEYS) // crew.threads)
     editions = [
         [Load.of(thread, keys, value(size, edition)) for thread in range(crew.threads)]
@@ -108,7 +108,7 @@ def measure(
     for number in count():
         if number >= ROUNDS.stop or (number >= ROUNDS.start and time.perf_counter() > deadline):
             break
-        # Each is first as often as last, and follows each other one.
+        # Each contender is first as often as last, and follows every other one.
         shift = number // 2 % len(timings)
         order = timings[shift:] + timings[:shift]
         for timing in order if number % 2 else order[::-1]:
@@ -120,8 +120,8 @@ def measure(
 
 
 def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
-    """Find how many calls make a batch of about BATCH_SECONDS; that warms it up as well."""
-    most = len(loads[0].values) if operation.consuming else MOST_CALLS
+    """Find how many calls take about BATCH_SECONDS. This warms the contender up, too."""
+    most = len(loads[0].values) if operation.consuming else MAX_CALLS
     _round(timing, operation, loads, crew)
     while timing.failure is None and timing.calls < most:
         took = timing.wall[-1] * timing.calls * crew.threads / 1e6
@@ -139,7 +139,7 @@ def _round(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) 
     try:
         batches = [operation.prepare(timing.contender, load, timing.calls) for load in loads]
         wall, cpu = crew.run(batches)
-    except Exception as error:  # noqa: BLE001 (that a peer fails is a result)
+    except Exception as error:  # noqa: BLE001 (a failing peer is a result)
         timing.failure = f"{type(error).__name__}: {str(error)[:100]}"
         return
     calls = timing.calls * crew.threads

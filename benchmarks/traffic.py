@@ -1,4 +1,4 @@
-"""Calls of others beside some work, and how long they had to wait."""
+"""Calls beside other work, and how long they take."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from math import nan
 from statistics import quantiles
 from typing import Any, NamedTuple
 
@@ -17,17 +18,17 @@ from django_persist import stores
 
 KEYS = [f"live:{number}" for number in range(1000)]
 GET_EVERY, SET_EVERY = 0.002, 0.005
-"""Seconds from one call to the next."""
+"""The seconds between calls."""
 
 Samples = list[tuple[float, float]]
-"""When a call was due, and how many seconds later it was done."""
+"""When a call was due, and how many seconds later it had finished."""
 
 
 class Latency(NamedTuple):
-    """Of some calls, in milliseconds: half were no longer than this, 99 of 100, and all."""
+    """The median, the 99th percentile and the maximum of some calls, in any unit."""
 
     median: float
-    most: float
+    p99: float
     worst: float
 
     def __str__(self) -> str:
@@ -35,10 +36,10 @@ class Latency(NamedTuple):
 
 
 class Traffic:
-    """One that gets and one that sets, each in a process of its own, or else in a thread.
+    """One caller that gets and one that sets, each in its own process or thread.
 
-    What is due while another call still waits counts from when it was due: a wait of a second is
-    that of all the calls that would have come in it.
+    Calls are due at fixed intervals. If a call blocks, the next ones are measured from when they
+    were due, so a pause of one second counts for every call that was due in it.
     """
 
     def __init__(self, alias: str, *, processes: bool) -> None:
@@ -54,7 +55,7 @@ class Traffic:
         self._took: dict[str, Samples] = {}
 
     def __enter__(self) -> Traffic:
-        connections.close_all()  # else a process would share those of this one
+        connections.close_all()  # Or the child processes would share them.
         for each in self._crew:
             each.start()
         time.sleep(0.5)
@@ -68,10 +69,12 @@ class Traffic:
             each.join()
 
     def latency(self, name: str, began: float, ended: float) -> Latency:
-        """Return that of the gets, or the sets, which were due between two moments."""
+        """Return the latency in milliseconds of the gets or sets that were due in a period."""
         took = [seconds * 1000 for due, seconds in self._took[name] if began <= due <= ended]
-        hundredths = quantiles(took or [0.0], n=100, method="inclusive") if len(took) > 1 else took
-        return Latency(hundredths[len(hundredths) // 2], hundredths[-1], max(took))
+        if len(took) < 2:  # The work was over before a second call was due.
+            took = (took or [nan]) * 2
+        hundredths = quantiles(took, n=100, method="inclusive")
+        return Latency(hundredths[49], hundredths[98], max(took))
 
     def _work(self, alias: str, name: str) -> None:
         store = stores[alias]
@@ -87,7 +90,7 @@ class Traffic:
             wait = due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
-                due = time.perf_counter()  # that it slept for too long is not the store's
+                due = time.perf_counter()  # Sleeping too long is not the store's fault.
             call()
             samples.append((due, time.perf_counter() - due))
             due += every

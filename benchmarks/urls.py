@@ -1,4 +1,4 @@
-"""Two views that do nothing, for what a request costs."""
+"""Two views that do nothing, to measure what a request costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The floor below Django: the statements, sent by the database's own library."""
+"""The baseline without Django: the same statements, sent with the database's own library."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from django.db import connections
 
-from .django_cursor import ByHand
+from .django_cursor import Statements
 
 
-class Bare(ByHand):
-    """Statements on a connection for each thread, in the library's own autocommit."""
+class DatabaseLibrary(Statements):
+    """One connection for each thread, in the library's own autocommit mode."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)
@@ -33,13 +33,13 @@ class Bare(ByHand):
             connection = self.local.connection = self.connect()
         return closing(connection.cursor())
 
-    def leave(self) -> None:
+    def close(self) -> None:
         if hasattr(self.local, "connection"):
             self.local.connection.close()
             del self.local.connection
 
 
-class SQLite(Bare):
+class SQLite(DatabaseLibrary):
     name = "sqlite3"
     placeholder = "?"
 
@@ -52,7 +52,7 @@ class SQLite(Bare):
         return connection
 
 
-class PostgreSQL(Bare):
+class PostgreSQL(DatabaseLibrary):
     name = "psycopg"
 
     def connect(self) -> Any:
@@ -67,7 +67,7 @@ class PostgreSQL(Bare):
         )
 
 
-class MySQL(Bare):
+class MySQL(DatabaseLibrary):
     name = "mysqlclient"
 
     def connect(self) -> Any:
@@ -86,8 +86,9 @@ class MySQL(Bare):
         )
 
 
-def bare(using: str) -> Bare:
-    kinds: dict[str, Callable[[str], Bare]] = {
+def database_library(using: str) -> DatabaseLibrary:
+    """Return the baseline for the vendor of a database."""
+    kinds: dict[str, Callable[[str], DatabaseLibrary]] = {
         "sqlite": SQLite,
         "postgresql": PostgreSQL,
         "mysql": MySQL,

@@ -1,4 +1,4 @@
-"""The floor of the database driver: its own statements, written into code by hand."""
+"""The baseline of the database driver: its own statements, sent with Django's cursor."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ INCR = {"start": "1", "by": 1, "low": -(2**63), "high": 2**63 - 2}
 LAST_CHARACTER = "\U0010ffff"
 
 
-class ByHand(Contender):
-    """The statements with their parameters in a row, as Django's documentation has them."""
+class Statements(Contender):
+    """The driver's statements with positional parameters, as in Django's documentation."""
 
     placeholder = "%s"
     remarks = {
-        "pop": "no second try where another was faster",
-        "update": "no second try where another was faster",
+        "pop": "not tried again if another caller was faster",
+        "update": "not tried again if another caller was faster",
     }
 
     def __init__(self, using: str) -> None:
         self.using = using
         with connections[using].cursor() as cursor:
             self.sql = statements(Connection(using), cursor)
-        self._written: dict[str, tuple[str, Order]] = {}
+        self._positional: dict[str, tuple[str, Order]] = {}
 
     @abstractmethod
     def cursor(self) -> AbstractContextManager[Any]:
@@ -53,12 +53,13 @@ class ByHand(Contender):
 
     def execute(self, cursor: Any, statement: str, params: dict[str, Any]) -> None:
         try:
-            text, order = self._written[statement]
+            text, order = self._positional[statement]
         except KeyError:
-            text, order = self._written[statement] = self._write(statement)
+            text, order = self._positional[statement] = self._with_positions(statement)
         cursor.execute(text, order(params))
 
-    def _write(self, statement: str) -> tuple[str, Order]:
+    def _with_positions(self, statement: str) -> tuple[str, Order]:
+        """Return the statement with a placeholder per parameter, and a getter of their values."""
         first, *others = NAMED.findall(statement)
         text = NAMED.sub(self.placeholder, statement)
         return text, itemgetter(first, *others) if others else lambda params: [params[first]]
@@ -77,20 +78,20 @@ class ByHand(Contender):
             self.execute(cursor, self.sql.set, params)
 
     def create(self, key: str, value: Any) -> bool:
-        text, moment = to_text(value).decode(), now()
-        params = {"key": key, "value": text, "expires": moment + MICROSECONDS, "now": moment}
+        text, started = to_text(value).decode(), now()
+        params = {"key": key, "value": text, "expires": started + MICROSECONDS, "now": started}
         with self.cursor() as cursor:
             self.execute(cursor, self.sql.create, params)
             return self.sql.created(cursor)
 
     def incr(self, key: str) -> int:
-        moment = now()
+        started = now()
         params = {
             **INCR,
             **self.sql.incr_constants,
             "key": key,
-            "expires": moment + MICROSECONDS,
-            "now": moment,
+            "expires": started + MICROSECONDS,
+            "now": started,
         }
         with self.cursor() as cursor:
             self.execute(cursor, self.sql.incr, params)
@@ -125,7 +126,7 @@ class ByHand(Contender):
             return {key: from_text(text) for key, text in cursor.fetchall()}
 
     def set_many(self, mapping: dict[str, Any]) -> None:
-        ends = now() + MICROSECONDS
+        expires_at = now() + MICROSECONDS
         params: Any
         if isinstance(self.sql, PostgreSQL):
             items = sorted(mapping.items())
@@ -133,14 +134,14 @@ class ByHand(Contender):
                 "keys": array([key for key, _ in items]),
                 "values": SEPARATOR.join([to_text(value) for _, value in items]).decode(),
                 "separator": SEPARATOR.decode(),
-                "expires_at": f"{{{','.join([str(ends)] * len(items))}}}",
+                "expires_at": f"{{{','.join([str(expires_at)] * len(items))}}}",
             }
         else:
-            # One writer at a time needs no order.
+            # Where one writer at a time has the whole database, the order doesn't matter.
             pairs = mapping.items() if self.sql.excludes_writers else sorted(mapping.items())
             params = []
             for key, value in pairs:
-                params += key, to_text(value).decode(), ends
+                params += key, to_text(value).decode(), expires_at
         statement = with_placeholders(self.sql.set_rows, len(mapping)).replace(
             "%s", self.placeholder
         )
@@ -160,7 +161,7 @@ class ByHand(Contender):
             return [key for (key,) in cursor.fetchall()]
 
 
-class ThroughDjango(ByHand):
+class DjangoCursor(Statements):
     name = "Django's cursor"
 
     def cursor(self) -> AbstractContextManager[Any]:

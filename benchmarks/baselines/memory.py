@@ -1,4 +1,4 @@
-"""The floor of the memory driver: a dict, and a dict that keeps what an entry needs."""
+"""The baselines of the memory driver: a plain dict, and a dict of JSON with expiry."""
 
 from __future__ import annotations
 
@@ -23,57 +23,57 @@ class BareDict(Contender):
     name = "dict"
 
     def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}
+        self.entries: dict[str, Any] = {}
 
     def get(self, key: str) -> Any:
-        return self.kept.get(key)
+        return self.entries.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        self.kept[key] = value
+        self.entries[key] = value
 
     def create(self, key: str, value: Any) -> bool:
-        if key in self.kept:
+        if key in self.entries:
             return False
-        self.kept[key] = value
+        self.entries[key] = value
         return True
 
     def incr(self, key: str) -> int:
-        self.kept[key] += 1
-        return int(self.kept[key])
+        self.entries[key] += 1
+        return int(self.entries[key])
 
     def pop(self, key: str) -> Any:
-        return self.kept.pop(key)
+        return self.entries.pop(key)
 
     def update(self, key: str, change: Change) -> Any:
-        value = self.kept[key] = change({**self.kept[key]})
+        value = self.entries[key] = change({**self.entries[key]})
         return value
 
     def get_many(self, keys: list[str]) -> Mapping[str, Any]:
-        return {key: self.kept[key] for key in keys if key in self.kept}
+        return {key: self.entries[key] for key in keys if key in self.entries}
 
     def set_many(self, mapping: dict[str, Any]) -> None:
-        self.kept.update(mapping)
+        self.entries.update(mapping)
 
     def remove_many(self, keys: list[str]) -> None:
         for key in keys:
-            self.kept.pop(key, None)
+            self.entries.pop(key, None)
 
     def keys(self, prefix: str) -> Iterable[str]:
-        return [key for key in self.kept if key.startswith(prefix)]
+        return [key for key in self.entries if key.startswith(prefix)]
 
 
 class JsonDict(Contender):
-    """A dict of JSON texts with their ends, behind a lock: it never gives back what has ended."""
+    """A dict of JSON texts with their expiry, behind a lock. It never frees expired entries."""
 
     name = "dict of JSON"
     remarks = {"update": "holds the lock while the function runs"}
 
     def __init__(self) -> None:
-        self.kept: dict[str, tuple[bytes, int]] = {}
+        self.entries: dict[str, tuple[bytes, int]] = {}
         self.lock = Lock()
 
     def _live(self, key: str) -> bytes | None:
-        found = self.kept.get(key)
+        found = self.entries.get(key)
         return None if found is None or found[1] <= now() else found[0]
 
     def get(self, key: str) -> Any:
@@ -84,14 +84,14 @@ class JsonDict(Contender):
     def set(self, key: str, value: Any) -> None:
         entry = _entry(value)
         with self.lock:
-            self.kept[key] = entry
+            self.entries[key] = entry
 
     def create(self, key: str, value: Any) -> bool:
         entry = _entry(value)
         with self.lock:
             if self._live(key) is not None:
                 return False
-            self.kept[key] = entry
+            self.entries[key] = entry
             return True
 
     def incr(self, key: str) -> int:
@@ -100,14 +100,14 @@ class JsonDict(Contender):
     def pop(self, key: str) -> Any:
         with self.lock:
             text = self._live(key)
-            self.kept.pop(key, None)
+            self.entries.pop(key, None)
         return None if text is None else from_text(text)
 
     def update(self, key: str, change: Change) -> Any:
         with self.lock:
-            text, ends = self.kept[key]
+            text, expires_at = self.entries[key]
             value = change(from_text(text))
-            self.kept[key] = to_text(value), ends
+            self.entries[key] = to_text(value), expires_at
             return value
 
     def get_many(self, keys: list[str]) -> Mapping[str, Any]:
@@ -116,18 +116,18 @@ class JsonDict(Contender):
         return {key: from_text(text) for key, text in texts if text is not None}
 
     def set_many(self, mapping: dict[str, Any]) -> None:
-        entries = {key: _entry(value) for key, value in mapping.items()}
+        new = {key: _entry(value) for key, value in mapping.items()}
         with self.lock:
-            self.kept.update(entries)
+            self.entries.update(new)
 
     def remove_many(self, keys: list[str]) -> None:
         with self.lock:
             for key in keys:
-                self.kept.pop(key, None)
+                self.entries.pop(key, None)
 
     def keys(self, prefix: str) -> Iterable[str]:
         with self.lock:
-            return [key for key in self.kept if key.startswith(prefix)]
+            return [key for key in self.entries if key.startswith(prefix)]
 
 
 def _entry(value: Any) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""A model of the project's own, by the calls of the ORM that one would write."""
+"""A model of the project's own, with the ORM calls that a project would write."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..models import Plain
 from ..servers import LIFETIME
 
 
-class ByOrm(Contender):
+class OrmModel(Contender):
     name = "ORM model"
-    remarks = {"create": "get_or_create: an entry that has expired is a duplicate"}
+    remarks = {"create": "get_or_create: an expired entry counts as a duplicate"}
 
     def __init__(self, using: str) -> None:
         self.using = using
-        # MySQL's upsert goes by whatever key is hit.
+        # Django rejects unique_fields on MySQL, where an upsert applies to every unique key.
         self.unique = None if connections[using].vendor == "mysql" else ["key"]
 
     def _rows(self) -> QuerySet[Plain]:
@@ -35,10 +35,10 @@ class ByOrm(Contender):
         return None if row is None else row.value
 
     def set(self, key: str, value: Any) -> None:
-        self._rows().update_or_create(key=key, defaults=_written(value))
+        self._rows().update_or_create(key=key, defaults=_columns(value))
 
     def create(self, key: str, value: Any) -> bool:
-        return self._rows().get_or_create(key=key, defaults=_written(value))[1]
+        return self._rows().get_or_create(key=key, defaults=_columns(value))[1]
 
     def incr(self, key: str) -> int:
         return int(self.update(key, lambda count: count + 1))
@@ -61,7 +61,7 @@ class ByOrm(Contender):
 
     def set_many(self, mapping: dict[str, Any]) -> None:
         self._rows().bulk_create(
-            [Plain(key=key, **_written(value)) for key, value in mapping.items()],
+            [Plain(key=key, **_columns(value)) for key, value in mapping.items()],
             update_conflicts=True,
             update_fields=["value", "expires_at"],
             unique_fields=self.unique,
@@ -74,5 +74,5 @@ class ByOrm(Contender):
         return self._live().filter(key__startswith=prefix).values_list("key", flat=True)
 
 
-def _written(value: Any) -> dict[str, Any]:
+def _columns(value: Any) -> dict[str, Any]:
     return {"value": value, "expires_at": timezone.now() + timedelta(seconds=LIFETIME)}

@@ -1,4 +1,4 @@
-"""The floor of the Redis driver: redis-py with msgspec, and the driver's own scripts."""
+"""The baseline of the Redis driver: redis-py with msgspec, and the driver's own scripts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REPLACE = scripts.REPLACE.decode()
 
 
 class RedisPy(Contender):
-    """redis-py's client, with a prefix before every key."""
+    """redis-py's client, with a prefix for every key."""
 
     name = "redis-py"
     remarks = {
-        "pop": "no second try where another was faster",
-        "update": "no second try where another was faster",
+        "pop": "not tried again if another caller was faster",
+        "update": "not tried again if another caller was faster",
         "set_many": "MULTI, SET for each key",
     }
 

@@ -1,8 +1,8 @@
-"""One store under several settings of its server, in turn, round after round."""
+"""Compares one store under several settings of its server, in alternating rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -24,7 +24,7 @@ class Tuned(Ours):
 
 
 class OneByOne(Tuned):
-    """Has many keys, and calls once for each."""
+    """Loops over many keys with one call for each."""
 
     def get_many(self, keys: list[str]) -> Mapping[str, Any]:
         return {key: self.store.get(key) for key in keys}
@@ -41,7 +41,7 @@ def ratios(
     seconds: float,
     threads: int = 1,
 ) -> None:
-    """Print the first one's times, and how many times as fast the others are."""
+    """Print the times of the first contender, and how many times as fast the others are."""
     columns: list[str] = []
     timings: list[list[Timing]] = []
     with closing(Crew(threads, connections.close_all)) as crew:
@@ -53,8 +53,8 @@ def ratios(
     for number, contender in enumerate(contenders[1:], 1):
         cells = [_ratio(each[0], each[number]) for each in timings]
         rows.append([contender.name, *cells])
-    threads_too = f", {threads} threads" if threads > 1 else ""
-    print(f"\n{table([title + threads_too, *columns], rows)}", flush=True)
+    suffix = f", {threads} threads" if threads > 1 else ""
+    print(f"\n{table([title + suffix, *columns], rows)}", flush=True)
 
 
 def _ratio(first: Timing, other: Timing) -> str:
@@ -64,7 +64,7 @@ def _ratio(first: Timing, other: Timing) -> str:
 
 
 def make_table(alias: str, *statements: str) -> None:
-    """Make the table of entries, and run what is to be changed of it."""
+    """Create the table of entries, then execute the statements that change it."""
     migrate(alias)
     execute(alias, *statements)
 
@@ -73,35 +73,3 @@ def execute(alias: str, *statements: str) -> None:
     with connections[alias].cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
-
-
-def fetch(alias: str, statement: str) -> tuple[Any, ...]:
-    with connections[alias].cursor() as cursor:
-        cursor.execute(statement)
-        row: tuple[Any, ...] = cursor.fetchone()
-        return row
-
-
-def request(work: Callable[[], object]) -> Callable[[], object]:
-    """Return work as it is done within a request, at whose ends Django closes connections."""
-
-    def requested() -> object:
-        close_old_connections()
-        try:
-            return work()
-        finally:
-            close_old_connections()
-
-    return requested
-
-
-def close_old_connections() -> None:
-    for connection in connections.all(initialized_only=True):
-        connection.close_if_unusable_or_obsolete()
-
-
-def loads(store: Store, number: int) -> Iterator[str]:
-    """Store some entries; yield their keys."""
-    keys = [f"page:{n:08}" for n in range(number)]
-    store.set_many(dict.fromkeys(keys, "x" * 100))
-    yield from keys

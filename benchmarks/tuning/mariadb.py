@@ -1,4 +1,4 @@
-"""What can be tuned of MariaDB, on servers of its own, which write to their disk."""
+"""Settings of MariaDB, each on its own server that writes to its disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLUSH = "innodb-flush-log-at-trx-commit"
 
 def tune(seconds: float) -> None:
     if why := MariaDB.missing():
-        print(f"\nMariaDB is left out: {why}.")
+        print(f"\nSkipping MariaDB: {why}.")
         return
     with ExitStack() as stack:
         servers = [MariaDB(**{FLUSH: flush, "innodb-buffer-pool-size": "128M"}) for flush in "12"]
@@ -29,7 +29,7 @@ def tune(seconds: float) -> None:
         contenders = []
         for number, (name, settings) in enumerate(
             {
-                "as it comes": durable,
+                "default settings": durable,
                 "a Unix socket": socket,
                 f"{FLUSH.replace('-', '_')} 2": relaxed,
             }.items()
@@ -40,5 +40,5 @@ def tune(seconds: float) -> None:
         ratios("MariaDB", contenders, ("get", "set", "incr", "set_many", "keys"), seconds)
         ratios("MariaDB", contenders, ("get", "set"), seconds, threads=8)
         first = contenders[0]
-        loop = OneByOne("one call for each of 200", first.store)
+        loop = OneByOne("200 calls in a loop", first.store)
         ratios("MariaDB", [first, loop], ("get_many", "set_many"), seconds)

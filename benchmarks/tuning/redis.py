@@ -1,4 +1,4 @@
-"""What can be tuned of Redis, on Valkey servers of its own."""
+"""Settings of Redis, each on its own Valkey server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tune(seconds: float) -> None:
             stack.callback(each.stop)
         factory = "django_persist.cluster.ClusterConnectionFactory"
         caches: dict[str, dict[str, Any]] = {
-            "as it comes, hiredis": _cache(server.url),
+            "default settings, hiredis": _cache(server.url),
             "redis-py's own parser": _cache(
                 server.url, PARSER_CLASS="redis._parsers.resp2._RESP2Parser"
             ),
@@ -45,7 +45,7 @@ def tune(seconds: float) -> None:
         contenders = [Tuned(name, Store(RedisDriver(name))) for name in caches]
         ratios("Valkey", contenders, ("get", "set", "incr", "get_many", "set_many"), seconds)
         ratios("Valkey", contenders, ("get", "set"), seconds, threads=8)
-        loop = OneByOne("one call for each of 200", contenders[0].store)
+        loop = OneByOne("200 calls in a loop", contenders[0].store)
         ratios("Valkey", [contenders[0], loop], ("get_many", "set_many"), seconds)
 
 

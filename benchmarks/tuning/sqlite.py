@@ -1,4 +1,4 @@
-"""What can be tuned of SQLite."""
+"""Settings of SQLite."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .compare import Tuned, make_table, ratios
 
 WAL = "PRAGMA journal_mode=WAL; PRAGMA synchronous="
 KINDS = {
-    "as it comes": "",
+    "default settings": "",
     "WAL": f"{WAL}FULL",
     "WAL, synchronous NORMAL": f"{WAL}NORMAL",
-    "the same, mmap of 256 MB": f"{WAL}NORMAL; PRAGMA mmap_size=268435456",
+    "the same, mmap_size 256 MB": f"{WAL}NORMAL; PRAGMA mmap_size=268435456",
     "WAL, synchronous OFF": f"{WAL}OFF",
 }
 THREADS = 4
@@ -38,17 +38,17 @@ def tune(seconds: float) -> None:
         ratios("SQLite", contenders, ("get", "set", "incr", "set_many"), seconds)
         ratios("SQLite", contenders, ("get", "set"), seconds, threads=8)
     rows = [[mode, *_transactions(mode, seconds)] for mode in ("DEFERRED", "IMMEDIATE")]
-    head = [f"SQLite, get and set in a transaction, {THREADS} threads", "a second", "lost"]
+    head = [f"SQLite, get and set in a transaction, {THREADS} threads", "per second", "failed"]
     print(f"\n{table(head, rows)}", flush=True)
 
 
 def _transactions(mode: str, seconds: float) -> list[str]:
-    """Return how many transactions that read and then write are done, and the share that isn't."""
+    """Return how many transactions per second read and then write, and the share that fails."""
     settings = sqlite(init_command=f"{WAL}NORMAL", timeout=30, transaction_mode=mode)
     with alias(f"mode_{mode.lower()}", settings) as using:
         make_table(using)
         store = Store(DatabaseDriver(using))
-        done, lost = [0] * THREADS, [0] * THREADS
+        done, failed = [0] * THREADS, [0] * THREADS
         deadline = time.perf_counter() + seconds
 
         def work(number: int) -> None:
@@ -58,7 +58,7 @@ def _transactions(mode: str, seconds: float) -> list[str]:
                         store.set(f"key:{number}", store.get(f"key:{number}", 0) + 1)
                     done[number] += 1
                 except ContentionError:
-                    lost[number] += 1
+                    failed[number] += 1
             connections[using].close()
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
@@ -66,4 +66,4 @@ def _transactions(mode: str, seconds: float) -> list[str]:
             each.start()
         for each in threads:
             each.join()
-    return [f"{sum(done) / seconds:,.0f}", f"{sum(lost) / (sum(done) + sum(lost)):.1%}"]
+    return [f"{sum(done) / seconds:,.0f}", f"{sum(failed) / (sum(done) + sum(failed)):.1%}"]
