@@ -137,7 +137,7 @@ class IncrCountsInFloats(MemoryDriver):
         return None if total is None else int(float(total))
 
 
-@found_by("test_a_value_that_is_no_integer_is_left_as_it_is")
+@found_by("test_a_value_that_is_not_an_integer_is_left_as_it_is")
 class IncrTakesWhateverItIsForZero(MemoryDriver):
     def incr(self, key: str, by: int, expires: Expiry) -> int | None:
         total = super().incr(key, by, expires)
@@ -304,7 +304,7 @@ class RemoveManyCountsTheExpired(MemoryDriver):
         return there
 
 
-@found_by("test_purge_deletes_what_has_expired_and_leaves_the_living")
+@found_by("test_purge_deletes_only_expired_entries")
 class PurgeTakesWhateverEnds(MemoryDriver):
     def purge(self, batch_size: int) -> Iterator[int]:
         yield self.remove_many([key for key, slot in self.memory.slots.items() if slot.expires_at])

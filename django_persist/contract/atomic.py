@@ -1,4 +1,4 @@
-"""pop, update and get_or_create: each one atomic step, whatever others do meanwhile."""
+"""pop, update and get_or_create: each is one atomic step, whatever others do."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MOMENT = datetime(2999, 1, 1, tzinfo=UTC)
 def interfering(
     store: Store, fn: Callable[[Any], Any], *writes: Callable[[Store], object]
 ) -> tuple[list[Any], Callable[[Any], Any]]:
-    """Return a list and a function like `fn`: each of its runs meets the next of `writes`.
+    """Return a list, and a function like `fn` during whose runs others write.
 
-    The list gets what each run was given.
+    Each run first makes the next of `writes`. The list gets the argument of each run.
     """
     seen: list[Any] = []
     waiting = list(writes)
@@ -35,7 +35,7 @@ def interfering(
 
 
 class AtomicContract(Contract):
-    """pop, update and get_or_create: each one atomic step, whatever others do meanwhile."""
+    """pop, update and get_or_create: each is one atomic step, whatever others do."""
 
     def test_pop_takes_the_value_out(self, store: Store) -> None:
         store.set("a", [1])

@@ -104,7 +104,7 @@ class CorruptContract(Contract):
             assert store.pop("a") == value, text
             assert "a" not in store, text
 
-    def test_a_counter_that_is_not_written_as_one_is_left_as_it_is(self, store: Store) -> None:
+    def test_a_number_that_is_not_written_as_a_counter_is_left_as_it_is(self, store: Store) -> None:
         for text in NOT_CANONICAL:
             write_text(store, text, text)
             for by in (1, 0, -1):

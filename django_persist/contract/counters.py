@@ -82,7 +82,7 @@ class CountersContract(Contract):
             expected[name] = Item(total, MOMENT)
         assert dict(store.items()) == expected
 
-    def test_a_value_that_is_no_integer_is_left_as_it_is(self, store: Store) -> None:
+    def test_a_value_that_is_not_an_integer_is_left_as_it_is(self, store: Store) -> None:
         values = {repr(value): value for value in NOT_INTEGERS}
         store.set_many(values, expires=MOMENT)
         for number, name in enumerate(values):

@@ -117,7 +117,7 @@ class EntriesContract(Contract):
         assert store.touch("a", expires) is False
         assert "a" not in store
 
-    def test_a_prefix_is_there_and_not_seen(self, make_store: MakeStore) -> None:
+    def test_a_prefix_keeps_stores_apart(self, make_store: MakeStore) -> None:
         plain = make_store()
         store = make_store(prefix="%_*é:")
         plain.set("a", "another's")

@@ -71,7 +71,7 @@ class ExpiredContract(Contract):
             assert call(store) == outcome, name
         assert "a" not in store
 
-    def test_update_of_what_has_expired_has_nothing_to_start_from(
+    def test_update_of_an_expired_entry_is_a_missing_key_error(
         self, store: Store, elapse: Elapse
     ) -> None:
         store.set("a", 1, expires=SOON)

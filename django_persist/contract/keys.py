@@ -29,7 +29,7 @@ PREFIXES = [
 ]
 # fmt: on
 
-# Names of namespaces that differ only in what a pattern or a collation may overlook.
+# Names of namespaces that a pattern or a collation could confuse.
 SIBLINGS = ["a", "ab", "a:b", "a%3Ab", "a%", "A", "a ", "á", "%", "_", "*", "a*", "\\", "😀", "4"]
 
 

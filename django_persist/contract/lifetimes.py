@@ -35,7 +35,7 @@ OVERWRITES = ("set", "touch", "update", "set_many")
 
 
 def written(store: Store, expires: Any) -> dict[str, datetime | None]:
-    """Give `expires` to an entry by each call, new and over another; return when each ends."""
+    """Give `expires` to new and existing entries by each call; return when each expires."""
     store.set_many({f"over by {name}": 1 for name in OVERWRITES}, expires=60)
     store.set_many({f"over by {name}, never": 1 for name in OVERWRITES})
     store.set("new by touch", 1)

@@ -111,9 +111,7 @@ class ListingsContract(Contract):
         assert store.clear("k") == MANY
         assert list(store.keys()) == ["other"]
 
-    def test_purge_deletes_what_has_expired_and_leaves_the_living(
-        self, store: Store, elapse: Elapse
-    ) -> None:
+    def test_purge_deletes_only_expired_entries(self, store: Store, elapse: Elapse) -> None:
         store.set_many({f"gone{i}": i for i in range(5)}, expires=0.02)
         store.set("soon gone", 1, expires=3600)
         store.set("never gone", 1)

@@ -1,4 +1,4 @@
-"""Eight threads at once: nothing is lost, and nothing is handed out twice."""
+"""Eight threads at once: nothing is lost, and nothing is returned twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 50
 
 
 def together(work: Callable[[int], Any]) -> list[Any]:
-    """Call `work` with 0 to 7, each in a thread of its own, all at once; return what came back."""
+    """Call `work` with 0 to 7 at the same moment, each in its own thread; return the results."""
     barrier = threading.Barrier(THREADS)
 
     def run(number: int) -> Any:
@@ -30,7 +30,7 @@ def together(work: Callable[[int], Any]) -> list[Any]:
         try:
             return work(number)
         finally:
-            # A database driver has a connection for each thread.
+            # The database driver has one connection for each thread.
             connections.close_all()
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -38,7 +38,7 @@ def together(work: Callable[[int], Any]) -> list[Any]:
 
 
 class ThreadsContract(Contract):
-    """Eight threads at once: nothing is lost, and nothing is handed out twice."""
+    """Eight threads at once: nothing is lost, and nothing is returned twice."""
 
     def test_every_incr_counts(self, store: Store) -> None:
         totals = together(lambda number: [store.incr("a") for _ in range(ROUNDS)])
@@ -84,7 +84,7 @@ class ThreadsContract(Contract):
         assert Counter(filter(None, chain.from_iterable(popped))) == Counter(keys)
         assert store.count() == 0
 
-    def test_one_remove_tells_that_it_was_the_one(self, store: Store) -> None:
+    def test_one_remove_deletes_the_entry(self, store: Store) -> None:
         keys = [f"k{i}" for i in range(ROUNDS)]
         store.set_many(dict.fromkeys(keys, 1))
         removed = together(
@@ -102,9 +102,7 @@ class ThreadsContract(Contract):
             assert [created for _, created in of_key].count(True) == 1
             assert {value for value, _ in of_key} == {store.get(key)}
 
-    def test_writers_of_many_keys_do_not_wait_for_each_other_in_a_circle(
-        self, store: Store
-    ) -> None:
+    def test_writers_of_many_keys_never_deadlock(self, store: Store) -> None:
         keys = [f"k{i}" for i in range(40)]
 
         def work(number: int) -> None:
@@ -140,7 +138,7 @@ class ThreadsContract(Contract):
                         store.set_many(dict.fromkeys(keys, number * 10 + round_))
                 finally:
                     writing.discard(number)
-            # As long as any writes: a few reads could be over before one is halfway.
+            # Read until no thread writes: a few reads could be over before a write has begun.
             while number >= 4 and writing:
                 read()
 

@@ -1,4 +1,4 @@
-"""Values come back as what they were."""
+"""Values read back as what they were."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 class ValuesContract(Contract):
-    """Values come back as what they were."""
+    """Values read back as what they were."""
 
     def test_a_value_reads_back_as_what_it_was(self, store: Store) -> None:
         writes: list[Callable[[str, Any], object]] = [store.create, store.set, store.get_or_create]
@@ -71,7 +71,7 @@ class ValuesContract(Contract):
             writes[number % 3](name, value)
             assert same(store.get(name), value), name
             assert same(store.get_item(name), Item(value, None)), name
-            # An update and a pop compare the text that is stored with the one that they read.
+            # update and pop compare the stored text with the one that they have read.
             assert same(store.update(name, lambda old: [old]), [value]), name
             assert same(store.get(name), [value]), name
             assert same(store.pop(name), [value]), name

@@ -1,4 +1,4 @@
-"""What a machine that calls a store goes by: what it draws, and what it compares."""
+"""The base of the machine: what it draws, and how it compares a store with the model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ from tests.machine.model import Entry, Model, RefusedError, Window
 from tests.machine.place import DEFAULT_EXPIRES, NEIGHBOURS, PREFIX, Place
 from tests.machine.samples import (
     COUNTED,
+    INVALID_NAMES,
+    INVALID_PREFIXES,
     NAMESPACES,
     OWN,
-    UNFIT_NAMES,
-    UNFIT_PREFIXES,
     Name,
     Sample,
-    fit_samples,
     forms,
     json_sample,
     plain_name,
@@ -38,6 +37,7 @@ from tests.machine.samples import (
     some_texts,
     texts,
     typed_name,
+    valid_samples,
 )
 from tests.machine.view import BoomError, View
 from tests.machine.weighted import weighted
@@ -48,7 +48,7 @@ def micros() -> int:
 
 
 def times(pick: Callable[[Times], st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-    """Draw what fits the clock that the machine's store goes by."""
+    """Draw lifetimes and moments that suit the clock of the machine's store."""
     return st.runner().flatmap(lambda machine: pick(machine.place.times))
 
 
@@ -64,10 +64,10 @@ names: Final = weighted(
         ),
     ),
     (2, texts.map(plain_name)),
-    (1, st.sampled_from(UNFIT_NAMES)),
+    (1, st.sampled_from(INVALID_NAMES)),
 )
 where: Final = weighted((3, st.just(())), (1, st.sampled_from(list(NAMESPACES))))
-under: Final = weighted((9, prefixes), (1, st.sampled_from(list(UNFIT_PREFIXES))))
+under: Final = weighted((9, prefixes), (1, st.sampled_from(list(INVALID_PREFIXES))))
 counted: Final = weighted(
     (5, st.integers(-3, 3)),
     (3, st.sampled_from([by for by in COUNTED if type(by) is int])),
@@ -81,7 +81,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 
 class CheckedMachine(RuleBasedStateMachine):
-    """A store beside its neighbours, its model, and how the two are compared after each step."""
+    """A store with neighbours in the same place, and a model; each step compares the two."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class CheckedMachine(RuleBasedStateMachine):
         target=known,
         default=st.sampled_from([DEFAULT_EXPIRES, NEVER]),
         keys=some_texts,
-        samples=st.lists(fit_samples, min_size=3, max_size=3),
+        samples=st.lists(valid_samples, min_size=3, max_size=3),
         expires=expires,
     )
     def begin_with_entries(
@@ -127,7 +127,7 @@ class CheckedMachine(RuleBasedStateMachine):
         call: Callable[[Store], Any],
         wanted: Callable[[View], Any],
     ) -> None:
-        """Make a call, and hold what it returns or raises against the model."""
+        """Make a call; assert that it returns or raises what the model does."""
         store, view = self.stores[path]
         error: Exception | None = None
         got: Any = None
@@ -151,7 +151,7 @@ class CheckedMachine(RuleBasedStateMachine):
 
     @invariant()
     def has_what_the_model_has(self) -> None:
-        """Compare all that is kept: the store's own, and what stands beside it."""
+        """Compare all entries: those of the store and those of its neighbours."""
         found = dict(self.place.beneath.items())
         self.model.now = Window(micros(), micros())
         live = self.model.live()
@@ -164,7 +164,7 @@ class CheckedMachine(RuleBasedStateMachine):
             else:
                 end = to_micros(item.expires_at)
                 assert entry.end.first <= end <= entry.end.last, key
-                # From here on it is known, and only a call that renews it may change it.
+                # Now it is known. Only a call that gives a new expiry may change it.
                 entry.end = Window(end, end)
 
     def at(self, expires: AnyExpires) -> Expires:

@@ -1,4 +1,4 @@
-"""A place for a machine's store on each server, a Redis Cluster of three nodes among them."""
+"""Where the machine keeps its entries: each server, and a Redis Cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def open_place(
     django_db_blocker: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[OpenPlace]:
-    """Return a function that opens a store, with what PERSIST says of its driver."""
-    # A value of another type than asked for is warned of, as a machine asks all the time.
+    """Return a function that opens a place, given the BACKEND and OPTIONS of PERSIST."""
+    # The machine often asks for another type than is stored, and each time is logged.
     caplog.set_level(logging.ERROR, "django_persist")
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
@@ -54,7 +54,7 @@ def open_place(
 
 @pytest.fixture(params=[*BACKENDS, "cluster"])
 def place(request: pytest.FixtureRequest, settings: Any, open_place: OpenPlace) -> Place:
-    """A place on each server in turn."""
+    """A place on each server, in turn."""
     if request.param != "cluster":
         return open_place(BACKENDS[request.param])
     settings.CACHES = {

@@ -1,4 +1,4 @@
-"""Lifetimes, and how far the clock is moved, so that a test knows what has ended."""
+"""Lifetimes and steps of the clock, chosen so that a test knows what has expired."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def to_moment(micros: int) -> datetime:
 
 @dataclass(frozen=True)
 class Expires:
-    """An `expires` argument, and what it says in microseconds: a lifetime, a moment, or never."""
+    """An `expires` argument, and what it means in microseconds: a lifetime, a moment or never."""
 
     arg: Any
     lifetime: int | None = None
@@ -41,7 +41,7 @@ class Expires:
 
 @dataclass(frozen=True)
 class FromNow:
-    """A moment that lies so many microseconds after the call, or before it."""
+    """A moment `micros` microseconds after the call; before it if negative."""
 
     micros: int
     zone: timezone = UTC
@@ -62,7 +62,7 @@ _FAR: Final = [
     Expires(LAST, moment=to_micros(LAST)),
 ]
 _EAST: Final = timezone(timedelta(hours=5, minutes=45))
-_UNFIT: Final[dict[type[Exception], list[Any]]] = {
+_INVALID: Final[dict[type[Exception], list[Any]]] = {
     InvalidExpiryError: [
         *(0, -1, -0.0, float("nan"), float("inf"), 10**400),
         *(timedelta(0), timedelta(days=-1), timedelta(days=365_000, microseconds=1)),
@@ -70,23 +70,23 @@ _UNFIT: Final[dict[type[Exception], list[Any]]] = {
     ],
     TypeError: ["60", True, b"1", []],
 }
-_unfit: Final = st.sampled_from(
-    [Expires(arg, error=error) for error, args in _UNFIT.items() for arg in args]
+_invalid: Final = st.sampled_from(
+    [Expires(arg, error=error) for error, args in _INVALID.items() for arg in args]
 )
 
 
 @dataclass(frozen=True)
 class Times:
-    """What a test can say of time on one kind of server."""
+    """The lifetimes, moments and steps of time that a test can use on one kind of server."""
 
     lifetimes: st.SearchStrategy[Expires]
     moments: st.SearchStrategy[AnyExpires]
     spans: st.SearchStrategy[int]
-    """How many microseconds pass."""
+    """Steps by which time passes, in microseconds."""
 
     @cached_property
     def own(self) -> st.SearchStrategy[Expires]:
-        """What a Key can have for its own."""
+        """The lifetimes that a Key can have."""
         return st.just(_DEFAULT) | st.just(NEVER) | self.lifetimes
 
     @cached_property
@@ -96,7 +96,7 @@ class Times:
             (1, st.just(NEVER) | st.sampled_from(_FAR)),
             (8, self.lifetimes),
             (2, self.moments),
-            (1, _unfit),
+            (1, _invalid),
         )
 
     @cached_property
@@ -104,7 +104,7 @@ class Times:
         return weighted((1, st.just(_KEEP)), (2, self.expires))
 
 
-# By our own clock, which stands still meanwhile: to the microsecond.
+# For the application's clock, which stands still during a call: exact to the microsecond.
 TO_THE_MICROSECOND: Final = Times(
     lifetimes=st.sampled_from(
         [
@@ -125,8 +125,8 @@ TO_THE_MICROSECOND: Final = Times(
     spans=st.sampled_from([1, 2, SECOND // 2, SECOND, 60 * SECOND, DAY]),
 )
 
-# By a server's clock, which goes on meanwhile: whatever ends does so fifty seconds before or after
-# a moment at which a test looks, as a lifetime has them over, and a span hasn't.
+# For a server's clock, which can't be stopped. Each lifetime is 50 seconds more than a multiple of
+# 100, and each step is such a multiple: so no entry expires within 50 seconds of a call.
 APART_BY_50_SECONDS: Final = Times(
     lifetimes=st.sampled_from(
         [

@@ -1,4 +1,4 @@
-"""A state machine that makes any calls of a store, and compares each with the model's."""
+"""A state machine that makes any call of a store and compares it with the model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hypothesis.stateful import rule
 from tests.machine.checked import expires_or_keep, micros, names, times, under, where
 from tests.machine.expires import MICROSECOND, AnyExpires, to_moment
 from tests.machine.place import PREFIX
-from tests.machine.samples import Name, fit_samples, forms, plain_name, samples
+from tests.machine.samples import Name, forms, plain_name, samples, valid_samples
 from tests.machine.single import SingleKeyCalls
 from tests.machine.weighted import weighted
 
 
 class StoreMachine(SingleKeyCalls):
-    """Each rule makes one call in one namespace of the store, and the same of the model."""
+    """Each rule makes one call in one namespace of the store, and the same call of the model."""
 
     # Many keys.
 
@@ -31,13 +31,13 @@ class StoreMachine(SingleKeyCalls):
 
     @rule(
         path=where,
-        writes=st.lists(st.tuples(names, fit_samples), max_size=5),
+        writes=st.lists(st.tuples(names, valid_samples), max_size=5),
         last=st.lists(st.tuples(names, samples), max_size=1),
         expires=expires_or_keep,
     )
     def set_many(self, path: Any, writes: Any, last: Any, expires: AnyExpires) -> None:
         end = self.at(expires)
-        # As a dict has them: each argument once, with the last value, in the place of the first.
+        # Like a dict: each key once, with its last value, in its first position.
         once = {name.arg: (name, sample) for name, sample in writes + last}
         self.check(
             path,
@@ -107,7 +107,7 @@ class StoreMachine(SingleKeyCalls):
 
     @rule(pick=st.integers(0, 20), beside=weighted((3, st.just(0)), (1, st.integers(-1, 1))))
     def go_to_an_end(self, pick: int, beside: int) -> None:
-        """Stand at the very moment at which an entry ends, or a microsecond beside it, and look."""
+        """Move the clock to the moment at which an entry expires, or a microsecond beside it."""
         ends = sorted(
             (entry.end.first + beside, key.removeprefix(PREFIX))
             for key, entry in self.model.live().items()
@@ -116,7 +116,7 @@ class StoreMachine(SingleKeyCalls):
         if self.model.exact and ends:
             end, key = ends[pick % len(ends)]
             span = end - micros()
-            if 0 <= span < 10**15:  # Not to where the clock comes out of datetime's range.
+            if 0 <= span < 10**15:  # So that the clock stays in the range of datetime.
                 self.place.elapse(span * MICROSECOND)
                 self.look_at(plain_name(key))
 

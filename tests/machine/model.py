@@ -1,4 +1,4 @@
-"""What a store is to be: one plain dictionary with an end to each entry, and the time."""
+"""What a store must behave like: one plain dictionary, with an expiry for each entry."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.machine.expires import SECOND, Expires
 from tests.machine.samples import Sample
 
 SLACK: Final = SECOND
-"""How far a server's clock may be from ours, in microseconds, with what it rounds."""
+"""How many microseconds a server's clock may differ from ours, rounding included."""
 
 
 class Window(NamedTuple):
-    """Microseconds since 1970 between which a moment lies: one and the same where it is known."""
+    """The earliest and the latest that a moment can be, in microseconds since 1970."""
 
     first: int
     last: int
@@ -31,7 +31,7 @@ class Entry:
 
 
 class RefusedError(Exception):
-    """The call is to raise one of these errors, and to change nothing."""
+    """The call must raise one of these errors and change nothing."""
 
     def __init__(self, *errors: type[Exception]) -> None:
         super().__init__(" or ".join(error.__name__ for error in errors))
@@ -46,13 +46,13 @@ ABSENT: Final = Absent.ABSENT
 
 
 class Model:
-    """All entries of one place, those that have ended included until something takes them away."""
+    """All entries of one place, with expired ones until something deletes them."""
 
     def __init__(self, *, exact: bool) -> None:
         self.exact = exact
         self.entries: dict[str, Entry] = {}
         self.now = Window(0, 0)
-        """When the call that is asked about was made."""
+        """When the current call was made."""
 
     def is_live(self, entry: Entry) -> bool:
         return entry.end is None or entry.end.first > self.now.first
@@ -61,7 +61,7 @@ class Model:
         return {key: entry for key, entry in self.entries.items() if self.is_live(entry)}
 
     def age(self, micros: int) -> None:
-        """Bring all ends nearer."""
+        """Make all entries expire earlier."""
         for entry in self.entries.values():
             if entry.end is not None:
                 entry.end = Window(entry.end.first - micros, entry.end.last - micros)
@@ -85,11 +85,11 @@ class Model:
 
 
 def read(sample: Sample, form: Any) -> Any:
-    """Return what a stored value is as a type; ABSENT if it isn't of the type."""
+    """Return a stored value as the type `form`, or ABSENT if it isn't of that type."""
     if form is None or form is Any:
         return sample.plain
     if form == sample.form:
-        # A text that is marked safe comes back without the mark.
+        # A SafeString comes back as a str.
         return sample.plain if form is str else sample.value
     try:
         return msgspec.json.decode(json.dumps(sample.plain), type=form, dec_hook=_dec_hook)

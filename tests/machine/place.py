@@ -1,4 +1,4 @@
-"""Where a machine's store is: on which server, by which clock, and beside which neighbours."""
+"""Where the machine's store keeps its entries: the server, its clock, and the neighbours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from time_machine import Traveller
 
 PREFIX: Final = "a_*[b]%:"
-"""Of the store: as SQL or SCAN may take it, it would begin the keys of some neighbours too."""
+"""The PREFIX of the store. As a pattern of SQL or SCAN it matches keys of some neighbours too."""
 
 DEFAULT_EXPIRES: Final = Expires(timedelta(days=2, seconds=50), 2 * DAY + 50_000_000)
 
@@ -41,28 +41,28 @@ NEIGHBOURS: Final[dict[str, tuple[Any, Expires]]] = {
     "n:a": (3, NEVER),
     ":": (4, _LONG),
 }
-"""Entries of others in the same place, which no call of the store may touch."""
+"""Entries of other stores in the same place, which no call may change."""
 
 
 START: Final = datetime(2030, 1, 1, tzinfo=UTC)
-"""Where our own clock stands when a machine begins."""
+"""The application's clock when a machine begins."""
 
 
 @dataclass
 class Place:
-    """A store, and another one beneath it that sees all that is kept there."""
+    """The machine's store, and a store without PREFIX that sees all entries in the place."""
 
     store: Store
     lasting: Store
-    """The same, but with no DEFAULT_EXPIRES."""
+    """The same store without DEFAULT_EXPIRES."""
 
     beneath: Store
     clock: Traveller | None
-    """Our own, which stands still between two moves; None where a server's goes on."""
+    """The application's clock, which moves only when a test moves it; None for a server's clock."""
 
     @property
     def exact(self) -> bool:
-        """Whether it is known to the microsecond when an entry ends."""
+        """Whether the moment at which an entry expires is known to the microsecond."""
         return self.clock is not None
 
     @property
@@ -70,7 +70,7 @@ class Place:
         return TO_THE_MICROSECOND if self.exact else APART_BY_50_SECONDS
 
     def begin(self) -> None:
-        """Delete everything, and set the clock."""
+        """Delete everything and set the clock to START."""
         if self.clock is not None:
             self.clock.move_to(START)
         self.beneath.purge()
@@ -79,14 +79,14 @@ class Place:
     def elapse(self, span: timedelta) -> None:
         elapse(self.store, span, self.clock)
 
-    # What is not promised to the last.
+    # What is promised with some leeway.
 
     def listed(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys in order: each once where a listing may tell one twice."""
+        """Return the keys in order, without the duplicates that a driver may list."""
         return sorted(keys) if self.exact else sorted(set(keys))
 
     def counted(self, store: Store, prefix: str) -> int:
-        """Return how many keys there are: each counted once."""
+        """Return how many keys there are, without the duplicates that a driver may count."""
         number = store.count(prefix)
         if self.exact:
             return number
@@ -94,8 +94,8 @@ class Place:
         return len(set(keys)) if len(set(keys)) <= number <= len(keys) else number
 
     def may_purge(self, purged: int, expired: int) -> bool:
-        """Return whether a purge may have deleted so many of those that had expired."""
+        """Return whether a purge may delete `purged` entries when `expired` had expired."""
         if isinstance(self.store.driver, DatabaseDriver):
             return purged == expired
-        # The others give back some, or all, before they are asked.
+        # The other drivers delete some, or all, before a purge.
         return purged <= (expired if self.exact else 0)

@@ -1,4 +1,4 @@
-"""What the machine hands to a store: keys, values and types, each with what is to come of it."""
+"""The keys, values and types that the machine passes, each with the expected result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAMILIES: Final = [
     ["\ud7ff", "\ue000", "\uffff", "\U0010ffff", "a\U0010ffff", "😀", "😁", "👩‍👧", "é"],
     ["k" * LONGEST, "😀" * LONGEST, "k" * (LONGEST - 2), "é" * (LONGEST - 4)],
 ]
-"""Keys that something or other may take for each other."""
+"""Families of keys that a database or a pattern could confuse."""
 
 texts: Final = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
@@ -52,7 +52,7 @@ some_texts: Final = st.sampled_from(FAMILIES).flatmap(
 
 @dataclass(frozen=True)
 class Name:
-    """A key as the caller says it: a str, or a Key with a type and a lifetime of its own."""
+    """A key as the caller passes it: a str, or a Key with a type and a lifetime."""
 
     arg: Any
     text: str
@@ -73,7 +73,7 @@ def typed_name(text: str, form: Any, expires: Expires) -> Name:
     return Name(Key(template, as_=form, expires=expires.arg), text, form, expires)
 
 
-UNFIT_NAMES: Final = [
+INVALID_NAMES: Final = [
     *(
         Name(text, text, error=InvalidKeyError)
         for text in ("", "\0", "a\0", "\ud800", "a\udfff", "k" * (LONGEST + 1), "😀" * 256)
@@ -82,7 +82,7 @@ UNFIT_NAMES: Final = [
     *(Name(arg, "", error=TypeError) for arg in (None, 1, b"a", ("a",), True)),
 ]
 
-# What stands before a namespace's keys, by the parts of its name.
+# What the keys of a namespace begin with, by the parts of its name.
 NAMESPACES: Final[dict[tuple[str | int, ...], str]] = {
     (): "",
     ("n",): "n:",
@@ -111,7 +111,7 @@ prefixes: Final = st.sampled_from(
         "k" * 300,
     ]
 ) | texts.map(lambda text: text[:1])
-UNFIT_PREFIXES: Final[dict[Any, type[Exception]]] = {
+INVALID_PREFIXES: Final[dict[Any, type[Exception]]] = {
     "\0": InvalidKeyError,
     "a\ud800": InvalidKeyError,
     None: TypeError,
@@ -123,7 +123,7 @@ UNFIT_PREFIXES: Final[dict[Any, type[Exception]]] = {
 
 @dataclass(frozen=True)
 class Sample:
-    """A value, what it is as plain JSON, and the type that it reads back as."""
+    """A value, its plain JSON, and the type that it reads back as."""
 
     value: Any
     plain: Any = None
@@ -181,7 +181,7 @@ TYPED: Final = [
         Cart,
     ),
 ]
-# What a counter can meet.
+# What a counter may find.
 COUNTED: Final = [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 10**30, 1.0, -0.0]
 
 
@@ -219,18 +219,18 @@ UNFIT_VALUES: Final = [
     Sample(["é" * (LIMIT // 2)], error=ValueTooLargeError),
 ]
 
-fit_samples: Final = weighted(
+valid_samples: Final = weighted(
     (5, plain.map(json_sample)),
     (3, st.integers(-5, 5).map(json_sample)),
     (5, st.sampled_from(TYPED)),
     (3, st.sampled_from([json_sample(value) for value in [*COUNTED, _nested(200)]])),
 )
-samples: Final = weighted((14, fit_samples), (1, st.sampled_from(UNFIT_VALUES)))
+samples: Final = weighted((14, valid_samples), (1, st.sampled_from(UNFIT_VALUES)))
 
 # Types.
 
 OWN: Final = "the type of what was stored"
-"""Stands for the type that the entry is known to have."""
+"""Stands for the type that the model knows for the entry."""
 
 UNKNOWN: Final = complex
 """A type that can't be validated."""

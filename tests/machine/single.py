@@ -1,4 +1,4 @@
-"""The calls of one key."""
+"""The calls for one key."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SingleKeyCalls(CheckedMachine):
         def wanted(view: View) -> Any:
             value = view.get(name, as_, strict=strict)
             entry = self.model.entries.get(view.key(name))
-            # The invariant has made its end known to the millisecond or finer.
+            # The invariant has found out when it expires, to the millisecond or finer.
             end = entry.end if entry and value is not ABSENT else None
             return value, end and to_moment(end.first)
 
@@ -113,7 +113,7 @@ class SingleKeyCalls(CheckedMachine):
     ) -> None:
         as_, end = self.form(path, name, form), self.at(expires)
         if kind is ChangeKind.CHANGE:
-            # What is changed is then known as JSON.
+            # The model knows a changed value only as JSON.
             as_ = Any
         seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Any calls at all, on every server: each store is what one plain dictionary is."""
+"""Whatever is called, on every server: a store behaves like one plain dictionary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES: Final = 25
 STEPS: Final = 40
 
 
-def test_a_store_is_a_dictionary_whose_entries_end(place: Place) -> None:
+def test_a_store_is_a_dictionary_whose_entries_expire(place: Place) -> None:
     def machine() -> StoreMachine:
         return StoreMachine(place)
 

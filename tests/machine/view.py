@@ -1,4 +1,4 @@
-"""The calls of a store, of the model: what each is to return, or refuse, and to leave."""
+"""The calls of the model: what each must return or refuse, and what it must leave."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from django_persist.exceptions import (
 )
 from tests.machine.expires import Expires
 from tests.machine.model import ABSENT, Entry, Model, RefusedError, Window, read
-from tests.machine.samples import LONGEST, UNFIT_PREFIXES, UNKNOWN, Name, Sample, json_sample
+from tests.machine.samples import INVALID_PREFIXES, LONGEST, UNKNOWN, Name, Sample, json_sample
 
 COUNTER: Final = range(-(2**63), 2**63)
 
 
 class ChangeKind(Enum):
-    """What the function given to `update` does."""
+    """What the function that `update` gets does."""
 
     REPLACE = "returns another value"
     CHANGE = "changes what it got, and returns it"
@@ -34,7 +34,7 @@ class ChangeKind(Enum):
 
 
 class BoomError(Exception):
-    """What a function given to `update` raises."""
+    """What a function that `update` gets may raise."""
 
 
 def changed(value: Any) -> Any:
@@ -47,7 +47,7 @@ def changed(value: Any) -> Any:
 
 
 class View:
-    """One store's part of the model: what begins with its prefix."""
+    """The part of the model that belongs to one store: the keys with its prefix."""
 
     def __init__(self, model: Model, prefix: str, namespace: str, default: Expires) -> None:
         self.model = model
@@ -61,12 +61,12 @@ class View:
         return self.prefix + self.namespace + name.text
 
     def form_of(self, name: Name) -> Any:
-        """Return the type that the entry is known to have been stored as, or None."""
+        """Return the type that the entry was stored as, or None if it isn't known."""
         entry = self.model.entries.get(self.key(name))
         return entry and entry.sample.form
 
     def _check(self, *given: Name | Sample | Expires) -> None:
-        """Refuse for whatever is unfit: which of several faults is told is up to the store."""
+        """Refuse invalid arguments. Of several errors the store may raise any."""
         errors = [each.error for each in given if each.error]
         names = [each.text for each in given if isinstance(each, Name) and each.error is None]
         if any(len(self.namespace + name) > LONGEST for name in names):
@@ -88,8 +88,8 @@ class View:
         self.model.entries[self.key(name)] = Entry(sample, end)
 
     def _under(self, prefix: Any) -> dict[str, Entry]:
-        if prefix in UNFIT_PREFIXES:
-            raise RefusedError(UNFIT_PREFIXES[prefix])
+        if prefix in INVALID_PREFIXES:
+            raise RefusedError(INVALID_PREFIXES[prefix])
         mine = self.prefix + self.namespace
         return {
             key[len(mine) :]: entry
@@ -176,7 +176,7 @@ class View:
         form: Any,
         expires: Expires,
     ) -> tuple[Any, Any]:
-        """Return what the call returns, and what the function gets."""
+        """Return what the call returns, and what the function was given."""
         self._check(name, expires)
         if form is None:
             form = name.form
@@ -250,7 +250,7 @@ class View:
             del self.model.entries[self.prefix + self.namespace + key]
         return len(found)
 
-    # What a call makes of a value.
+    # How a call reads a value.
 
     def _read_or(self, error: type[Exception], sample: Sample, form: Any) -> Any:
         value = read(sample, form)
@@ -259,7 +259,7 @@ class View:
         return value
 
     def _made(self, sample: Sample, form: Any) -> Any:
-        """Return what a new value reads back as; refuse one that can't be stored, or isn't it."""
+        """Return how a new value reads back; refuse one that is invalid or of another type."""
         if sample.error:
             raise RefusedError(sample.error)
         return self._read_or(EncodeError, sample, form)

@@ -1,4 +1,4 @@
-"""The stores that processes race on: each server, and SQLite with either kind of journal."""
+"""The stores on which processes race: each server, and SQLite with both kinds of journal."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ ROLLBACK = "sqlite-rollback"
 
 @pytest.fixture(scope="session")
 def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """An alias of a SQLite file whose readers and writers shut each other out."""
+    """An alias for SQLite with a rollback journal, where readers and writers exclude each other."""
     database = sqlite(init_command="PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL")
     with alias(ROLLBACK, database):
-        with django_db_blocker.unblock():  # for this alone: other tests of the worker are refused
+        with django_db_blocker.unblock():  # only here: other tests of the worker must not connect
             migrate(ROLLBACK)
         yield ROLLBACK
 
 
 @pytest.fixture(params=["sqlite", ROLLBACK, "postgresql", "mariadb", "valkey", "redis"])
 def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
-    """The default store, on each server in turn that other processes can reach."""
+    """The default store, on each server that other processes can reach, in turn."""
     if request.param == ROLLBACK:
         name = request.getfixturevalue("rollback_journal")
         return open_store("sqlite", OPTIONS={"using": name})

@@ -1,4 +1,4 @@
-"""Processes that race over entries that have expired: purged once, renewed once, never lost."""
+"""Processes race over expired entries: each is purged once, renewed once, and never lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def update_each(i: int) -> None:
         persist.update(key, lambda values: [*values, i], [], expires=60)
 
 
-def test_an_update_starts_anew_where_the_entry_has_expired(shared_store: Store) -> None:
+def test_an_update_starts_from_the_default_if_the_entry_has_expired(shared_store: Store) -> None:
     leave_expired(shared_store, {key: ["old"] for key in KEYS})
     race(update_each)
     for values in shared_store.get_many(KEYS).values():
@@ -56,7 +56,7 @@ def test_an_update_starts_anew_where_the_entry_has_expired(shared_store: Store) 
 
 
 def renew(way: str, key: str) -> bool:
-    """Bring a key to life, unless it is alive; return whether it was done."""
+    """Write a new entry over an expired one; return whether this process did."""
     if way == "create":
         try:
             persist.create(key, 1, expires=60)
@@ -116,7 +116,7 @@ def purge_or_touch(i: int) -> list[str]:
 
 
 def test_purges_delete_nothing_that_was_touched_in_time(shared_store: Store) -> None:
-    """Entries expire all the while; those that were touched before they did are alive."""
+    """Entries expire all the time. Those that were touched before that must live on."""
     touched = {key for keys in race(purge_or_touch) for key in keys}
     assert touched
     assert set(shared_store.keys()) == touched

@@ -1,4 +1,4 @@
-"""Processes that race at each isolation level: no error outside a transaction, no half of one."""
+"""Processes race at each isolation level: no error outside transactions, none half applied."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def settings(server: str, level: str) -> dict[str, Any]:
         return sqlite(init_command=init, transaction_mode=mode)
     found = at_level(server, level)
     if server == "postgresql":
-        # It looks for deadlocks after a second only.
+        # By default it looks for deadlocks only after a second.
         found = {**found, "OPTIONS": {**found["OPTIONS"], "options": "-c deadlock_timeout=20ms"}}
     return found
 
 
 @pytest.fixture
 def using(server: str, level: str, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """An alias whose every transaction is at a level."""
+    """An alias with an isolation level for every transaction."""
     with django_db_blocker.unblock(), alias("level", settings(server, level)) as name:
         if server == "sqlite":
             migrate(name)
@@ -88,14 +88,14 @@ def test_outside_a_transaction_no_level_makes_an_error(store: Store) -> None:
 
 
 def write_in_transactions(i: int, using: str) -> None:
-    """Run transactions again as a whole until each is done."""
+    """Run each transaction again until it commits."""
     calls: list[Callable[[], Any]] = [
         lambda: persist.incr("first"),
         lambda: persist.update("list", lambda values: [*values, i], []),
         lambda: persist.incr("last"),
     ]
     if i == 0:
-        calls.reverse()  # so that there are deadlocks
+        calls.reverse()  # to cause deadlocks
     for n in range(ROUNDS):
         lost, wait = 0, 0.01
         while True:
@@ -114,8 +114,8 @@ def write_in_transactions(i: int, using: str) -> None:
 
 
 @pytest.mark.parametrize(("server", "level"), [*SERVERS, *JOURNALS])
-def test_inside_a_transaction_nothing_is_done_by_half(store: Store) -> None:
-    """What was lost is told, and run again as a whole: so every sum comes out."""
+def test_no_transaction_is_half_applied(store: Store) -> None:
+    """A call that loses raises. If its transaction is run again as a whole, every sum is right."""
     race(write_in_transactions, "level")
     assert store.get("first") == store.get("last") == PROCESSES * ROUNDS
     assert sorted(store.get("list")) == sorted([*range(PROCESSES)] * ROUNDS)
@@ -127,10 +127,10 @@ def test_inside_a_transaction_nothing_is_done_by_half(store: Store) -> None:
 
 
 def swallow_in_transactions(i: int, using: str) -> None:
-    """Go on after a call that was lost, as nobody should."""
+    """Continue a transaction after a call that lost, which is a mistake."""
     for _ in range(ROUNDS):
-        told = suppress(OperationalError, transaction.TransactionManagementError)
-        with told, transaction.atomic(using):
+        lost = suppress(OperationalError, transaction.TransactionManagementError)
+        with lost, transaction.atomic(using):
             persist.get("first")
             for key in random.sample(["first", "middle", "last"], 3):
                 with suppress(OperationalError):
@@ -138,7 +138,7 @@ def swallow_in_transactions(i: int, using: str) -> None:
 
 
 @pytest.mark.parametrize(("server", "level"), [*SERVERS, *JOURNALS])
-def test_a_transaction_that_swallows_a_loss_commits_nothing(store: Store) -> None:
+def test_a_transaction_that_swallows_an_error_commits_nothing(store: Store) -> None:
     race(swallow_in_transactions, "level")
     counts = store.get_many(["first", "middle", "last"])
     assert len(counts) == 3 and len(set(counts.values())) == 1

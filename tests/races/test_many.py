@@ -1,4 +1,4 @@
-"""Processes that race over many keys at once: whole or not at all, in whatever order they come."""
+"""Processes race with calls for many keys: each is applied as a whole, in any order of keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANY = [f"many:{i}" for i in range(300)]
 def write_and_remove(i: int) -> None:
     for n in range(12):
         keys = random.sample(MANY, 200)
-        persist.set_many({f"many{i}:{key}": n for key in keys[:10]})  # which nobody clears
+        persist.set_many({f"many{i}:{key}": n for key in keys[:10]})  # which no process clears
         if (i + n) % 3 == 0:
             persist.remove_many(keys)
         elif (i + n) % 3 == 1:
@@ -39,7 +39,7 @@ def set_all_to(i: int) -> None:
         persist.set_many({f"all:{k}": i for k in random.sample(range(50), 50)})
 
 
-def test_set_many_is_seen_whole(shared_store: Store) -> None:
+def test_set_many_is_applied_as_a_whole(shared_store: Store) -> None:
     race(set_all_to)
     values = shared_store.get_many([f"all:{k}" for k in range(50)])
     assert len(values) == 50 and len(set(values.values())) == 1
@@ -54,7 +54,7 @@ def set_or_remove_all(i: int) -> None:
             persist.set_many(dict.fromkeys(keys, i))
 
 
-def test_set_many_and_remove_many_are_seen_whole(shared_store: Store) -> None:
+def test_set_many_and_remove_many_are_applied_as_a_whole(shared_store: Store) -> None:
     race(set_or_remove_all)
     values = shared_store.get_many(MANY)
     assert len(values) in (0, len(MANY)) and len(set(values.values())) <= 1
@@ -64,7 +64,7 @@ LARGE = [f"large:{k}" for k in range(6)]
 
 
 def set_in_chunks(i: int) -> list[set[str]]:
-    """Write more than one statement takes; or read it all in one."""
+    """Write more than fits into one statement; process 0 reads it in one."""
     if i == 0:
         return [{value[0] for value in persist.get_many(LARGE).values()} for _ in range(60)]
     for _ in range(10):
@@ -72,7 +72,7 @@ def set_in_chunks(i: int) -> list[set[str]]:
     return []
 
 
-def test_set_many_is_one_step_in_however_many_statements(shared_store: Store) -> None:
+def test_set_many_in_several_statements_is_one_step(shared_store: Store) -> None:
     shared_store.set_many(dict.fromkeys(LARGE, "0"))
     [seen, *_] = race(set_in_chunks)
     assert [values for values in seen if len(values) != 1] == []
@@ -80,7 +80,7 @@ def test_set_many_is_one_step_in_however_many_statements(shared_store: Store) ->
 
 
 def move_on(i: int) -> None:
-    """Remove and set the same keys, one by one and many at once."""
+    """Remove and set the same keys, singly and many at once."""
     for n in range(12):
         keys = random.sample(MANY[:30], 20)
         if i % 3 == 0:
@@ -111,7 +111,7 @@ def write_or_remove_in_transactions(i: int, using: str) -> None:
 
 @pytest.mark.parametrize("database", ["postgresql"])
 def test_many_keys_are_locked_in_one_order(database: str, open_store: Callable[..., Store]) -> None:
-    """Inside a transaction nothing is tried again: a deadlock would be told.
+    """Inside a transaction nothing is tried again, so a deadlock would raise.
 
     MariaDB can't promise as much: its inserts lock gaps between keys as well.
     """

@@ -1,4 +1,4 @@
-"""Processes that race for one key: no lost update, one winner, no error that isn't the caller's."""
+"""Processes race for one key: no update is lost, one process wins, and there is no other error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.processes import PROCESSES, race
 KEYS = [f"key:{i}" for i in range(40)]
 
 
-def create_each(i: int, anew: bool = False) -> list[str]:
-    """Return the keys that were created: each on a connection of its own, if asked for."""
+def create_each(i: int, reconnect: bool = False) -> list[str]:
+    """Create each key; return those created here. With `reconnect` each uses a new connection."""
     won = []
     for key in KEYS:
-        if anew:
+        if reconnect:
             connections.close_all()
         try:
             persist.create(key, i)
@@ -35,7 +35,7 @@ def test_one_creator_wins(shared_store: Store) -> None:
     assert shared_store.get_many(KEYS) == {key: i for i, keys in enumerate(won) for key in keys}
 
 
-def test_connections_that_come_and_go_are_never_in_the_way(shared_store: Store) -> None:
+def test_connections_that_open_and_close_cause_no_error(shared_store: Store) -> None:
     won = Counter(key for keys in race(create_each, True) for key in keys)
     assert won == Counter(KEYS)
 
@@ -54,7 +54,7 @@ def count_up(i: int) -> list[int]:
     return [persist.incr("counter", expires=1000 * (i + 1)) for _ in range(40)]
 
 
-def test_each_sum_is_returned_once_and_the_first_alone_gives_the_lifetime(
+def test_each_sum_is_returned_once_and_only_the_first_call_gives_the_lifetime(
     shared_store: Store,
 ) -> None:
     sums = race(count_up)
@@ -66,7 +66,7 @@ def test_each_sum_is_returned_once_and_the_first_alone_gives_the_lifetime(
 
 
 def assert_lifetime(store: Store, key: str, seconds: float) -> None:
-    """The entry was given that lifetime, not long ago."""
+    """Assert that the entry was given this lifetime a short time ago."""
     item = store.get_item(key)
     assert item is not None and item.ttl is not None
     assert seconds - 100 < item.ttl.total_seconds() <= seconds + 1
@@ -99,7 +99,7 @@ def test_each_value_is_popped_once(shared_store: Store) -> None:
 
 
 def put_or_take(i: int) -> list[Any]:
-    """Half put tickets where there is none, half take them."""
+    """Half of the processes create the ticket, the others pop it."""
     if i % 2:
         return [ticket for _ in range(60) if (ticket := persist.pop("ticket")) is not None]
     put = []
@@ -131,7 +131,7 @@ def test_one_of_many_creates_and_all_get_its_value(shared_store: Store) -> None:
 
 
 def touch_or_keep(i: int) -> list[tuple[int, float]]:
-    """One alone gives lifetimes, and reads back each; the others write and keep what there is."""
+    """Process 0 gives lifetimes and reads each back; the others write and keep them."""
     if i:
         for _ in range(25):
             persist.update("count", lambda n: n + 1)
@@ -148,7 +148,7 @@ def touch_or_keep(i: int) -> list[tuple[int, float]]:
     return given
 
 
-def test_a_touch_is_kept_by_those_who_keep(shared_store: Store) -> None:
+def test_a_touch_is_kept_by_writes_with_keep(shared_store: Store) -> None:
     shared_store.set_many({"count": 0, "text": "", "more": ""}, expires=500)
     [given, *_] = race(touch_or_keep)
     assert len(given) == 39 * 3
@@ -159,7 +159,7 @@ def test_a_touch_is_kept_by_those_who_keep(shared_store: Store) -> None:
 
 
 def add_or_collect(i: int) -> int:
-    """Half add one, half take out whatever sum there is; return what was put in or taken out."""
+    """Half of the processes add 1, the others remove the sum; return the total of this one."""
     moved = 0
     for _ in range(30):
         if i % 2:
@@ -180,7 +180,7 @@ def add_or_collect(i: int) -> int:
     return moved
 
 
-def test_an_update_and_a_removing_one_lose_nothing(shared_store: Store) -> None:
+def test_updates_that_add_and_updates_that_remove_lose_nothing(shared_store: Store) -> None:
     moved = race(add_or_collect)
     assert sum(moved[1::2]) == PROCESSES // 2 * 30
     assert sum(moved[::2]) + shared_store.get("sum", 0) == sum(moved[1::2])

@@ -20,13 +20,13 @@ from tests.conftest import OpenStore
 Stack = Callable[[Callable[[], None]], None]
 
 SMALL_STACK = 512 * 1024 if sys.version_info < (3, 13) else 4 * 1024 * 1024
-"""Less than a thread has by itself on Linux. From 3.13 on Python lets C code go down so far that
+"""Less than the default of a thread on Linux. Since Python 3.13 C code may recurse so deep that
 its own json module needs more than 1 MB."""
 
 
 @pytest.fixture(params=[None, SMALL_STACK], ids=["main", "small stack"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """Return a function that runs another: in this thread, or in one with a small stack."""
+    """Return a function that runs another one: in this thread, or in one with a small stack."""
     if request.param is None:
         yield lambda work: work()
         return
@@ -54,7 +54,7 @@ WIDE = "😀"
 
 @pytest.fixture
 def narrow_store(open_store: OpenStore, server: str) -> Store:
-    """A store that leaves its keys 53 of the 319 characters that there are with PREFIX."""
+    """A store whose PREFIX and namespaces leave 53 of 319 characters for keys."""
     store = open_store(server, PREFIX=WIDE * 64)
     return store.namespace(WIDE * 100).namespace(WIDE * 100)
 
@@ -116,7 +116,7 @@ WRITES: list[Callable[[Store, Any], object]] = [
 ]
 
 
-def test_a_value_of_200_levels_is_stored(store: Store) -> None:
+def test_a_value_nested_200_deep_is_stored(store: Store) -> None:
     value = nested(200)
     for number, write in enumerate(WRITES[1:4]):
         store.set("a", "old")
@@ -164,7 +164,7 @@ READS: list[Callable[[Store], object]] = [
     ],
     ids=["lists", "objects", "unclosed"],
 )
-def test_a_text_that_another_nested_too_deep_is_told(
+def test_stored_text_that_is_nested_too_deep_is_an_error(
     store: Store, text: bytes, stack: Stack
 ) -> None:
     def read_all() -> None:
@@ -175,8 +175,8 @@ def test_a_text_that_another_nested_too_deep_is_told(
     store.driver.set("a", text, None)
     stack(read_all)
     assert list(store.keys()) == ["a"]
-    store.set("a", "mended")
-    assert store.get("a") == "mended"
+    store.set("a", "repaired")
+    assert store.get("a") == "repaired"
 
 
 # Size.
@@ -192,16 +192,16 @@ def test_a_value_of_100_mb_is_stored_or_refused_before_it_is_sent(store: Store) 
         for write in WRITES[1:4]:
             with pytest.raises(ValueTooLargeError, match="max_allowed_packet"):
                 write(store, value)
-        # Had it been sent, the server would have dropped the connection.
+        # If it had been sent, the server would have closed the connection.
         assert connection.thread_id() == session
         assert dict(store.items()) == {"a": Item("old", None)}
         return
     store.set("a", value, expires=3600)
-    # Not compared in the assertion, which would print both.
+    # Compared outside the assertion, which would print both.
     found = store.get("a") == value
     assert found
 
 
 def packet(store: Store) -> int | None:
-    """Return how many bytes the server takes in a statement, where it has such a limit."""
+    """Return how many bytes a statement may have on the server, or None without a limit."""
     return store.driver.sql.packet if isinstance(store.driver, DatabaseDriver) else None

@@ -1,4 +1,4 @@
-"""However many entries there are, to list them takes no more memory."""
+"""Listing entries takes bounded memory, however many there are."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FEW: Final = 10_000
 MANY: Final = 1_000_000 if LONG else 100_000
 
 BOUND: Final = 4_000_000
-"""Bytes by which the peak may differ all the same: what the allocator does is not ours to say."""
+"""By how many bytes the peak may differ, because of the allocator."""
 
 KILOBYTE: Final = 1 if sys.platform == "darwin" else 1024
-"""The unit of the peak that the system tells."""
+"""The unit in which the system reports the peak, in bytes."""
 
 ROWS: Final = {
     "sqlite": (
@@ -38,13 +38,13 @@ ROWS: Final = {
     "postgresql": "SELECT %s || n, '1', NULL FROM generate_series(0, {last}) AS n",
     "mariadb": "SELECT CONCAT(%s, seq), '1', NULL FROM seq_0_to_{last}",
 }
-"""A table's rows, by the sequence that each database can make."""
+"""Selects numbered rows on each database."""
 
 FILL: Final = "for n = 0, ARGV[2] - 1 do redis.call('SET', ARGV[1] .. n, '1') end"
 
 
 def check_listings(store: Store, prefix: str, number: int, marks: bytearray) -> None:
-    """List by each call, and hold that it is complete; take no memory for it but `marks`."""
+    """Assert that each call lists all entries, with no memory of its own besides `marks`."""
 
     def mark(keys: Iterable[str]) -> int:
         for n in range(len(marks)):
@@ -62,7 +62,7 @@ def check_listings(store: Store, prefix: str, number: int, marks: bytearray) -> 
 
 
 def peaks(where: Place, caches: Any) -> list[int]:
-    """Return the peak memory of a process, in bytes, that has listed few, and then many."""
+    """Return the peak memory of this process in bytes, after listing few entries and after many."""
     django_settings.CACHES = caches
     setting_changed.send(sender=None, setting="CACHES", value=caches, enter=True)
     enter(where)
@@ -74,7 +74,7 @@ def peaks(where: Place, caches: Any) -> list[int]:
 
 
 def growth_in_a_process_of_its_own() -> int:
-    """Return how much more memory it takes to list many than to list few."""
+    """Return how much more memory listing many entries takes than listing few."""
     with context.Pool(1) as pool:
         few, many = pool.apply(peaks, (place(), django_settings.CACHES))
     return int(many - few)
@@ -89,17 +89,17 @@ def test_a_database_is_listed_in_bounded_memory(open_store: OpenStore, database:
             rows = ROWS[database].format(last=number - 1)
             cursor.execute(f"INSERT INTO {table} {rows}", [prefix])
         if database == "postgresql":
-            # As the server does by itself within a minute.
+            # The server does this by itself within a minute.
             cursor.execute(f"ANALYZE {table}")
         try:
             assert growth_in_a_process_of_its_own() < BOUND
         finally:
-            # A store deletes so many in steps, which would take long.
+            # Deleting them through the store would take long.
             cursor.execute(f"{'DELETE FROM' if database == 'sqlite' else 'TRUNCATE'} {table}")
 
 
 def test_a_redis_is_listed_in_bounded_memory(open_store: OpenStore, settings: Any) -> None:
-    # Of its own: others would have to scan all these keys too.
+    # A server of its own: on a shared one other tests would scan all these keys too.
     server = start()
     try:
         settings.CACHES = {
@@ -116,7 +116,7 @@ def test_a_redis_is_listed_in_bounded_memory(open_store: OpenStore, settings: An
 
 
 def test_a_memory_is_listed_in_eight_bytes_a_key(open_store: OpenStore) -> None:
-    # Fewer, as the measuring takes much longer than what it measures.
+    # Fewer entries, because tracemalloc is slow.
     number = MANY // 4
     store = open_store("memory")
     driver = cast("MemoryDriver", store.driver)

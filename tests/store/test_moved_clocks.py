@@ -1,4 +1,4 @@
-"""time-machine and freezegun move the clock by which the database and the memory driver go."""
+"""time-machine and freezegun move the clock of the database driver and the memory driver."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def by_time_machine(start: datetime) -> Iterator[MoveTo]:
 
 @pytest.fixture(params=[by_freezegun, by_time_machine])
 def freeze(request: pytest.FixtureRequest) -> Freeze:
-    """Each tool in turn."""
+    """Each tool, in turn."""
     tool: Freeze = request.param
     return tool
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb", "memory"])
 def store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
-    """The default store, on each server in turn that goes by our clock."""
+    """The default store, on each server that goes by the application's clock, in turn."""
     return open_store(request.param)
 
 
-def test_an_entry_ends_when_the_clock_gets_there(store: Store, freeze: Freeze) -> None:
+def test_an_entry_expires_when_the_clock_gets_there(store: Store, freeze: Freeze) -> None:
     with freeze(START) as move_to:
         store.set("a", 1, expires=60)
         move_to(START + 60 * SECOND - MICROSECOND)
@@ -74,7 +74,7 @@ def test_an_entry_ends_when_the_clock_gets_there(store: Store, freeze: Freeze) -
         assert sorted(store.keys()) == ["a", "tries"]
 
 
-def test_it_does_so_wherever_within_a_second_the_clock_was_stopped(
+def test_it_expires_wherever_within_a_second_the_clock_was_stopped(
     store: Store, freeze: Freeze
 ) -> None:
     for microseconds in range(1, 1_000_000, 50_021):
@@ -88,7 +88,7 @@ def test_it_does_so_wherever_within_a_second_the_clock_was_stopped(
             assert ("a" in store, store.get("b")) == (False, None)
 
 
-def test_memory_is_given_back_when_the_clock_is_moved(
+def test_expired_entries_are_deleted_when_the_clock_is_moved(
     open_store: OpenStore, freeze: Freeze
 ) -> None:
     store = open_store("memory")
@@ -101,7 +101,7 @@ def test_memory_is_given_back_when_the_clock_is_moved(
         assert len(store.driver.memory.slots) == 0
 
 
-# freezegun puts fake classes in the place of datetime and date, in this module too.
+# freezegun replaces the classes datetime and date, in this module too.
 
 
 @dataclass
@@ -130,7 +130,7 @@ def memory(open_store: OpenStore) -> Store:
     return open_store("memory")
 
 
-def test_a_type_is_first_met_where_the_clock_stands(memory: Store, freeze: Freeze) -> None:
+def test_a_type_can_be_used_first_while_the_clock_is_stopped(memory: Store, freeze: Freeze) -> None:
     class Local(Visit):
         pass
 
@@ -145,7 +145,7 @@ def test_a_type_is_first_met_where_the_clock_stands(memory: Store, freeze: Freez
     assert memory.get("visit", as_=Visit, strict=True).day == timezone.now().date()  # type: ignore[union-attr]
 
 
-def test_moments_and_days_are_read_as_such_where_the_clock_stands(
+def test_datetimes_and_dates_are_decoded_while_the_clock_is_stopped(
     memory: Store, freeze: Freeze
 ) -> None:
     at = Key("at", as_=datetime)
@@ -168,7 +168,9 @@ def test_moments_and_days_are_read_as_such_where_the_clock_stands(
     assert memory.get(at, strict=True) == START + SECOND
 
 
-def test_what_is_no_moment_is_none_where_the_clock_stands(memory: Store, freeze: Freeze) -> None:
+def test_other_values_are_not_datetimes_while_the_clock_is_stopped(
+    memory: Store, freeze: Freeze
+) -> None:
     memory.set("a", "a secret")
     with freeze(START):
         assert memory.get("a", as_=date) is None

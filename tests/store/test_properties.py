@@ -1,4 +1,4 @@
-"""Any keys, names and steps that Hypothesis can think of, on every server."""
+"""Keys, names and steps that Hypothesis makes up, on every server."""
 
 from __future__ import annotations
 

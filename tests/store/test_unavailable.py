@@ -1,4 +1,4 @@
-"""Calls of several steps that can't go on: they say whether a step before has been done."""
+"""Calls in several steps that are cut off: `maybe_applied` says whether a step was applied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_persist.exceptions import StoreUnavailableError
 
 
 class Failing(MemoryDriver):
-    """A driver that is cut off before a step."""
+    """A driver whose server is lost after some steps."""
 
     def __init__(self, steps: int) -> None:
         super().__init__("failing")
@@ -35,9 +35,9 @@ class Failing(MemoryDriver):
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_purge(steps: int) -> None:
-    with pytest.raises(StoreUnavailableError) as told:
+    with pytest.raises(StoreUnavailableError) as caught:
         Store(Failing(steps)).purge(5)
-    assert told.value.maybe_applied is (steps > 0)
+    assert caught.value.maybe_applied is (steps > 0)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -45,7 +45,7 @@ def test_clear(steps: int) -> None:
     store = Store(Failing(-1))
     store.clear()
     store.set_many({f"k{i}": i for i in range(2_500)})
-    with pytest.raises(StoreUnavailableError) as told:
+    with pytest.raises(StoreUnavailableError) as caught:
         Store(Failing(steps)).clear()
-    assert told.value.maybe_applied is (steps > 0)
+    assert caught.value.maybe_applied is (steps > 0)
     assert store.count() == 2_500 - 1_000 * steps

@@ -1,4 +1,4 @@
-"""What update and get_or_create make of their arguments, and how they end."""
+"""The arguments, results and errors of update and get_or_create."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULTS: dict[str, tuple[Any, Any]] = {
 
 
 class UpdatesContract(Contract):
-    """What update and get_or_create make of their arguments, and how they end."""
+    """The arguments, results and errors of update and get_or_create."""
 
     # update.
 
@@ -87,7 +87,9 @@ class UpdatesContract(Contract):
         created = store.update("d", lambda old: Cart([*old.items, "y"]), Cart, as_=Cart)
         assert created == Cart(["y"]) == store.get("d", as_=Cart)
 
-    def test_update_of_what_another_removed_has_nothing_to_start_from(self, store: Store) -> None:
+    def test_update_of_an_entry_that_another_removed_is_a_missing_key_error(
+        self, store: Store
+    ) -> None:
         store.set("a", 1)
         _, fn = interfering(store, lambda old: old + 1, lambda store: store.remove("a"))
         with pytest.raises(MissingKeyError):
