@@ -171,7 +171,7 @@ def _footer_count(text: bytes | None) -> int | None:
 def _record(number: int, text: bytes | None, tally: Tally) -> Record | None:
     """Return the record of a line, or count the line as refused and return None."""
     if text is None:
-        tally.refuse(f"Line {number} is too long: the store takes no value of that size.")
+        tally.refuse(f"Line {number} is too long: see MAX_VALUE_BYTES and --max-value-bytes.")
         return None
     try:
         line = _parse_line(text)

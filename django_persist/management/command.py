@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from argparse import RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -142,3 +142,11 @@ class StoreCommand(BaseCommand):
 
 def plural(number: int, singular: str = "entry", plural: str = "entries") -> str:
     return f"{number:,} {singular if number == 1 else plural}"
+
+
+def positive_int(text: str) -> int:
+    """Read an argument that is a positive int."""
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("must be at least 1")
+    return number

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings as django_settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.core.signals import setting_changed
 
 from django_persist import stores
@@ -19,6 +21,8 @@ from tests.store.test_listing_memory import KILOBYTE
 
 FEW: Final = 3_000
 MANY: Final = 1_000_000 if LONG else 30_000
+
+LONG_LINE: Final = 150_000_000
 
 BOUND: Final = 4_000_000
 """How much larger the peak may be, in bytes. The text of MANY entries, if kept, takes more."""
@@ -64,3 +68,30 @@ def test_export_import_and_copy_use_bounded_memory(
     assert many - few < BOUND
     assert stores["other"].count() == stores["default"].count() == MANY
     assert len(Path(f"{files[1]}.again").read_bytes().splitlines()) == MANY + 2
+
+
+def load(where: Place, file: str, *options: str) -> tuple[int, str]:
+    """Import a file; return the peak memory in bytes, and what was reported."""
+    enter(where)
+    errors = StringIO()
+    with suppress(CommandError):
+        call_command("persist", "import", file, *options, verbosity=0, stderr=errors)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILOBYTE, errors.getvalue()
+
+
+def test_a_line_that_is_too_long_is_not_read_into_memory(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    store = open_store("sqlite")
+    file = tmp_path / "long.jsonl"
+    long = b'{"key":"long","expires_at":null,"value":"%b"}' % (b"x" * LONG_LINE)
+    short = b'{"key":"short","expires_at":null,"value":1}'
+    file.write_bytes(lines(long, short))
+    peaks = []
+    for options in ((), ("--max-value-bytes", str(2 * LONG_LINE))):
+        with context.Pool(1) as pool:
+            peak, errors = pool.apply(load, (place(), str(file), *options))
+        peaks.append(peak)
+        assert ("Line 2 is too long: see MAX_VALUE_BYTES" in errors) is (not options)
+        assert sorted(store.keys()) == (["long", "short"] if options else ["short"])
+    assert peaks[0] < peaks[1] - LONG_LINE

@@ -25,7 +25,7 @@ from django.core.management.base import CommandError, CommandParser
 from ...handler import stores
 from ...keyspace import CHUNK
 from ...store import Store
-from ..command import FAILED, STOPPED, StoreCommand, plural
+from ..command import FAILED, STOPPED, StoreCommand, plural, positive_int
 
 
 class Command(StoreCommand):
@@ -38,7 +38,7 @@ class Command(StoreCommand):
         )
         parser.add_argument(
             "--batch-size",
-            type=_positive_int,
+            type=positive_int,
             default=CHUNK,
             metavar="N",
             help="The size of the first batch. Later batches are as large as can be deleted in "
@@ -135,13 +135,6 @@ def _stores_to_purge(alias: str | None) -> dict[str, Store]:
 
 def _expired(number: int) -> str:
     return plural(number, "expired entry", "expired entries")
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("must be at least 1")
-    return number
 
 
 def _positive_float(text: str) -> float:

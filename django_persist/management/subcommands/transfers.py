@@ -16,7 +16,7 @@ from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
 from ...store import Store
 from ...transfer import OnConflict, Record, Tally, Transfer, read
-from ..command import FAILED, STOPPED, USAGE, plural
+from ..command import FAILED, STOPPED, USAGE, plural, positive_int
 from ..files import write_atomically
 from .base import Subcommand, add_prefix_argument
 
@@ -189,6 +189,10 @@ class StoringSubcommand(Subcommand):
         self.command.write_line("; ".join(parts) + ("." if complete else "; not complete."))
 
 
+MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
+"""The default bound of an import. A line of 300 MB takes more than a gigabyte."""
+
+
 class Import(StoringSubcommand):
     """Store the entries that `export` wrote to FILE, or those read from stdin.
 
@@ -222,6 +226,14 @@ class Import(StoringSubcommand):
             action="store_true",
             help="Accept a file whose first or last line is missing.",
         )
+        parser.add_argument(
+            "--max-value-bytes",
+            type=positive_int,
+            default=MAX_VALUE_BYTES,
+            metavar="N",
+            help="Leave out values longer than N bytes: one takes several times as much memory. "
+            "Defaults to %(default)s.",
+        )
 
     def run(self) -> None:
         path = self.options["file"]
@@ -242,7 +254,7 @@ class Import(StoringSubcommand):
         records = load(
             file,
             tally,
-            max_value_bytes=store.keyspace.max_value_bytes,
+            max_value_bytes=min(store.keyspace.max_value_bytes, self.options["max_value_bytes"]),
             partial=self.options["partial"],
         )
 
