@@ -24,13 +24,12 @@ RETRY_SECONDS = 10.0
 """Less than web servers usually let a worker live."""
 
 TRIES = 100
-"""The waits between so many tries add up to about two seconds: enough for the lock of another
+"""The waits between 100 tries add up to about two seconds: enough for the lock of another
 transaction if the server doesn't wait for it."""
 
-
 IDLE_SECONDS = 0.1
-"""Only a connection that was not used for so long is looked at before it is used. The server's
-shortest timeout for idle connections is a second on MariaDB; looking takes two microseconds."""
+"""Only a connection that was idle for longer is checked before use. The shortest timeout that a
+server can have for idle connections is one second, on MariaDB. A check takes two microseconds."""
 
 ENDED = getattr(select, "POLLRDHUP", select.POLLIN) if hasattr(select, "poll") else 0
 """What poll reports of a socket that the other side has closed."""

@@ -20,7 +20,7 @@ STATEMENT_BYTES = 8192
 """More than a statement takes without its value."""
 
 SMALL_BYTES = 400
-"""With their statement, so many fit into the smallest max_allowed_packet there is: 1024 bytes."""
+"""Values of this size fit, with their statement, into the smallest max_allowed_packet, 1024."""
 
 KEY_BYTES = 2 * (4 * COLUMN_LENGTH + 4)
 """More than twice what a key takes in a statement."""
