@@ -28,7 +28,11 @@ DATABASES: dict[str, dict[str, object]] = {
         "NAME": _folder / "run.sqlite3",
         # A file, so that other processes and threads can open it too.
         "TEST": {"NAME": _folder / "test.sqlite3"},
-        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"},
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            # On a busy machine many writers may wait for longer than SQLite's five seconds.
+            "timeout": 30,
+        },
     },
     "postgresql": servers.database(servers.postgresql()),
 }

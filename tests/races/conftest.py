@@ -16,7 +16,9 @@ ROLLBACK = "sqlite-rollback"
 @pytest.fixture(scope="session")
 def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """An alias for SQLite with a rollback journal, where readers and writers exclude each other."""
-    database = sqlite(init_command="PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL")
+    # On a busy machine many writers may wait for longer than SQLite's five seconds.
+    init_command = "PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL"
+    database = sqlite(init_command=init_command, timeout=30)
     with alias(ROLLBACK, database):
         with django_db_blocker.unblock():  # only here: other tests of the worker must not connect
             migrate(ROLLBACK)

@@ -68,7 +68,8 @@ class Connection:
         """Run one statement; return what `fetch` reads from its cursor."""
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started, handled = self._start(connection, inside), sys.exception()
+        started = attempted = self._start(connection, inside)
+        handled = sys.exception()
         waits: Iterator[int] | None = None
         while True:
             opened = False
@@ -83,7 +84,7 @@ class Connection:
                 self._raise_unless_lost(
                     error,
                     handled,
-                    started,
+                    attempted,
                     is_first=waits is None,
                     opened=opened,
                     inside=inside,
@@ -91,6 +92,7 @@ class Connection:
                 )
                 waits = waits or retries(TRIES, started + self.retry_seconds)
                 self._wait(waits, error)
+                attempted = time.monotonic()
             except BaseException:
                 if not inside:
                     _abandon(connection)
@@ -103,7 +105,8 @@ class Connection:
         """
         connection = connections[self.using]
         inside = in_transaction(connection)
-        started, handled = self._start(connection, inside), sys.exception()
+        started = attempted = self._start(connection, inside)
+        handled = sys.exception()
         waits: Iterator[int] | None = None
         while True:
             opened = maybe_applied = False
@@ -124,7 +127,7 @@ class Connection:
                 self._raise_unless_lost(
                     error,
                     handled,
-                    started,
+                    attempted,
                     is_first=waits is None,
                     opened=opened,
                     inside=inside,
@@ -132,6 +135,7 @@ class Connection:
                 )
                 waits = waits or retries(TRIES, started + self.retry_seconds)
                 self._wait(waits, error)
+                attempted = time.monotonic()
             except BaseException:
                 if not inside:
                     _abandon(connection)
@@ -150,7 +154,7 @@ class Connection:
         self,
         error: Error,
         handled: BaseException | None,
-        started: float,
+        attempted: float,
         *,
         is_first: bool,
         opened: bool,
@@ -167,7 +171,7 @@ class Connection:
             if not inside:
                 _abandon(connection)
             raise interruption
-        outcome = _outcome(connection, error, started, opened=opened)
+        outcome = _outcome(connection, error, attempted, opened=opened)
         if outcome is Outcome.OTHER:
             raise_without_values(error)
         if not inside and outcome in (Outcome.IDLE, Outcome.READ_ONLY):
@@ -238,10 +242,10 @@ def _interruption(
     return None
 
 
-def _outcome(connection: Any, error: Error, started: float, *, opened: bool) -> Outcome:
+def _outcome(connection: Any, error: Error, attempted: float, *, opened: bool) -> Outcome:
     """Return what happened to a call that met an error."""
     outcome = classify(connection.vendor, error)
-    if outcome is Outcome.LOST and _has_waited(connection, started):
+    if outcome is Outcome.LOST and _has_waited(connection, attempted):
         return Outcome.WAITED
     if opened and connection.connection is None:
         # The connection was lost before the end of the transaction, and no new one was found.
@@ -264,12 +268,12 @@ def raise_without_values(error: Error) -> NoReturn:
     raise error
 
 
-def _has_waited(connection: Any, started: float) -> bool:
+def _has_waited(connection: Any, attempted: float) -> bool:
     """Return whether SQLite has waited for a lock as long as the option `timeout` says."""
     if connection.vendor != "sqlite":
         return False  # The errors of the other databases say so.
     timeout: float = connection.settings_dict["OPTIONS"].get("timeout", SQLITE_TIMEOUT)
-    return 0 < timeout <= time.monotonic() - started + CLOCK_SECONDS
+    return 0 < timeout <= time.monotonic() - attempted + CLOCK_SECONDS
 
 
 def _is_ended(connection: Any) -> bool:

@@ -260,15 +260,15 @@ def test_a_server_that_has_waited_for_a_lock_is_not_asked_again(
     database: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(database)
-    if database == "sqlite":  # It has waited when the option `timeout` is over.
-        name = connections[using(store)].settings_dict["OPTIONS"]
-        name["timeout"] = 0.02
+    options = connections[using(store)].settings_dict["OPTIONS"]
+    before = dict(options)
+    if database == "sqlite":  # It has waited once the option `timeout` is over.
+        options["timeout"] = 0.02
     try:
         with lock_held(store):
             lost, errors = counting(store, lambda: store.set("key", "mine"))
     finally:
-        if database == "sqlite":
-            del name["timeout"]
+        options |= before
     assert (lost, len(errors)) == (1, 1)
     assert isinstance(errors[0], OperationalError)
     assert "as long as its settings say" in str(errors[0])

@@ -49,7 +49,9 @@ def journal(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[str]:
     """An alias of a SQLite file that is synced at every commit, with each kind of journal."""
-    database = sqlite(init_command=f"PRAGMA journal_mode={request.param}; PRAGMA synchronous=FULL")
+    # On a busy machine many writers may wait for longer than SQLite's five seconds.
+    init_command = f"PRAGMA journal_mode={request.param}; PRAGMA synchronous=FULL"
+    database = sqlite(init_command=init_command, timeout=30)
     with django_db_blocker.unblock(), alias("journal", database) as name:
         migrate(name)
         yield name
