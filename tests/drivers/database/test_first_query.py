@@ -28,3 +28,19 @@ def test_the_first_call_is_one_query(
     with CaptureQueriesContext(connections[used.driver.using]) as captured:  # type: ignore[attr-defined]
         calls[call]()
     assert len(captured) == 1, captured.captured_queries
+
+
+@pytest.mark.parametrize("database", ["mariadb"])
+def test_max_allowed_packet_is_read_when_a_large_write_needs_it(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    """The query is not in Django's log, so that counting queries wouldn't find it."""
+    open_store(database)
+    driver = DatabaseDriver(database)
+    store = Store(driver)
+    store.set("key", 1)
+    assert store.get_many(["key", "other"]) == {"key": 1}
+    assert store.incr("key") == 2
+    assert "packet" not in vars(driver.sql)
+    store.set("key", "x" * 100_000)
+    assert "packet" in vars(driver.sql)

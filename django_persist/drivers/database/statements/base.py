@@ -110,7 +110,7 @@ class Statements(ABC):
         }
         names |= {name: slot.format(**names) for name, slot in self.slots.items()}
         for name in dir(type(self)):
-            template = getattr(self, name)
+            template = getattr(type(self), name)  # on the class, where no property runs
             if isinstance(template, str) and not name.startswith("_"):
                 # One line, as logs and the debug toolbar show it.
                 setattr(self, name, " ".join(template.format(**names).split()))
