@@ -1,4 +1,4 @@
-"""A driver in one file, for a tool without a server: docs/how-to/write-a-driver.md shows it."""
+"""A complete driver, for a tool without a server. docs/how-to/write-a-driver.md shows it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
 from django_persist.expiry import Expiry, expires_at_micros, from_micros, now
 
 Entries = dict[str, tuple[str, int | None]]
-"""The text of each key's value, and the microsecond at which it ends, or None for never."""
+"""By key: the text of the value, and the microsecond at which it expires, or None for never."""
 
 
 class FileDriver(Driver):
-    """Keep entries in the file at `path`: each call reads it whole, and each write replaces it.
+    """Keeps entries in the file at `path`: each call reads the whole file, each write replaces it.
 
-    A lock on a second file makes one writer wait for another, in threads and in processes. Expired
-    entries go with the next write, so there is nothing to purge.
+    A lock on a second file makes writers wait for each other, in threads and in processes. The next
+    write drops expired entries, so there is nothing to purge.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).resolve()
         if not self.path.parent.is_dir():
             raise InvalidStoreError(
-                f"{str(self.path.parent)!r} is no folder.", hint="Make it, or mend `path`."
+                f"{str(self.path.parent)!r} is not a folder.", hint="Create it, or correct `path`."
             )
 
     def place(self) -> Place:
@@ -44,7 +44,7 @@ class FileDriver(Driver):
 
     @contextmanager
     def _writing(self) -> Iterator[Entries]:
-        """Yield the live entries, to be changed; they are stored unless an error is raised."""
+        """Yield the live entries to be changed, and store them unless an error is raised."""
         with self._locked(LOCK_EX):
             entries = self._load()
             yield entries
@@ -57,7 +57,7 @@ class FileDriver(Driver):
         except OSError as error:
             raise self._unavailable(error) from error
         with lock:
-            flock(lock, how)  # given back where the file is closed
+            flock(lock, how)  # Closing the file releases the lock.
             yield
 
     def _load(self) -> Entries:
@@ -67,11 +67,11 @@ class FileDriver(Driver):
             return {}
         except OSError as error:
             raise self._unavailable(error) from error
-        moment = now()
+        current = now()
         return {
             key: (value, expires_at)
             for key, (value, expires_at) in json.loads(text).items()
-            if expires_at is None or expires_at > moment
+            if expires_at is None or expires_at > current
         }
 
     def _store(self, entries: Entries) -> None:
@@ -81,7 +81,7 @@ class FileDriver(Driver):
                 json.dump(entries, file)
                 file.flush()
                 os.fsync(file.fileno())
-            new.replace(self.path)  # whole or not at all
+            new.replace(self.path)  # Atomic: readers find the old file or the new one.
         except OSError as error:
             raise self._unavailable(error) from error
 
@@ -154,9 +154,9 @@ class FileDriver(Driver):
 
     def set_many(self, writes: Sequence[Write], *, keep: bool = False) -> None:
         with self._writing() as entries:
-            moment = now()
+            current = now()
             for key, value, expires in writes:
-                expires_at = expires_at_micros(expires, moment)
+                expires_at = expires_at_micros(expires, current)
                 if keep and key in entries:
                     expires_at = entries[key][1]
                 entries[key] = value.decode(), expires_at
@@ -181,7 +181,7 @@ def _stored(text: str, expires_at: int | None) -> Stored:
 
 
 def _integer(text: str, by: int) -> int | None:
-    """Return the sum, where the text is a canonical integer and the sum is of 64 bits."""
+    """Return the sum, or None if the text is no canonical integer or the sum exceeds 64 bits."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal()) or str(int(text)) != text:
         return None

@@ -1,10 +1,10 @@
-"""Settings of the test project: a site for one's own machine, on the store of PERSIST_STORE.
+"""Settings of the test project: a site for your own machine, with the store in PERSIST_STORE.
 
 Environment variables:
 
-- PERSIST_STORE: sqlite (without it), postgresql, mariadb, redis or memory.
-- SQLITE_PATH, POSTGRESQL_URL, MARIADB_URL, REDIS_URL: where that is, instead of the usual place.
-- SECRET_KEY, ALLOWED_HOSTS (with commas between), DEBUG=1: Django's, where others reach the site.
+- PERSIST_STORE: sqlite (the default), postgresql, mariadb, redis or memory.
+- SQLITE_PATH, POSTGRESQL_URL, MARIADB_URL, REDIS_URL: where the store is, unless it is the default.
+- SECRET_KEY, ALLOWED_HOSTS (comma-separated), DEBUG=1: Django's settings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "insecure: the test project runs on one's own machine")
+SECRET_KEY = os.environ.get("SECRET_KEY", "insecure: only for your own machine")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 DEBUG = os.environ.get("DEBUG") == "1"
 USE_TZ = True
@@ -60,7 +60,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "static/"
 
-# The toolbar, where it is installed: pip install django-persist[toolbar].
+# The toolbar, if it is installed: pip install django-persist[toolbar].
 if DEBUG and find_spec("debug_toolbar"):
     INSTALLED_APPS += ["debug_toolbar"]
     MIDDLEWARE.insert(0, "debug_toolbar.middleware.DebugToolbarMiddleware")
@@ -79,7 +79,7 @@ REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
 def server(engine: str, url: str) -> dict[str, Any]:
-    """Return what DATABASES has for a server that is named by a URL."""
+    """Return the settings in DATABASES for the URL of a server."""
     parts = urlsplit(url)
     return {
         "ENGINE": f"django.db.backends.{engine}",
@@ -98,8 +98,8 @@ SQLITE = {
     "NAME": os.environ.get("SQLITE_PATH", BASE_DIR / "db.sqlite3"),
     "CONN_MAX_AGE": None,
     "OPTIONS": {
-        # Readers don't wait for the writer, and a transaction waits for the writer where it begins,
-        # not where it first writes: there SQLite would refuse it at once.
+        # WAL: readers don't wait for a writer. IMMEDIATE: a transaction waits for a writer when it
+        # begins. If it waited only when it first writes, SQLite would refuse it at once.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -108,7 +108,7 @@ SQLITE = {
 DATABASE_DRIVER = {"BACKEND": "django_persist.drivers.database.DatabaseDriver"}
 
 STORES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    # What DATABASES has by default, and the driver.
+    # The default database, and the store.
     "sqlite": (SQLITE, DATABASE_DRIVER),
     "postgresql": (server("postgresql", POSTGRESQL_URL), DATABASE_DRIVER),
     "mariadb": (server("mysql", MARIADB_URL), DATABASE_DRIVER),
@@ -122,7 +122,7 @@ STORES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 PERSIST_STORE = os.environ.get("PERSIST_STORE", "sqlite")
 if PERSIST_STORE not in STORES:
     raise ImproperlyConfigured(
-        f"PERSIST_STORE={PERSIST_STORE!r} names no store; it can be {', '.join(STORES)}."
+        f"PERSIST_STORE={PERSIST_STORE!r} is unknown. Set it to one of {', '.join(STORES)}."
     )
 database, driver = STORES[PERSIST_STORE]
 DATABASES = {"default": database}
@@ -130,7 +130,7 @@ if driver is DATABASE_DRIVER:
     driver = {**DATABASE_DRIVER, "OPTIONS": {"using": "default"}}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    # Connects only where something asks for it: PERSIST_STORE=redis, and the demo.
+    # Only connects when it is used: with PERSIST_STORE=redis, and in the demo.
     "persist": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
 }
 PERSIST = {"default": {**driver, "MAX_VALUE_BYTES": 1024 * 1024}}

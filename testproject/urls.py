@@ -11,7 +11,7 @@ from testproject.site.recipes import wizard
 
 
 class KeyConverter:
-    """Whatever comes: the store judges what a key is, and a bad one gets a 400 with the reason."""
+    """Accepts any text. The store checks the key, and an invalid one gets a 400 with the reason."""
 
     regex = r"(?s:.*)"
 

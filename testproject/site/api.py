@@ -1,23 +1,23 @@
-"""The store over HTTP: one entry under each /store/<key>, its value as JSON.
+"""The store over HTTP: each entry is at /store/<key>, with its value as JSON.
 
-- `PUT /store/<key>` sets: 204.
-- `POST /store/<key>` creates: 201, or 409 for a duplicate.
+- `PUT /store/<key>` sets the value: 204.
+- `POST /store/<key>` creates the entry: 201, or 409 for a duplicate.
 - `GET /store/<key>`: 200 with the value, or 404.
 - `DELETE /store/<key>`: 204, or 404.
-- `POST /store/<key>/incr` adds `?by=N` (1 without it): 200 with the sum, 409 where the value is no
-  integer or the sum would leave 64 bits.
+- `POST /store/<key>/incr` adds `?by=N` (default 1): 200 with the sum, or 409 if the value is not an
+  integer or the sum would be outside 64 bits.
 
-Those that store take `?expires=SECONDS`; for incr it counts only where that starts the counter. A
-key is all that comes after /store/, percent-decoded: slashes, spaces and newlines are part of it
-(bytes that are no UTF-8 stay as they are sent: to Django %FF is what %25FF is).
-A POST to a path that ends in /incr always counts; an entry whose own key ends so is there for PUT,
-GET and DELETE, and POST `/store/a/incr/incr` counts under `a/incr`.
+PUT and POST accept `?expires=SECONDS`; incr uses it only when it starts the counter. The key is
+everything after /store/, percent-decoded, including slashes, spaces and newlines. (Django leaves
+bytes that are not UTF-8 encoded, so %FF and %25FF are the same key.) A POST to a path that ends in
+/incr always increments. PUT, GET and DELETE can use a key that ends in /incr itself, and
+`POST /store/a/incr/incr` increments the key `a/incr`.
 
-What is refused answers {"error": reason}: 400 for JSON, a key or a parameter, 413 for too large a
-value, 503 for a store that can't be reached, with "maybe_applied", and 503 with Retry-After for a
-call that kept losing against other writers.
+An error is answered with {"error": reason}: 400 for invalid JSON, a key or a parameter; 413 for a
+value that is too large; 503 with "maybe_applied" if the store can't be reached; and 503 with
+Retry-After for a call that kept losing against other writers.
 
-It asks nobody who they are: it is made for one's own machine.
+There is no authentication: this interface is meant for your own machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RETRY_AFTER = "1"
 
 
 class BadRequestError(Exception):
-    """What the client sent can't be understood; the message says why."""
+    """The request is invalid; the message says why."""
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -81,7 +81,7 @@ class Entry(View):
             response["Retry-After"] = RETRY_AFTER
             return response
         except DecodeError as error:
-            # What is stored is no JSON: nothing that the client did, but PUT and DELETE mend it.
+            # The stored text is not JSON. It isn't the client's fault; PUT and DELETE repair it.
             return _refused(500, error)
 
     def get(self, request: HttpRequest, key: str) -> HttpResponse:
@@ -120,7 +120,7 @@ class Entry(View):
         except ValueError as error:
             raise BadRequestError(f"The body is not JSON: {error}.") from error
         except RecursionError as error:
-            raise BadRequestError("The body is nested too deep.") from error
+            raise BadRequestError("The body is nested too deeply.") from error
 
     def _parameters(self, *allowed: str) -> dict[str, Any]:
         parsers = {"by": _integer, "expires": _seconds}
@@ -128,16 +128,16 @@ class Entry(View):
         for name, texts in self.request.GET.lists():
             if name not in allowed:
                 raise BadRequestError(
-                    f"Unknown parameter {name!r}; known are: {', '.join(allowed) or 'none'}."
+                    f"Unknown parameter {name!r}. Allowed: {', '.join(allowed) or 'none'}."
                 )
             if len(texts) > 1:
-                raise BadRequestError(f"The parameter {name} is there {len(texts)} times.")
+                raise BadRequestError(f"The parameter {name} is given {len(texts)} times.")
             parameters[name] = parsers[name](texts[0])
         return parameters
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"it has no {name}")
+    raise ValueError(f"{name} is not allowed")
 
 
 def _integer(text: str) -> int:

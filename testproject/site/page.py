@@ -1,4 +1,4 @@
-"""One page that shows what the store is for: each section is a recipe at work."""
+"""A page that shows what the store is for: each section uses a recipe."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ JOB: Final = "report"
 JOB_SECONDS = 1.0
 
 
-def tells_of_its_store(view: View[P]) -> View[P]:
-    """Answer 503 where the store can't be reached, or is too busy to take a write."""
+def reports_store_errors(view: View[P]) -> View[P]:
+    """Answer 503 if the store can't be reached or the call lost against other writers."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -58,14 +58,14 @@ def tells_of_its_store(view: View[P]) -> View[P]:
 
 @require_safe
 @never_cache
-@tells_of_its_store
+@reports_store_errors
 def index(request: HttpRequest) -> HttpResponse:
     request.session["visits"] = request.session.get("visits", 0) + 1
     return _page(request, visits=request.persist.incr(VISITS))
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 def change_cart(request: HttpRequest) -> HttpResponse:
     product, step = request.POST.get("product"), request.POST.get("step")
     if product not in PRICES or step not in ("1", "-1"):
@@ -78,7 +78,7 @@ def change_cart(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 def make_link(request: HttpRequest) -> HttpResponse:
     note = request.POST.get("note", "").strip()
     if not 0 < len(note) <= LONGEST_NOTE:
@@ -89,9 +89,9 @@ def make_link(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
-@tells_of_its_store
+@reports_store_errors
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Ask before the note is taken out: programs that preview links follow them too."""
+    """Show a button that takes the note out, because link previews also open links."""
     shown: dict[str, Any] = {"invalid": INVALID}
     if request.method == "POST":
         shown["note"] = NOTE.redeem(request.persist, token)
@@ -111,14 +111,14 @@ KNOCKS: Final = RateLimit(
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 @KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
     return _page(request, knocks=request.persist.get(KNOCKS.key(request), 0))
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 @IdempotencyKey()
 def order(request: HttpRequest) -> HttpResponse:
     product = request.POST.get("product")
@@ -129,7 +129,7 @@ def order(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 def set_switch(request: HttpRequest) -> HttpResponse:
     percent = request.POST.get("percent", "")
     if percent not in map(str, PERCENTS):
@@ -139,11 +139,11 @@ def set_switch(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@tells_of_its_store
+@reports_store_errors
 def run_job(request: HttpRequest) -> HttpResponse:
     try:
         with job_lock(request.persist, JOB, lease=timedelta(seconds=30)) as lock:
-            sleep(JOB_SECONDS)  # Here is the work.
+            sleep(JOB_SECONDS)  # The work.
     except LockTakenError:
         return _page(request, job_taken=True, status=409)
     return _page(request, job_number=lock.number)

@@ -1,4 +1,4 @@
-"""Time that passes for a recipe without waiting, and a store that is away."""
+"""Fixtures for the recipes: a clock to advance, and a store that can't be reached."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import time_machine
 from django_persist import persist
 from tests import clock, servers
 
-Passes: TypeAlias = Callable[[float], None]
+Advance: TypeAlias = Callable[[float], None]
 
 
 @pytest.fixture
-def passes() -> Iterator[Passes]:
-    """Return a function that lets seconds pass for the default store."""
+def advance() -> Iterator[Advance]:
+    """A function that lets seconds pass for the default store, without waiting."""
     with time_machine.travel(time.time(), tick=True) as traveller:
         yield lambda seconds: clock.elapse(persist, seconds, traveller)
 
 
 @pytest.fixture
-def gone(settings: Any) -> None:
-    """The default store is one that can't be reached."""
+def unreachable_store(settings: Any) -> None:
+    """Make the default store one that can't be reached."""
     url = f"redis://127.0.0.1:{servers.free_port()}/0"
     settings.CACHES = {"gone": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
     settings.PERSIST = {

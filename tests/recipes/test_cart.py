@@ -1,4 +1,4 @@
-"""A cart: no change is lost, and at login the visitor's comes along, once."""
+"""The cart recipe: no change is lost, and a login merges the visitor's cart once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from django_persist import Store, persist
-from testproject.site.recipes.cart import CART, COOKIE, MOST_OF_ONE, Cart, change, merge
+from testproject.site.recipes.cart import CART, COOKIE, MAX_QUANTITY, Cart, change, merge
 from tests.processes import race
-from tests.recipes.asking import EIGHT, asked, child
+from tests.recipes.helpers import EIGHT, child, make_request
 
 VISITORS = CART(kind="visitor", owner="v")
 USERS = CART(kind="user", owner="7")
@@ -27,16 +27,16 @@ def add(i: int) -> None:
         change(VISITORS, ["tea", "cup"][n % 2], 1)
 
 
-def test_no_change_of_eight_processes_is_lost(shared_store: Store) -> None:
+def test_no_change_by_eight_processes_is_lost(shared_store: Store) -> None:
     race(add, processes=EIGHT)
     assert shared_store.get(VISITORS) == Cart({"tea": 6 * EIGHT, "cup": 6 * EIGHT})
 
 
-def test_a_cart_holds_what_is_put_in(store: Store) -> None:
+def test_a_cart_adds_and_removes_products(store: Store) -> None:
     for step in (1, 1, -1, 200):
         change(VISITORS, "tea", step)
-    assert store.get(VISITORS) == Cart({"tea": MOST_OF_ONE})
-    change(VISITORS, "tea", -MOST_OF_ONE)
+    assert store.get(VISITORS) == Cart({"tea": MAX_QUANTITY})
+    change(VISITORS, "tea", -MAX_QUANTITY)
     assert VISITORS not in store
 
 
@@ -53,13 +53,15 @@ def signed() -> str:
 
 
 def log_in(cookie: str) -> None:
-    request = asked()
+    request = make_request()
     request.COOKIES[COOKIE] = cookie
     merge(request=request, user=User(pk=7))
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_at_login_the_larger_number_of_each_counts(store: Store, signed: str, times: int) -> None:
+def test_a_login_keeps_the_larger_quantity_of_each_product(
+    store: Store, signed: str, times: int
+) -> None:
     store.set(VISITORS, Cart({"tea": 3, "pot": 1}))
     store.set(USERS, Cart({"tea": 2, "cup": 4}))
     for _ in range(times):
@@ -68,7 +70,7 @@ def test_at_login_the_larger_number_of_each_counts(store: Store, signed: str, ti
     assert VISITORS not in store
 
 
-def test_without_a_visitors_cart_nothing_changes(store: Store, signed: str) -> None:
+def test_a_login_without_a_visitors_cart_changes_nothing(store: Store, signed: str) -> None:
     store.set(USERS, Cart({"tea": 2}))
     log_in(signed)
     log_in("forged")
@@ -76,7 +78,7 @@ def test_without_a_visitors_cart_nothing_changes(store: Store, signed: str) -> N
     assert store.get(USERS) == Cart({"tea": 2})
 
 
-def test_what_is_put_in_during_a_login_is_not_lost(store: Store, signed: str) -> None:
+def test_products_added_during_a_login_are_kept(store: Store, signed: str) -> None:
     store.set(VISITORS, Cart({"tea": 1}))
     update = Store.update
 
@@ -105,7 +107,7 @@ def die_in_the_middle(line: Connection, cookie: str) -> None:
         log_in(cookie)
 
 
-def test_a_process_killed_during_a_login_neither_loses_nor_doubles(
+def test_a_process_killed_during_a_login_neither_loses_nor_doubles_products(
     shared_store: Store, signed: str
 ) -> None:
     shared_store.set(VISITORS, Cart({"tea": 3}))
@@ -120,7 +122,7 @@ def test_a_process_killed_during_a_login_neither_loses_nor_doubles(
 
 
 @pytest.mark.django_db
-def test_it_comes_along_when_one_signs_in(client: Client) -> None:
+def test_signing_in_merges_the_cart(client: Client) -> None:
     user = User.objects.create_superuser("ada", password="secret")
     for product in ("tea", "pot"):
         client.post("/cart", {"product": product, "step": "1"})

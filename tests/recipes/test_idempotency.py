@@ -1,4 +1,4 @@
-"""An idempotency key: the view runs once, and then repeats its answer."""
+"""The idempotency recipe: the view runs once per key, and its answer is repeated."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from django_persist import Store, persist
 from django_persist.http import HttpRequest
 from testproject.site.recipes.idempotency import Attempt, IdempotencyKey
 from tests.processes import race
-from tests.recipes.asking import EIGHT, asked, child, killed, threads
-from tests.recipes.conftest import Passes
+from tests.recipes.conftest import Advance
+from tests.recipes.helpers import EIGHT, child, in_threads, kill, make_request
 
 KEYS = [f"key-{n}" for n in range(25)]
 LEASE = timedelta(minutes=1)
 
 
 def pay(request: HttpRequest) -> HttpResponse:
-    """Do what must be done once, and tell which time it was."""
+    """Count a payment, which must happen once, and return the count."""
     return JsonResponse({"payment": persist.incr("payments")}, status=201)
 
 
@@ -43,10 +43,10 @@ def send(
     **more: Any,
 ) -> HttpResponse:
     more = {"content_type": "application/x-www-form-urlencoded", **more}
-    return view(asked("POST", "/payments", data, headers={"Idempotency-Key": key}, **more))
+    return view(make_request("POST", "/payments", data, headers={"Idempotency-Key": key}, **more))
 
 
-def test_the_same_request_again_gets_the_same_answer(store: Store, client: Client) -> None:
+def test_a_repeated_request_gets_the_same_answer(store: Store, client: Client) -> None:
     headers = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
     first = client.post("/orders", {"product": "tea"}, headers=headers)
     assert (first.status_code, first.json()) == (201, {"order": 1, "product": "tea"})
@@ -72,16 +72,16 @@ def assert_each_ran_once(got: list[list[tuple[int, bytes]]]) -> None:
         assert len({body for status, body in answers if status == 201}) == 1
 
 
-def test_of_eight_processes_that_send_one_request_one_runs_it(shared_store: Store) -> None:
+def test_one_of_eight_processes_runs_a_repeated_request(shared_store: Store) -> None:
     assert_each_ran_once(race(send_each, processes=EIGHT))
 
 
-def test_of_eight_threads_that_send_one_request_one_runs_it(open_store: Any) -> None:
+def test_one_of_eight_threads_runs_a_repeated_request(open_store: Any) -> None:
     open_store("memory")
-    assert_each_ran_once(threads(send_each))
+    assert_each_ran_once(in_threads(send_each))
 
 
-def test_while_it_runs_the_same_request_is_told_so(store: Store) -> None:
+def test_a_request_repeated_while_the_view_runs_gets_a_409(store: Store) -> None:
     seen: list[int] = []
 
     def slow(request: HttpRequest) -> HttpResponse:
@@ -114,53 +114,57 @@ def pay_slowly(line: Connection) -> None:
     send(IdempotencyKey(lease=LEASE)(slow))
 
 
-def test_a_killed_process_leaves_the_key_to_the_lease(shared_store: Store, passes: Passes) -> None:
+def test_after_a_killed_process_the_lease_frees_the_key(
+    shared_store: Store, advance: Advance
+) -> None:
     with child(pay_slowly) as (process, line):
         assert line.recv() == "begun"
-        killed(process)
-    passes(50)
+        kill(process)
+    advance(50)
     assert send().status_code == 409
-    passes(11)
+    advance(11)
     assert send().content == b'{"payment": 1}'
     assert send().content == b'{"payment": 1}'
 
 
-def late(passes: Passes, meanwhile: Callable[[], object]) -> Callable[[HttpRequest], HttpResponse]:
-    """Return a view whose first call takes longer than its lease, while something else happens."""
+def late(
+    advance: Advance, meanwhile: Callable[[], object]
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Return a view whose first call outlasts its lease, and calls `meanwhile` after it."""
     waiting = [meanwhile]
 
     def view(request: HttpRequest) -> HttpResponse:
         if not waiting:
-            return HttpResponse("of the second")
-        passes(61)
+            return HttpResponse("second")
+        advance(61)
         waiting.pop()()
-        return HttpResponse("of the first")
+        return HttpResponse("first")
 
     return view
 
 
-def test_a_late_answer_does_not_replace_that_of_the_next(store: Store, passes: Passes) -> None:
+def test_a_late_answer_does_not_overwrite_the_next_callers(store: Store, advance: Advance) -> None:
     answers: list[bytes] = []
     once = IdempotencyKey(lease=LEASE)
-    view = once(late(passes, lambda: answers.append(send(view).content)))
-    assert send(view).content == b"of the first"
-    assert answers == [b"of the second"]
-    assert send(view).content == b"of the second"
+    view = once(late(advance, lambda: answers.append(send(view).content)))
+    assert send(view).content == b"first"
+    assert answers == [b"second"]
+    assert send(view).content == b"second"
 
 
-def test_a_late_answer_is_kept_where_nobody_was_next(store: Store, passes: Passes) -> None:
-    view = IdempotencyKey(lease=LEASE)(late(passes, lambda: None))
-    assert send(view).content == b"of the first"
-    assert send(view).content == b"of the first"
+def test_a_late_answer_is_kept_if_nobody_took_the_key(store: Store, advance: Advance) -> None:
+    view = IdempotencyKey(lease=LEASE)(late(advance, lambda: None))
+    assert send(view).content == b"first"
+    assert send(view).content == b"first"
 
 
-def test_a_late_error_does_not_free_the_key_of_the_next(store: Store, passes: Passes) -> None:
+def test_a_late_error_does_not_free_the_next_callers_key(store: Store, advance: Advance) -> None:
     def fail() -> None:
-        payload = "of the next"
+        payload = "next payload"
         persist.create(key, Attempt("next", payload), expires=LEASE)
         raise ZeroDivisionError
 
-    view = IdempotencyKey(lease=LEASE)(late(passes, fail))
+    view = IdempotencyKey(lease=LEASE)(late(advance, fail))
     seen: list[str] = []
 
     def spy(request: HttpRequest) -> HttpResponse:
@@ -172,13 +176,13 @@ def test_a_late_error_does_not_free_the_key_of_the_next(store: Store, passes: Pa
     persist.remove(key)
     with pytest.raises(ZeroDivisionError):
         send(view)
-    assert persist.get(key, as_=Attempt) == Attempt("next", "of the next")
+    assert persist.get(key, as_=Attempt) == Attempt("next", "next payload")
 
 
 @pytest.mark.parametrize(
     ("status", "runs"), [(200, 1), (302, 1), (400, 1), (404, 1), (429, 2), (500, 2), (503, 2)]
 )
-def test_what_is_to_be_tried_again_is_not_kept(open_store: Any, status: int, runs: int) -> None:
+def test_answers_to_be_retried_are_not_kept(open_store: Any, status: int, runs: int) -> None:
     open_store("memory")
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -190,12 +194,12 @@ def test_what_is_to_be_tried_again_is_not_kept(open_store: Any, status: int, run
     assert persist.get("runs") == runs
 
 
-def test_an_answer_is_kept_for_as_long_as_was_said(store: Store, passes: Passes) -> None:
+def test_an_answer_is_kept_for_the_given_time(store: Store, advance: Advance) -> None:
     view = IdempotencyKey(keep=timedelta(hours=1))(pay)
     assert send(view).content == b'{"payment": 1}'
-    passes(3599)
+    advance(3599)
     assert send(view).content == b'{"payment": 1}'
-    passes(2)
+    advance(2)
     assert send(view).content == b'{"payment": 2}'
 
 
@@ -224,7 +228,9 @@ def test_a_streaming_answer_is_refused(store: Store) -> None:
     assert store.count() == 0
 
 
-def test_too_large_an_answer_is_given_once_and_the_view_never_runs_again(store: Store) -> None:
+def test_an_answer_that_is_too_large_is_given_once_and_the_view_never_runs_again(
+    store: Store,
+) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(b"a" * (10 + persist.incr("runs")))
 
@@ -234,7 +240,7 @@ def test_too_large_an_answer_is_given_once_and_the_view_never_runs_again(store: 
     assert persist.get("runs") == 1
 
 
-def test_an_answer_of_a_template_is_rendered_first(open_store: Any) -> None:
+def test_a_template_response_is_rendered_before_it_is_kept(open_store: Any) -> None:
     open_store("memory")
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -245,7 +251,7 @@ def test_an_answer_of_a_template_is_rendered_first(open_store: Any) -> None:
     assert [send(once).content for _ in range(2)] == [b"1", b"1"]
 
 
-def test_nobody_gets_the_answer_of_another(store: Store) -> None:
+def test_nobody_gets_another_callers_answer(store: Store) -> None:
     callers: list[dict[str, Any]] = [
         {},
         {"user": 1},
@@ -264,8 +270,8 @@ def test_nobody_gets_the_answer_of_another(store: Store) -> None:
 def test_the_key_is_for_one_path_and_one_method(store: Store) -> None:
     headers = {"Idempotency-Key": "a"}
     for method, path in (("POST", "/a"), ("POST", "/b"), ("PATCH", "/a")):
-        assert PAY(asked(method, path, headers=headers)).status_code == 201
-        assert PAY(asked(method, path, headers=headers)).status_code == 201
+        assert PAY(make_request(method, path, headers=headers)).status_code == 201
+        assert PAY(make_request(method, path, headers=headers)).status_code == 201
     assert persist.get("payments") == 3
     assert send(QUERY_STRING="a=1").status_code == 201
     assert send(QUERY_STRING="a=2").status_code == 422
@@ -273,14 +279,14 @@ def test_the_key_is_for_one_path_and_one_method(store: Store) -> None:
 
 def test_other_methods_and_an_optional_key_pass(store: Store) -> None:
     for _ in range(2):
-        assert PAY(asked("GET", "/", headers={"Idempotency-Key": "a"})).status_code == 201
-        assert IdempotencyKey(required=False)(pay)(asked()).status_code == 201
+        assert PAY(make_request("GET", "/", headers={"Idempotency-Key": "a"})).status_code == 201
+        assert IdempotencyKey(required=False)(pay)(make_request()).status_code == 201
     assert persist.get("payments") == 4
     assert list(store.keys()) == ["payments"]
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_a_form_is_known_again_by_what_is_in_it(open_store: Any, read: bool) -> None:
+def test_a_form_is_recognized_by_its_content(open_store: Any, read: bool) -> None:
     open_store("memory")
 
     def ask(boundary: str, amount: str, upload: bytes) -> int:
@@ -289,9 +295,9 @@ def test_a_form_is_known_again_by_what_is_in_it(open_store: Any, read: bool) -> 
         )
         body = request.read().replace(BOUNDARY.encode(), boundary.encode())
         kind = f"multipart/form-data; boundary={boundary}"
-        again = asked("POST", "/", body, content_type=kind, headers={"Idempotency-Key": "a"})
+        again = make_request("POST", "/", body, content_type=kind, headers={"Idempotency-Key": "a"})
         if read:
-            assert again.POST["amount"] == amount  # As CsrfViewMiddleware does.
+            assert again.POST["amount"] == amount  # CsrfViewMiddleware reads it, too.
 
         def view(request: HttpRequest) -> HttpResponse:
             assert request.FILES["file"].read() == upload  # type: ignore[union-attr]
@@ -306,7 +312,7 @@ def test_a_form_is_known_again_by_what_is_in_it(open_store: Any, read: bool) -> 
     assert ask("two", "5", b"longer text") == 422
 
 
-def test_a_rollback_takes_back_work_and_answer_together(database_store: Store) -> None:
+def test_a_rollback_undoes_work_and_answer_together(database_store: Store) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError), transaction.atomic(using):
         send()
@@ -317,7 +323,7 @@ def test_a_rollback_takes_back_work_and_answer_together(database_store: Store) -
     assert send().content == b'{"payment": 1}'
 
 
-def test_an_error_of_the_database_is_told_as_it_is(database_store: Store) -> None:
+def test_a_database_error_is_raised_unchanged(database_store: Store) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -340,7 +346,7 @@ def send_in_a_transaction(i: int) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("server", ["postgresql", "mariadb"])
-def test_in_transactions_the_others_wait_and_get_the_answer(server: str, open_store: Any) -> None:
+def test_in_transactions_the_others_wait_for_the_answer(server: str, open_store: Any) -> None:
     open_store(server)
     got = race(send_in_a_transaction, processes=EIGHT)
     assert_each_ran_once(got)

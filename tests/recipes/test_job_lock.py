@@ -1,4 +1,4 @@
-"""A job lock: one at a time, whoever is killed, and a number that tells who came later."""
+"""The job lock recipe: one owner at a time, also after a kill, with increasing numbers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from django_persist import Store, persist
 from testproject.site import page
 from testproject.site.recipes.job_lock import OWNER, LockLostError, LockTakenError, job_lock
 from tests.processes import race
-from tests.recipes.asking import EIGHT, child, killed
-from tests.recipes.conftest import Passes
+from tests.recipes.conftest import Advance
+from tests.recipes.helpers import EIGHT, child, kill
 
 LEASE = timedelta(minutes=1)
 TURNS = 6
 
 
 def take_turns(i: int) -> None:
-    """Read, compute and write without any atomic call, under the lock alone."""
+    """Read, compute and write without atomic calls, protected only by the lock."""
     done = 0
     while done < TURNS:
         try:
@@ -41,7 +41,7 @@ def take_turns(i: int) -> None:
         done += 1
 
 
-def test_eight_processes_have_the_lock_in_turn_and_the_numbers_go_up(shared_store: Store) -> None:
+def test_eight_processes_take_turns_and_the_numbers_increase(shared_store: Store) -> None:
     shared_store.set("numbers", [])
     race(take_turns, processes=EIGHT)
     numbers = shared_store.get("numbers")
@@ -50,20 +50,20 @@ def test_eight_processes_have_the_lock_in_turn_and_the_numbers_go_up(shared_stor
     assert OWNER(name="job") not in shared_store
 
 
-def test_it_is_taken_until_it_is_given_back(store: Store) -> None:
+def test_the_lock_is_taken_until_it_is_released(store: Store) -> None:
     with job_lock(store, "job", LEASE) as lock:
         assert lock.number == 1
         assert store.get(OWNER(name="job")) == lock.owner
         assert str(os.getpid()) in lock.owner
         with pytest.raises(LockTakenError), job_lock(store, "job", LEASE):
-            pytest.fail("two have it")
+            pytest.fail("two owners at once")
         with job_lock(store, "other", LEASE) as other:
             assert other.number == 1
     with job_lock(store, "job", LEASE) as lock:
         assert lock.number == 2
 
 
-def test_an_error_gives_it_back(store: Store) -> None:
+def test_an_error_releases_the_lock(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), job_lock(store, "job", LEASE):
         raise ZeroDivisionError
     with job_lock(store, "job", LEASE):
@@ -86,36 +86,36 @@ def hold_and_die_at_once(line: Connection) -> None:
 
 
 @pytest.mark.parametrize("function", [hold, hold_and_die_at_once])
-def test_a_killed_owner_has_it_until_the_lease_ends(
-    shared_store: Store, passes: Passes, function: Callable[[Connection], None]
+def test_a_killed_owner_keeps_the_lock_until_its_lease_ends(
+    shared_store: Store, advance: Advance, function: Callable[[Connection], None]
 ) -> None:
     with child(function) as (process, line):
         first = line.recv()
-        killed(process)
-    passes(50)
+        kill(process)
+    advance(50)
     with pytest.raises(LockTakenError), job_lock(shared_store, "job", LEASE):
         pass
-    passes(11)
+    advance(11)
     with job_lock(shared_store, "job", LEASE) as lock:
         assert lock.number > first
 
 
-def test_a_renewed_lease_goes_on(store: Store, passes: Passes) -> None:
+def test_a_renewed_lease_continues(store: Store, advance: Advance) -> None:
     with job_lock(store, "job", LEASE) as lock:
         for _ in range(3):
-            passes(50)
+            advance(50)
             lock.renew()
         with pytest.raises(LockTakenError), job_lock(store, "job", LEASE):
             pass
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_who_is_late_is_told_and_takes_nothing_from_the_next(
-    store: Store, passes: Passes, taken: bool
+def test_a_late_owner_gets_an_error_and_leaves_the_next_one_alone(
+    store: Store, advance: Advance, taken: bool
 ) -> None:
     with ExitStack() as others:
         with pytest.raises(LockLostError), job_lock(store, "job", LEASE) as late:
-            passes(61)
+            advance(61)
             owner = others.enter_context(job_lock(store, "job", LEASE)).owner if taken else None
             with pytest.raises(LockLostError):
                 late.renew()
@@ -123,9 +123,9 @@ def test_who_is_late_is_told_and_takes_nothing_from_the_next(
         assert store.get(OWNER(name="job")) == owner
 
 
-def test_who_is_late_and_fails_tells_of_the_failure(store: Store, passes: Passes) -> None:
+def test_a_late_owner_that_fails_raises_its_own_error(store: Store, advance: Advance) -> None:
     with pytest.raises(ZeroDivisionError), job_lock(store, "job", LEASE):
-        passes(61)
+        advance(61)
         raise ZeroDivisionError
 
 
@@ -136,11 +136,11 @@ class Report:
 
 
 class StaleError(Exception):
-    """Someone who had the lock later has written already."""
+    """A later owner has already written."""
 
 
 def write(text: str, number: int) -> None:
-    """Write, unless who had the lock later has written: what makes use of the fencing number."""
+    """Write unless a later owner has written: compare the fencing numbers."""
 
     def newer(old: Report) -> Report:
         if old.number > number:
@@ -151,37 +151,37 @@ def write(text: str, number: int) -> None:
 
 
 def write_late(line: Connection) -> None:
-    told: list[Any] = []
+    errors: list[str] = []
     try:
         with job_lock(persist, "job", LEASE) as lock:
             line.send(lock.number)
-            line.recv()  # Paused here, and it can't know for how long.
+            line.recv()  # The process is paused here, and can't know for how long.
             try:
-                write("of the first", lock.number)
+                write("first", lock.number)
             except StaleError:
-                told.append("refused")
+                errors.append("stale")
     except LockLostError:
-        told.append("lost")
-    line.send(told)
+        errors.append("lost")
+    line.send(errors)
 
 
-def test_a_paused_owner_runs_on_past_its_lease_and_only_its_number_stops_it(
-    shared_store: Store, passes: Passes
+def test_a_paused_owner_continues_after_its_lease_and_only_its_number_stops_it(
+    shared_store: Store, advance: Advance
 ) -> None:
     with child(write_late) as (process, line):
         first = line.recv()
         os.kill(process.pid, signal.SIGSTOP)
-        line.send("go on")
-        passes(61)
+        line.send("continue")
+        advance(61)
         with job_lock(shared_store, "job", LEASE) as lock:
             assert lock.number > first
-            write("of the second", lock.number)
+            write("second", lock.number)
             os.kill(process.pid, signal.SIGCONT)
-            assert line.recv() == ["refused", "lost"]
-    assert shared_store.get("report", as_=Report) == Report(lock.number, "of the second")
+            assert line.recv() == ["stale", "lost"]
+    assert shared_store.get("report", as_=Report) == Report(lock.number, "second")
 
 
-def test_a_rollback_takes_back_a_lock_that_was_taken_inside(database_store: Store) -> None:
+def test_a_rollback_removes_a_lock_taken_inside_the_transaction(database_store: Store) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
     with pytest.raises(ZeroDivisionError), transaction.atomic(using):
         with job_lock(database_store, "job", LEASE):
@@ -190,7 +190,7 @@ def test_a_rollback_takes_back_a_lock_that_was_taken_inside(database_store: Stor
     assert database_store.count("lock:") == 0
 
 
-def test_the_page_runs_the_job_once_at_a_time(
+def test_the_page_runs_one_job_at_a_time(
     store: Store, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "JOB_SECONDS", 0)
@@ -198,5 +198,5 @@ def test_the_page_runs_the_job_once_at_a_time(
     with job_lock(store, page.JOB, LEASE):
         response = client.post("/job")
         assert response.status_code == 409
-        assert "is being made already" in response.text
+        assert "is already making the report" in response.text
     assert 'run number <strong id="job-number">3</strong>' in client.post("/job").text

@@ -1,4 +1,4 @@
-"""A wizard's answers: they outlive the session, merge, and are sent once."""
+"""The wizard recipe: answers outlive the session, merge, and are submitted once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from testproject.site.recipes.wizard import (
     wizard,
 )
 from tests.processes import race
-from tests.recipes.asking import EIGHT, asked
-from tests.recipes.conftest import Passes
+from tests.recipes.conftest import Advance
+from tests.recipes.helpers import EIGHT, make_request
 
 WHO = {"name": "Ada", "email": "ada@example.com"}
 DAY = 24 * 3600
 
 
 def application(client: Client) -> Application | None:
-    request = asked("GET")
+    request = make_request("GET")
     request.COOKIES = {name: morsel.value for name, morsel in client.cookies.items()}
     return persist.get(APPLICATION(token=token_of(request)))
 
 
-def test_it_goes_from_step_to_step_and_is_sent(store: Store, client: Client) -> None:
+def test_it_goes_from_step_to_step_and_is_submitted(store: Store, client: Client) -> None:
     response = client.post("/application/who", WHO, follow=True)
     assert response.redirect_chain[-1] == ("/application/plan", 302)
     response = client.post("/application/plan", {"plan": "large"}, follow=True)
@@ -42,27 +42,27 @@ def test_it_goes_from_step_to_step_and_is_sent(store: Store, client: Client) -> 
     assert application(client) == Application("Ada", "ada@example.com", "large")
     assert '<strong id="application-number">1</strong>' in client.post("/application/review").text
     assert application(client) is None
-    assert "it was sent already" in client.post("/application/review").text
+    assert "was submitted already" in client.post("/application/review").text
     assert store.get(NUMBER) == 1
 
 
 def test_it_outlives_the_session_and_the_browser(
-    store: Store, client: Client, passes: Passes
+    store: Store, client: Client, advance: Advance
 ) -> None:
     client.post("/application/who", WHO)
     assert int(client.cookies[COOKIE]["max-age"]) == 30 * DAY
     client.cookies.pop(settings.SESSION_COOKIE_NAME, None)
-    passes(29 * DAY)
+    advance(29 * DAY)
     assert 'value="Ada"' in client.get("/application/who").text
-    client.post("/application/plan", {"plan": "small"})  # The thirty days begin anew.
-    passes(29 * DAY)
+    client.post("/application/plan", {"plan": "small"})  # The thirty days start again.
+    advance(29 * DAY)
     assert application(client) == Application("Ada", "ada@example.com", "small")
-    passes(2 * DAY)
+    advance(2 * DAY)
     assert application(client) is None
     assert client.get("/application/review")["Location"] == "/application/who"
 
 
-def test_one_can_go_back_and_change_an_answer(store: Store, client: Client) -> None:
+def test_a_user_can_go_back_and_change_an_answer(store: Store, client: Client) -> None:
     client.post("/application/who", WHO)
     client.post("/application/plan", {"plan": "large"})
     assert 'value="Ada"' in client.get("/application/who").text
@@ -70,7 +70,9 @@ def test_one_can_go_back_and_change_an_answer(store: Store, client: Client) -> N
     assert application(client) == Application("Grace", "ada@example.com", "large")
 
 
-def test_nothing_is_kept_or_sent_that_is_wrong_or_missing(store: Store, client: Client) -> None:
+def test_nothing_invalid_is_kept_and_nothing_incomplete_is_submitted(
+    store: Store, client: Client
+) -> None:
     response = client.post("/application/who", {"name": "Ada", "email": "nowhere"})
     assert response.status_code == 200
     assert "valid email" in response.text
@@ -81,7 +83,7 @@ def test_nothing_is_kept_or_sent_that_is_wrong_or_missing(store: Store, client: 
     assert client.get("/application/nothing").status_code == 404
 
 
-def test_a_forged_cookie_names_nothing(store: Store, client: Client) -> None:
+def test_a_forged_cookie_opens_nothing(store: Store, client: Client) -> None:
     store.create(APPLICATION(token="others"), Application("Ada"))
     client.cookies[COOKIE] = "others"
     assert "Ada" not in client.get("/application/who").text
@@ -91,49 +93,49 @@ def test_a_forged_cookie_names_nothing(store: Store, client: Client) -> None:
 
 
 def answer(i: int, cookie: str) -> int:
-    """Answer one step over and over, as one of two tabs; return how often it was undone."""
-    undone = 0
+    """Answer one step repeatedly, as one of two tabs; return how often the answer was lost."""
+    lost = 0
     for n in range(25):
         step, new = ("plan", ["small", "large"][n % 2]) if i % 2 else ("who", f"{i}.{n}")
         data = {"plan": new} if i % 2 else {"name": new, "email": "ada@example.com"}
-        request = asked("POST", "/", data)
+        request = make_request("POST", "/", data)
         request.COOKIES[COOKIE] = cookie
         assert wizard(request, step).status_code == 302
         saved = persist.get(APPLICATION(token=token_of(request)))
         assert saved is not None
-        undone += (saved.plan if i % 2 else saved.name) != new
-    return undone
+        lost += (saved.plan if i % 2 else saved.name) != new
+    return lost
 
 
-def begun(client: Client) -> str:
+def started(client: Client) -> str:
     client.post("/application/who", WHO)
     client.post("/application/plan", {"plan": "small"})
     return client.cookies[COOKIE].value
 
 
 def test_two_tabs_do_not_undo_each_others_steps(shared_store: Store, client: Client) -> None:
-    assert race(answer, begun(client), processes=2) == [0, 0]
+    assert race(answer, started(client), processes=2) == [0, 0]
 
 
-def send(i: int, cookies: list[str]) -> list[int]:
-    sent = []
+def submit(i: int, cookies: list[str]) -> list[int]:
+    submitted = []
     for n, cookie in enumerate(cookies):
-        request = asked("POST")
+        request = make_request("POST")
         request.COOKIES[COOKIE] = cookie
         if "application-number" in review(request).content.decode():
-            sent.append(n)
-    return sent
+            submitted.append(n)
+    return submitted
 
 
-def test_of_eight_that_send_an_application_one_sends_it(shared_store: Store) -> None:
-    cookies = [begun(Client()) for _ in range(20)]
-    sent = race(send, cookies, processes=EIGHT)
-    assert sorted(n for each in sent for n in each) == list(range(20))
+def test_one_of_eight_processes_submits_an_application(shared_store: Store) -> None:
+    cookies = [started(Client()) for _ in range(20)]
+    submitted = race(submit, cookies, processes=EIGHT)
+    assert sorted(n for each in submitted for n in each) == list(range(20))
     assert shared_store.get(NUMBER) == 20
 
 
 @pytest.mark.parametrize("step", ["who", "plan"])
-def test_a_value_of_the_browser_is_escaped(store: Store, client: Client, step: str) -> Any:
+def test_answers_are_escaped(store: Store, client: Client, step: str) -> Any:
     client.post("/application/who", {**WHO, "name": '<script>"'})
     client.post("/application/plan", {"plan": "small"})
     for page in (client.get(f"/application/{step}"), client.get("/application/review")):

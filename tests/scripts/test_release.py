@@ -1,4 +1,4 @@
-"""scripts/release.py, on a small project: builds and checks of files are recorded, not done."""
+"""scripts/release.py on a small project, with stubs for build, twine and check_wheel.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print("used on a new site")
 
 
 class Project:
-    """A git repository with what the script reads."""
+    """A git repository with the files that the script reads."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
@@ -65,8 +65,8 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         environ = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
-        for who in ("AUTHOR", "COMMITTER"):
-            environ |= {f"GIT_{who}_NAME": "Ada", f"GIT_{who}_EMAIL": "ada@example.org"}
+        for role in ("AUTHOR", "COMMITTER"):
+            environ |= {f"GIT_{role}_NAME": "Ada", f"GIT_{role}_EMAIL": "ada@example.org"}
         environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHONPATH": str(self.tools)}
         environ["PYTHONDONTWRITEBYTECODE"] = "1"
         return subprocess.run(
@@ -83,7 +83,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_dry_run_checks_all_and_changes_nothing(project: Project) -> None:
+def test_dry_run_checks_everything_and_changes_nothing(project: Project) -> None:
     before = project.state()
     done = project.release("--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
@@ -92,7 +92,7 @@ def test_dry_run_checks_all_and_changes_nothing(project: Project) -> None:
     assert project.state() == before
 
 
-def test_release_leaves_the_files_and_the_tag(project: Project) -> None:
+def test_a_release_leaves_the_files_and_the_tag(project: Project) -> None:
     project.write("dist/django_persist-1.1.0.tar.gz", "old")
     done = project.release()
     assert (done.returncode, done.stderr) == (0, "")
@@ -150,7 +150,7 @@ def _no_unreleased(project: Project) -> None:
         (_no_unreleased, "does not begin with [Unreleased]"),
     ],
 )
-def test_what_is_not_ready_is_told_and_not_released(
+def test_a_project_that_is_not_ready_is_not_released(
     project: Project, break_: Callable[[Project], object], message: str
 ) -> None:
     break_(project)
@@ -163,7 +163,7 @@ def test_what_is_not_ready_is_told_and_not_released(
 
 
 @pytest.mark.parametrize("tool", ["build", "twine"])
-def test_tool_that_fails_leaves_no_tag_and_no_files(project: Project, tool: str) -> None:
+def test_a_failing_tool_leaves_no_tag_and_no_files(project: Project, tool: str) -> None:
     (project.tools / f"{tool}.py").write_text("raise SystemExit(3)")
     before = project.state()
     assert project.release().returncode == 1

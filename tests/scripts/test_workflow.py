@@ -1,4 +1,4 @@
-"""The workflow runs what tox has, and nothing else."""
+"""The workflow on GitHub runs the environments of tox, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _expanded(line: str) -> list[str]:
     ]
 
 
-def test_workflow_has_each_environment_of_tox_once() -> None:
+def test_the_workflow_runs_each_environment_of_tox_once() -> None:
     matrix = re.findall(r"^ +- ([\w-]+)$", WORKFLOW, re.MULTILINE)
     assert len(matrix) > 8
     assert matrix == env_list()
 
 
-def test_workflow_calls_tox_and_only_installs_besides() -> None:
+def test_the_workflow_only_installs_and_calls_tox() -> None:
     commands = re.findall(r"- run: (?:>-\n)?((?:.(?!- ))+)", WORKFLOW, re.DOTALL)
     words = [command.split()[0] for command in commands]
     assert words == ["apt-get", "pip", "tox", "pip", "tox"]

@@ -1,4 +1,4 @@
-"""The HTTP interface of the test project: each of its statuses."""
+"""The HTTP interface of the test project, with each of its statuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_post_creates_once(client: Client) -> None:
     assert persist.get("greeting") == "hello"
 
 
-def test_get_and_delete_tell_what_is_not_there(client: Client) -> None:
+def test_get_and_delete_answer_404_without_an_entry(client: Client) -> None:
     for method in client.get, client.delete:
         response = method("/store/nothing")
         assert response.status_code == 404
@@ -75,7 +75,7 @@ def test_expires_is_in_seconds(client: Client, method: str) -> None:
     assert timedelta(seconds=80) < item.ttl <= timedelta(seconds=90.5)
 
 
-def test_an_entry_that_has_ended_is_absent_and_can_be_created(client: Client, elapse: Any) -> None:
+def test_an_expired_entry_is_absent_and_can_be_created(client: Client, elapse: Any) -> None:
     assert post(client, "/store/flash?expires=10", "1").status_code == 201
     elapse(persist, 11)
     assert client.get("/store/flash").status_code == 404
@@ -89,7 +89,7 @@ def test_incr_counts(client: Client) -> None:
     assert client.get("/store/visits").json() == -2
 
 
-def test_expires_counts_for_the_incr_that_starts_a_counter(client: Client) -> None:
+def test_incr_uses_expires_only_to_start_a_counter(client: Client) -> None:
     assert post(client, "/store/visits/incr?expires=60&by=2").json() == 2
     assert post(client, "/store/visits/incr?expires=6000").json() == 3
     item = persist.get_item("visits")
@@ -98,7 +98,7 @@ def test_expires_counts_for_the_incr_that_starts_a_counter(client: Client) -> No
     assert item.ttl <= timedelta(seconds=60)
 
 
-def test_incr_refuses_what_is_no_integer_or_out_of_range(client: Client) -> None:
+def test_incr_refuses_values_that_are_not_integers_or_too_large(client: Client) -> None:
     persist.set("greeting", "hello")
     response = post(client, "/store/greeting/incr")
     assert response.status_code == 409
@@ -124,7 +124,7 @@ def test_incr_refuses_what_is_no_integer_or_out_of_range(client: Client) -> None
         ("/store/incr", "incr"),
     ],
 )
-def test_a_key_is_what_comes_after_store(client: Client, path: str, key: str) -> None:
+def test_the_key_is_everything_after_store(client: Client, path: str, key: str) -> None:
     assert post(client, path, '"value"').status_code == 201
     assert list(persist.keys()) == [key]
     assert client.get(path).json() == "value"
@@ -201,12 +201,12 @@ def test_bad_json_is_refused(client: Client, body: str) -> None:
     assert persist.count() == 0
 
 
-def test_bytes_that_are_no_text_are_refused(client: Client) -> None:
+def test_invalid_utf_8_is_refused(client: Client) -> None:
     response = client.put("/store/a", b'"\xff"', content_type="application/json")
     assert response.status_code == 400
 
 
-def test_too_large_a_value_is_refused(client: Client, settings: Any) -> None:
+def test_a_value_that_is_too_large_is_refused(client: Client, settings: Any) -> None:
     settings.PERSIST = {
         "default": {
             "BACKEND": "django_persist.drivers.database.DatabaseDriver",
@@ -220,7 +220,7 @@ def test_too_large_a_value_is_refused(client: Client, settings: Any) -> None:
     assert persist.get("a") == "a" * 98
 
 
-def test_too_large_a_body_is_refused(client: Client, settings: Any) -> None:
+def test_a_body_that_is_too_large_is_refused(client: Client, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     response = put(client, "/store/a", json.dumps("a" * 100))
     assert response.status_code == 413
@@ -233,7 +233,7 @@ def test_other_methods_are_not_allowed(client: Client) -> None:
     assert {"GET", "PUT", "POST", "DELETE"} <= set(response["Allow"].split(", "))
 
 
-def test_a_store_that_does_not_answer(client: Client, settings: Any) -> None:
+def test_a_store_that_can_not_be_reached(client: Client, settings: Any) -> None:
     settings.CACHES = {
         "gone": {
             "BACKEND": "django_redis.cache.RedisCache",

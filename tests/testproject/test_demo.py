@@ -1,4 +1,4 @@
-"""`manage.py demo`: right answers end with 0, a wrong one doesn't, and nothing is left behind."""
+"""`manage.py demo`: it fails if an answer is wrong, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests import servers
 ROOT = Path(__file__).resolve().parents[2]
 
 Demo = Callable[[], tuple[str, str]]
-"""Runs the demo, which must fail; returns what it shows, and its error."""
+"""Runs the demo, which must fail; returns its output and its error."""
 
 
 def run(tmp_path: Path, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +40,7 @@ def run(tmp_path: Path, *command: str, **more: str) -> subprocess.CompletedProce
     )
 
 
-def test_demo_shows_all_twice_in_a_row_and_leaves_nothing(tmp_path: Path) -> None:
+def test_demo_runs_twice_in_a_row_and_leaves_nothing_behind(tmp_path: Path) -> None:
     for redis in ({}, {"REDIS_URL": servers.valkey()}):
         done = run(tmp_path, "manage.py", "demo", **redis)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -50,18 +50,18 @@ def test_demo_shows_all_twice_in_a_row_and_leaves_nothing(tmp_path: Path) -> Non
         if redis:
             assert "0 wrong" in done.stdout.partition("On Redis: ")[2]
         else:
-            assert "REDIS_URL is not set" in done.stdout
+            assert "Skipping Redis: REDIS_URL is not set." in done.stdout
         assert (
             "  >>> store.get(CART(user_id=4))\n  Cart(owner='Ada', lines=['tea'])\n" in done.stdout
         )
         assert "  DuplicateKeyError: The key 'greeting' already has a live entry" in done.stdout
-        assert done.stdout.endswith("Every answer was right.\n")
+        assert done.stdout.endswith("All answers were right.\n")
         assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def demo_here(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[Demo]:
-    """The demo in this process, with a clock that is moved where it sleeps."""
+    """The demo in this process, with a clock that moves instead of sleeping."""
 
     def call() -> tuple[str, str]:
         shown = StringIO()
@@ -83,19 +83,19 @@ def demo_here(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterat
     ],
     ids=["create", "remove_if", "expired"],
 )
-def test_demo_fails_where_an_answer_is_wrong(
+def test_demo_fails_if_an_answer_is_wrong(
     demo_here: Demo, monkeypatch: pytest.MonkeyPatch, method: str, broken: Any
 ) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(MemoryDriver, method, broken)
     shown, error = demo_here()
-    assert "  WRONG: it should be " in shown
+    assert "  WRONG: expected " in shown
     assert "On SQLite: 64 steps, 0 wrong." in shown
     assert "right" not in shown.rpartition("On memory")[2]
-    assert "wrong" in error
+    assert "Wrong answers" in error
 
 
-def test_demo_fails_where_redis_does_not_answer(
+def test_demo_fails_if_redis_does_not_answer(
     demo_here: Demo, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     url = f"redis://127.0.0.1:{servers.free_port()}/0"

@@ -1,4 +1,4 @@
-"""The driver that the documentation shows keeps the contract, and what it says of its file."""
+"""The driver that the documentation shows: the contract, and its file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_processes_wait_for_each_other(driver: FileDriver) -> None:
     assert Store(driver).get("n") == 200
 
 
-def test_expired_entries_leave_the_file_with_the_next_write(driver: FileDriver) -> None:
+def test_the_next_write_drops_expired_entries(driver: FileDriver) -> None:
     store = Store(driver)
     with time_machine.travel(time.time() - 60):
         store.set_many({"a": 1, "b": 2}, expires=1)
@@ -56,9 +56,9 @@ def test_expired_entries_leave_the_file_with_the_next_write(driver: FileDriver) 
     assert json.loads(driver.path.read_text()) == {"c": ["3", None]}
 
 
-def test_folder_that_is_not_there_is_refused_and_one_that_goes_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused_and_a_deleted_one_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    with pytest.raises(InvalidStoreError, match="is no folder"):
+    with pytest.raises(InvalidStoreError, match="is not a folder"):
         FileDriver(str(folder / "entries.json"))
     folder.mkdir()
     store = Store(FileDriver(str(folder / "entries.json")))
@@ -69,7 +69,7 @@ def test_folder_that_is_not_there_is_refused_and_one_that_goes_is_told(tmp_path:
         assert not caught.value.maybe_applied
 
 
-def test_file_that_cannot_be_replaced_is_told(driver: FileDriver) -> None:
+def test_a_file_that_can_not_be_replaced_is_an_error(driver: FileDriver) -> None:
     store = Store(driver)
     store.set("a", 1)
     driver.path.with_suffix(".new").mkdir()

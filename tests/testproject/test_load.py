@@ -1,4 +1,4 @@
-"""The site under gunicorn, with eight clients that count and create at once."""
+"""The site under gunicorn, with eight clients that increment and create at the same time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ PREPARED: dict[str, Callable[[Path], AbstractContextManager[dict[str, str]]]] = 
 
 @contextmanager
 def site(environ: dict[str, str], folder: Path) -> Iterator[str]:
-    """Serve the site by gunicorn; give its URL."""
+    """Serve the site with gunicorn; yield its URL."""
     port, log = servers.free_port(), folder / "gunicorn.log"
     command = [
         *(sys.executable, "-m", "gunicorn", "testproject.wsgi", "--bind", f"127.0.0.1:{port}"),
@@ -96,7 +96,7 @@ def site(environ: dict[str, str], folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
-        # Shown by pytest where the test fails.
+        # pytest shows this if the test fails.
         sys.stderr.write(log.read_text())
 
 
@@ -110,10 +110,10 @@ def site_url(
             **os.environ,
             **where,
             "PERSIST_STORE": request.param,
-            # The default database wherever the store is in none.
+            # The default database of a store that is not in a database.
             "SQLITE_PATH": str(tmp_path / "site.sqlite3"),
             "DJANGO_SETTINGS_MODULE": "testproject.settings",
-            # Where gunicorn puts the socket that controls it.
+            # gunicorn puts its control socket there.
             "HOME": str(tmp_path),
             "XDG_RUNTIME_DIR": str(tmp_path),
         }
@@ -124,7 +124,7 @@ def site_url(
 
 
 @pytest.mark.load
-def test_clients_at_once_get_the_right_answers(site_url: str) -> None:
+def test_concurrent_clients_get_the_right_answers(site_url: str) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "benchmarks/load_site.py", site_url, "--clients", str(CLIENTS)),

@@ -1,4 +1,4 @@
-"""What the page of the test project demonstrates."""
+"""The page of the test project."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_page_counts_its_visits(client: Client) -> None:
     assert persist.get(VISITS) == 3
 
 
-def test_the_cart_keeps_what_is_put_in(client: Client) -> None:
+def test_the_cart_keeps_its_products(client: Client) -> None:
     client.get("/")
     for product, step in (("tea", "1"), ("tea", "1"), ("pot", "1"), ("tea", "-1")):
         response = client.post("/cart", {"product": product, "step": step})
@@ -37,7 +37,7 @@ def test_the_cart_keeps_what_is_put_in(client: Client) -> None:
     assert item.ttl is not None
     assert timedelta(days=6) < item.ttl <= timedelta(days=7)
     assert '<strong id="cart-total">29</strong>' in client.get("/").text
-    # Another visitor has a cart of their own.
+    # Another visitor has another cart.
     assert '<strong id="cart-total">0</strong>' in Client().get("/").text
 
 
@@ -53,7 +53,7 @@ def test_an_empty_cart_is_not_kept(client: Client) -> None:
 @pytest.mark.parametrize(
     "form", [{}, {"product": "car", "step": "1"}, {"product": "tea", "step": "7"}]
 )
-def test_a_bad_change_of_the_cart_is_refused(client: Client, form: dict[str, str]) -> None:
+def test_an_invalid_change_to_the_cart_is_refused(client: Client, form: dict[str, str]) -> None:
     assert client.post("/cart", form).status_code == 400
     assert persist.count() == 0
 
@@ -68,7 +68,7 @@ def test_a_link_opens_once(client: Client) -> None:
     response = client.post("/links", {"note": "Meet me <at> 8"})
     [link] = re.findall(r'<a href="http://testserver(/links/[^"]+)"', response.text)
     for _ in range(2):
-        # Programs that preview a link don't use it up.
+        # A link preview doesn't use the link up.
         response = client.get(link)
         assert response.status_code == 200
         assert "Meet me" not in response.text
@@ -80,7 +80,7 @@ def test_a_link_opens_once(client: Client) -> None:
     assert persist.count("token:note:") == 0
 
 
-def test_a_link_ends_after_an_hour(client: Client, elapse: Any) -> None:
+def test_a_link_expires_after_an_hour(client: Client, elapse: Any) -> None:
     response = client.post("/links", {"note": "hello"})
     [link] = re.findall(r'<a href="([^"]+/links/[^"]+)"', response.text)
     elapse(persist, 3601)
@@ -88,12 +88,12 @@ def test_a_link_ends_after_an_hour(client: Client, elapse: Any) -> None:
 
 
 @pytest.mark.parametrize("note", ["", "  ", "a" * 501])
-def test_a_bad_note_is_refused(client: Client, note: str) -> None:
+def test_an_invalid_note_is_refused(client: Client, note: str) -> None:
     assert client.post("/links", {"note": note}).status_code == 400
     assert persist.count() == 0
 
 
-def test_a_link_that_never_was(client: Client) -> None:
+def test_a_link_that_never_existed(client: Client) -> None:
     assert client.get("/links/nothing").status_code == 410
     assert client.post("/links/" + "a" * 300).status_code == 410
     persist.set(NOTE.key("other").name, {"not": "a note"})
@@ -110,13 +110,13 @@ def test_the_rate_limit_limits_and_ends(client: Client, elapse: Any) -> None:
     assert response.status_code == 429
     assert 0 < int(response["Retry-After"]) <= 10
     assert "Too many knocks" in response.text
-    # Knocking on does not make it longer.
+    # More knocks don't extend the window.
     elapse(persist, 11)
     assert client.post("/knock").status_code == 200
     assert persist.get("rate:knock:127.0.0.1") == 1
 
 
-def test_pages_that_change_something_take_post_alone(client: Client) -> None:
+def test_pages_that_change_something_accept_only_post(client: Client) -> None:
     for path in ("/cart", "/links", "/knock", "/orders", "/switch", "/job"):
         assert client.get(path).status_code == 405
     assert client.post("/").status_code == 405

@@ -1,4 +1,4 @@
-"""The page of the test project, clicked through in a browser: each section does what it says."""
+"""The sections of the page of the test project, used in a browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def site(browser: Browser, live_server: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def press(site: Browser, section: str, button: str) -> None:
-    """Press the button of that text or label in a section."""
+    """Press the button with that text or label in a section."""
     [found] = [
         each
         for each in site.all(f"section[aria-labelledby={section}] button")
@@ -39,7 +39,7 @@ def said(site: Browser, section: str) -> str:
     return site.css(f"section[aria-labelledby={section}] [role]").text
 
 
-def test_visits_are_counted_for_all_and_for_the_session(site: Browser) -> None:
+def test_visits_are_counted_in_total_and_per_session(site: Browser) -> None:
     site.refresh()
     assert (site.css("#visit-count").text, site.css("#session-count").text) == ("2", "2")
     url = site.current_url
@@ -48,7 +48,7 @@ def test_visits_are_counted_for_all_and_for_the_session(site: Browser) -> None:
     assert (site.css("#visit-count").text, site.css("#session-count").text) == ("3", "1")
 
 
-def test_the_cart_comes_along_at_login(site: Browser) -> None:
+def test_signing_in_keeps_the_cart(site: Browser) -> None:
     User.objects.create_superuser("ada", password="secret")
     press(site, "cart", "Add one tea")
     press(site, "cart", "Add one tea")
@@ -63,7 +63,7 @@ def test_the_cart_comes_along_at_login(site: Browser) -> None:
     assert site.css("#cart-total").text == "29"
 
 
-def test_an_order_that_is_sent_twice_is_made_once(site: Browser) -> None:
+def test_an_order_sent_twice_is_placed_once(site: Browser) -> None:
     def answers(number: int) -> list[str]:
         site.until(f"return document.querySelectorAll('#order-answers li').length === {number}")
         return [each.text for each in site.all("#order-answers li")]
@@ -79,7 +79,7 @@ def test_an_order_that_is_sent_twice_is_made_once(site: Browser) -> None:
     site.css("#order-new").click()
     assert answers(4)[3:] == ["201: order 2, pot"]
     for entry in site.get_log("browser"):  # type: ignore[no-untyped-call]
-        assert "422" in entry["message"]  # The browser tells of what was refused.
+        assert "422" in entry["message"]  # The browser logs the refused request.
 
 
 def test_a_link_opens_once(site: Browser) -> None:
@@ -88,12 +88,12 @@ def test_a_link_opens_once(site: Browser) -> None:
     link = site.css("#one-time-link").text
     for _ in range(2):
         site.get(link)
-        assert "It can be read once" in site.css("main").text
+        assert "can be read once" in site.css("main").text
     site.click("button")
     assert site.css("#note").text == "Meet me <b>at</b> 8"
     site.execute_script("location.href = arguments[0]", link)
     site.until("return document.querySelector('.warning') !== null")
-    assert "was used, has ended, or never was" in site.css(".warning").text
+    assert "has been used, has expired, or never existed" in site.css(".warning").text
     for entry in site.get_log("browser"):  # type: ignore[no-untyped-call]
         assert "410" in entry["message"]
 
@@ -108,21 +108,21 @@ def test_knocks_are_limited(site: Browser) -> None:
         assert "429" in entry["message"]
 
 
-def test_an_application_is_gone_through_left_and_sent_once(site: Browser) -> None:
+def test_an_application_can_be_left_continued_and_submitted(site: Browser) -> None:
     start = site.current_url
-    site.click(site.link("Begin an application"))
+    site.click(site.link("Start an application"))
     site.fill("#id_name", "Ada")
     site.fill("#id_email", "ada@example.com")
     site.click("button")
     site.delete_cookie("sessionid")
     site.get(start)
-    site.click(site.link("go on with it"))
+    site.click(site.link("continue"))
     site.css("#id_plan").send_keys("Large")
     site.click("button")
     site.back()
     assert site.css("#id_plan").get_attribute("value") == "large"
     site.forward()
-    site.click(site.link("Change it"))
+    site.click(site.link("Change your answers"))
     assert site.css("#id_name").get_attribute("value") == "Ada"
     site.fill("#id_name", "Grace")
     site.click("button")
@@ -132,10 +132,10 @@ def test_an_application_is_gone_through_left_and_sent_once(site: Browser) -> Non
     assert site.css("#application-number").text == "1"
     assert persist.count("application:") == 0
     site.click(site.link("Back"))
-    assert site.link("Begin an application").is_displayed()
+    assert site.link("Start an application").is_displayed()
 
 
-def test_the_switch_is_for_all_or_none(site: Browser) -> None:
+def test_the_switch_turns_the_feature_on_and_off(site: Browser) -> None:
     accent = site.colour("#order-new")
     press(site, "feature", "100 %")
     assert site.css("#new-colour").text == "on"
@@ -145,12 +145,12 @@ def test_the_switch_is_for_all_or_none(site: Browser) -> None:
     assert site.colour("#order-new") == accent
 
 
-def test_the_report_is_made_by_one_at_a_time(site: Browser) -> None:
+def test_the_report_runs_once_at_a_time(site: Browser) -> None:
     press(site, "job", "Make the report")
     assert said(site, "job") == "The report is done, run number 1."
     with job_lock(persist, page.JOB, timedelta(minutes=1)):
         press(site, "job", "Make the report")
-        assert "is being made already" in said(site, "job")
+        assert "is already making the report" in said(site, "job")
     for entry in site.get_log("browser"):  # type: ignore[no-untyped-call]
         assert "409" in entry["message"]
 

@@ -1,4 +1,4 @@
-"""The site with DEBUG=1 has the toolbar, and the panel in it."""
+"""With DEBUG=1 the site has the toolbar with our panel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print(Client(headers={"host": "localhost"}).get("/").content.decode())
 
 
 @pytest.mark.parametrize(("debug", "panels"), [("1", 1), ("0", 0)])
-def test_it_is_there_with_debug(tmp_path: Path, debug: str, panels: int) -> None:
+def test_the_toolbar_is_there_with_debug(tmp_path: Path, debug: str, panels: int) -> None:
     result = run(tmp_path, "-c", ASK, DEBUG=debug, PERSIST_STORE="memory")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('id="djdt-PersistPanel"') == panels

@@ -1,7 +1,7 @@
-"""What a type checker makes of the public API: mypy and pyright read this, nothing runs it.
+"""The types of the public API: mypy and pyright check this file, nothing runs it.
 
-A line that is wrong says so for each of them: `type: ignore` is mypy's, and fails where mypy finds
-nothing to ignore; `pyright: ignore` is pyright's.
+A line with an error is marked for each of them: `type: ignore` for mypy and `pyright: ignore` for
+pyright. Both fail if there is no error on such a line.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def update(store: Store, key: str) -> None:
     assert_type(store.update(TAGS, lambda tags: [*tags, "new"], list), list[str])
     assert_type(store.update(PLAIN, lambda value: value), Any)
     assert_type(store.update(key, add, as_=Cart), Cart)
-    # Of a function that may return REMOVE it returns None.
+    # If the function may return REMOVE, update may return None.
     assert_type(store.update(CART, empty), Cart | None)
     assert_type(store.update(key, empty, Cart, as_=Cart), Cart | None)
     assert_type(store.update(CART, lambda cart: REMOVE), Cart | None)
@@ -158,7 +158,7 @@ def update(store: Store, key: str) -> None:
     store.update(key, add, as_=int)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.update(CART, add, 5)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.update(CART, lambda cart: cart.lines)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    # pyright widens what `as_` says by a default, so that only mypy finds this one.
+    # pyright widens the type of `as_` by that of the default, so only mypy finds this error.
     store.update(key, lambda number: number, "none", as_=int)  # type: ignore[arg-type]
 
 

@@ -1,1 +1,1 @@
-"""What a store is enough for, a page each: the code of the how-to pages."""
+"""The code of the how-to pages, which show these modules."""

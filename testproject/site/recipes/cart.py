@@ -1,4 +1,4 @@
-"""A cart: a visitor's by a signed cookie, a user's by their id, and at login one of both."""
+"""A cart for visitors, found by a signed cookie, and for users; a login merges both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django_persist.http import HttpRequest
 
 COOKIE: Final = "visitor"
 LIFETIME: Final = timedelta(days=7)
-MOST_OF_ONE: Final = 99
+MAX_QUANTITY: Final = 99
 
 
 @dataclass
@@ -30,26 +30,27 @@ CART: Final = Key("cart:{kind}:{owner}", as_=Cart, expires=LIFETIME)
 
 
 def visitor_of(request: HttpRequest) -> str:
-    """Return who this is, as the cookie says, or a new name to be remembered."""
+    """Return the visitor's name from the cookie, or a new name for `remember`."""
     return request.get_signed_cookie(COOKIE, default="") or secrets.token_urlsafe(16)
 
 
 def remember(response: HttpResponse, visitor: str) -> None:
+    """Put the visitor's name into the cookie."""
     response.set_signed_cookie(COOKIE, visitor, max_age=LIFETIME, httponly=True, samesite="Lax")
 
 
 def cart_key(request: HttpRequest, visitor: str) -> Key[Cart]:
-    """Return where the cart is: the user's, or of who has not signed in the visitor's."""
+    """Return the key of the user's cart, or of the visitor's if nobody is signed in."""
     if request.user.is_authenticated:
         return CART(kind="user", owner=str(request.user.pk))
     return CART(kind="visitor", owner=visitor)
 
 
 def change(key: Key[Cart], product: str, step: int) -> None:
-    """Add to the number of a product, or take from it; the seven days begin anew."""
+    """Change the quantity of a product by `step`, and restart the cart's lifetime."""
 
     def changed(cart: Cart) -> Cart | Remove:
-        count = min(cart.lines.pop(product, 0) + step, MOST_OF_ONE)
+        count = min(cart.lines.pop(product, 0) + step, MAX_QUANTITY)
         if count > 0:
             cart.lines[product] = count
         return cart if cart.lines else REMOVE
@@ -59,20 +60,20 @@ def change(key: Key[Cart], product: str, step: int) -> None:
 
 @receiver(user_logged_in)
 def merge(request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    """Bring the visitor's cart along at login: of each product the larger number.
+    """Merge the visitor's cart into the user's at login, with the larger quantity of each product.
 
-    To do it twice is to do it once, so that neither a crash nor a second tab makes two of one.
+    Merging twice changes nothing, so a crash or a second tab can't double a quantity.
     """
     key = CART(kind="visitor", owner=visitor_of(request))
-    brought = persist.get(key)
-    if brought is None:
+    visitors = persist.get(key)
+    if visitors is None:
         return
 
     def merged(cart: Cart) -> Cart:
-        for product, count in brought.lines.items():
+        for product, count in visitors.lines.items():
             cart.lines[product] = max(cart.lines.get(product, 0), count)
         return cart
 
     persist.update(CART(kind="user", owner=str(user.pk)), merged, Cart, expires=DEFAULT)
-    with suppress(MissingKeyError):  # What was added meanwhile stays, for the next login.
-        persist.update(key, lambda cart: REMOVE if cart == brought else cart)
+    with suppress(MissingKeyError):  # A cart that has changed since stays for the next login.
+        persist.update(key, lambda cart: REMOVE if cart == visitors else cart)

@@ -1,4 +1,4 @@
-"""A feature switch: off until someone says for how many in a hundred it is on."""
+"""A feature switch that is on for a percentage of the callers, and off by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureSwitch:
-    """A switch that is on for `switch:<name>` percent of all callers: 0 without an entry."""
+    """A switch that is on for `switch:<name>` percent of the callers, or off without that entry."""
 
     name: str
 
@@ -27,12 +27,13 @@ class FeatureSwitch:
         return PERCENT(name=self.name)
 
     def is_on(self, request: HttpRequest, caller: str) -> bool:
-        """Return whether it is on for this caller, whatever text it is that tells them apart.
+        """Return whether the switch is on for `caller`, a text that identifies them.
 
-        The same caller gets the same answer until the entry changes, and who has the feature keeps
-        it while the number grows. It is read once in a request; where that can't be done it is off.
+        A caller gets the same answer until the entry changes, and keeps the feature while the
+        percentage grows. The entry is read once per request; if the store is unavailable, the
+        switch is off.
         """
-        return self._place(caller) < self._percent(request)
+        return self._position(caller) < self._percent(request)
 
     def _percent(self, request: HttpRequest) -> int:
         read: dict[str, int] = request.__dict__.setdefault("_feature_switches", {})
@@ -44,7 +45,7 @@ class FeatureSwitch:
                 read[self.name] = 0
         return read[self.name]
 
-    def _place(self, caller: str) -> int:
-        """Return a number under 100 that is this caller's for this switch, and for no other."""
+    def _position(self, caller: str) -> int:
+        """Return a number from 0 to 99 that depends on the switch and the caller."""
         digest = sha256(f"{self.name}\0{caller}".encode()).digest()
         return int.from_bytes(digest[:8]) % 100

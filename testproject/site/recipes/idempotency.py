@@ -1,4 +1,4 @@
-"""An idempotency key for a POST view, after draft-ietf-httpapi-idempotency-key-header-07."""
+"""Idempotency keys for POST views, as in draft-ietf-httpapi-idempotency-key-header-07."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 @dataclass
 class Attempt:
+    """A request with an idempotency key, and its answer once the view has returned."""
+
     owner: str
     payload: str
     answer: tuple[int, dict[str, str], bytes] | None = None
@@ -32,20 +34,20 @@ class Attempt:
 
 ATTEMPT: Final = Key("idempotency:{digest}", as_=Attempt)
 HEADERS: Final = ("Content-Type", "Content-Language", "Location")
-TRY_AGAIN: Final = (408, 425, 429, *range(500, 600))
+RETRYABLE: Final = (408, 425, 429, *range(500, 600))
 
 
 def caller(request: HttpRequest) -> str:
-    """Return whose keys these are: the user's, else those of whoever has these credentials."""
+    """Return the caller that the key belongs to: the user, or anyone with these credentials."""
     user = request.user
     return f"user {user.pk}" if user.is_authenticated else request.headers.get("Authorization", "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdempotencyKey:
-    """Decorate a view to run once for each Idempotency-Key of a caller, and then to repeat itself.
+    """Decorates a view to run once per Idempotency-Key of a caller, and to repeat its answer.
 
-    `lease` is longer than any request takes; `keep` is for how long an answer is repeated.
+    `lease` must be longer than any request takes. An answer is repeated for as long as `keep`.
     """
 
     lease: timedelta = timedelta(minutes=2)
@@ -77,7 +79,7 @@ class IdempotencyKey:
                 response = view(request, *args, **kwargs)
                 outcome = self._outcome(mine, response)
             except BaseException:
-                with suppress(PersistError, DatabaseError):  # Then the lease ends it.
+                with suppress(PersistError, DatabaseError):  # The lease will end it.
                     self._settle(request, key, mine, REMOVE)
                 raise
             self._settle(request, key, mine, outcome)
@@ -88,12 +90,12 @@ class IdempotencyKey:
     def _outcome(self, mine: Attempt, response: HttpResponse) -> Attempt | Remove:
         if response.streaming:
             raise TypeError("A streaming response can't be kept, so the view can't be repeated.")
-        if response.status_code in TRY_AGAIN:
+        if response.status_code in RETRYABLE:
             return REMOVE
         if isinstance(response, SimpleTemplateResponse):
             response.render()
         if len(response.content) > self.max_bytes:
-            return mine  # It can't be repeated, and is not to run again: a 409 from here on.
+            return mine  # The answer can't be repeated, and the view must not run again: 409.
         headers = {name: response[name] for name in HEADERS if name in response}
         return replace(mine, answer=(response.status_code, headers, response.content))
 
@@ -110,7 +112,7 @@ class IdempotencyKey:
 
 
 def _payload(request: HttpRequest) -> str:
-    """Return what tells one request from another: a form has another boundary each time."""
+    """Return a digest of the request's content. Forms are parsed: their boundary is random."""
     query, kind = request.META.get("QUERY_STRING"), request.content_type
     if kind != "multipart/form-data":
         return _digest(query, kind, request.body)

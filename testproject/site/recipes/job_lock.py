@@ -1,4 +1,4 @@
-"""A lock on a job, with an owner and a lease: while one runs it, no other begins."""
+"""A lock with an owner and a lease, so that a job runs once at a time."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NUMBER: Final = Key("lock:{name}:number", as_=int, expires=None)
 
 
 class LockTakenError(Exception):
-    """Another has the lock."""
+    """Another owner has the lock."""
 
 
 class LockLostError(Exception):
-    """The lease ended before the work did, and another may have the lock by now."""
+    """The lease ended before the work did. Another owner may have the lock by now."""
 
 
 @dataclass
 class Lock:
-    """A lock that was taken. Its `number` is higher than that of any who had it before."""
+    """A lock that was taken. Its `number` is higher than the number of every earlier owner."""
 
     store: Store
     name: str
@@ -37,11 +37,11 @@ class Lock:
     number: int = 0
 
     def renew(self) -> None:
-        """Begin the lease anew. Raises LockLostError where it has ended."""
+        """Restart the lease. Raises LockLostError if it has ended."""
         self._replace(self.owner)
 
     def release(self) -> None:
-        """Give the lock back. Raises LockLostError where the lease has ended."""
+        """Release the lock. Raises LockLostError if the lease has ended."""
         self._replace(REMOVE)
 
     def _replace(self, new: str | Remove) -> None:
@@ -58,10 +58,10 @@ class Lock:
 
 @contextmanager
 def job_lock(store: Store, name: str, lease: timedelta) -> Iterator[Lock]:
-    """Have the lock within the block, or raise LockTakenError at once.
+    """Hold the lock during the block, or raise LockTakenError at once.
 
-    A process that is killed leaves it locked until the lease ends. Raises LockLostError at the end
-    of a block that took longer than the lease: the work was done, but maybe not alone.
+    If the process is killed, the lock stays taken until the lease ends. Raises LockLostError at the
+    end of a block that took longer than the lease: another owner may have worked at the same time.
     """
     owner = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}"
     lock = Lock(store, name, owner, lease)
@@ -71,10 +71,10 @@ def job_lock(store: Store, name: str, lease: timedelta) -> Iterator[Lock]:
         raise LockTakenError(name) from error
     try:
         lock.number = store.incr(NUMBER(name=name))
-        lock.renew()  # The number was drawn while the lock was ours, so they go up in turn.
+        lock.renew()  # The lock is still ours, so our number is higher than every earlier one.
         yield lock
     except BaseException:
-        with suppress(LockLostError, PersistError):  # Then the lease ends it.
+        with suppress(LockLostError, PersistError):  # The lease will end it.
             lock.release()
         raise
     lock.release()

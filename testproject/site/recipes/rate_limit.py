@@ -1,4 +1,4 @@
-"""A rate limit: so many requests of one caller in a window that begins with the first."""
+"""A rate limit: at most N requests per caller in a window that starts with the first."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 def address(request: HttpRequest, own_proxies: int = 0) -> str:
-    """Return the client's address: what the outermost of one's own proxies saw, if there are any.
+    """Return the client's address, as the outermost of `own_proxies` saw it.
 
-    Of IPv6 it is the /64, which one client has whole. What is no address counts as one caller.
+    An IPv6 address is reduced to its /64, because one client has all of it. Invalid addresses count
+    as one caller.
     """
     hops = [request.META.get("REMOTE_ADDR", "")]
     if own_proxies:
@@ -48,9 +49,10 @@ def too_many_requests(request: HttpRequest, seconds: int) -> HttpResponse:
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """Decorate a view to answer 429 once `by` has returned the same more than `limit` times.
+    """Decorates a view to answer 429 after `limit` requests for which `by` returned the same text.
 
-    Where the store can't be reached, StoreUnavailableError goes up, or with `fail_open` all pass.
+    If the store can't be reached, the view raises StoreUnavailableError; with `fail_open` all
+    requests pass.
     """
 
     name: str
@@ -61,11 +63,11 @@ class RateLimit:
     refuse: Callable[[HttpRequest, int], HttpResponse] = too_many_requests
 
     def key(self, request: HttpRequest) -> Key[int]:
-        """Return where this caller's requests are counted; to remove it forgives them."""
+        """Return the key of the caller's counter. Remove the entry to reset the count."""
         return RATE(name=self.name, caller=self.by(request))
 
     def wait(self, request: HttpRequest) -> int:
-        """Count a request; return for how many seconds there may be no other, or 0."""
+        """Count a request; return 0 if it passes, or the seconds until the window ends."""
         key = self.key(request)
         try:
             if request.persist.incr(key, expires=self.window) <= self.limit:
@@ -74,7 +76,7 @@ class RateLimit:
         except StoreUnavailableError:
             if not self.fail_open:
                 raise
-            logger.warning("The rate limit %r lets all pass.", self.name, exc_info=True)
+            logger.warning("The rate limit %r lets all requests pass.", self.name, exc_info=True)
             return 0
         left = counter and counter.ttl
         return max(ceil(left.total_seconds()), 1) if left else 1

@@ -1,4 +1,4 @@
-"""A wizard whose answers outlive the session: a signed cookie names them, a typed key has them."""
+"""A wizard whose answers outlive the session, under a typed key that a signed cookie names."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ NUMBER: Final = Key("applications", as_=int, expires=None)
 
 
 def token_of(request: HttpRequest) -> str:
-    """Return what the cookie names, or the empty token, which no application has."""
+    """Return the token in the cookie, or an empty one, which no application has."""
     return request.get_signed_cookie(COOKIE, default="") or ""
 
 
 @never_cache
 def wizard(request: HttpRequest, step: str) -> HttpResponse:
-    """Show a step with what was answered before; take its answers, and go on to what is open."""
+    """Show a step with the answers so far, or save its answers and continue with the next step."""
     if step not in STEPS:
         raise Http404
     token = token_of(request)
@@ -57,10 +57,10 @@ def wizard(request: HttpRequest, step: str) -> HttpResponse:
     if not form.is_valid():
         return render(request, "site/wizard.html", {"form": form, "step": step, "steps": STEPS})
     new = form.cleaned_data
-    try:  # Of two tabs neither undoes what the other has answered.
+    try:  # `update` keeps what another tab has saved in other steps.
         key = APPLICATION(token=token)
         request.persist.update(key, lambda old: replace(old, **new), expires=DEFAULT)
-    except MissingKeyError:  # It was never begun, has ended or was sent: this begins another.
+    except MissingKeyError:  # There is none yet, or it has expired or been submitted.
         token = secrets.token_urlsafe(16)
         request.persist.create(APPLICATION(token=token), Application(**new))
     response = redirect("review")
@@ -70,7 +70,7 @@ def wizard(request: HttpRequest, step: str) -> HttpResponse:
 
 @never_cache
 def review(request: HttpRequest) -> HttpResponse:
-    """Show all the answers; where they are sent, take them out: of two clicks one gets them."""
+    """Show all answers, or submit them. `pop` returns them to only one of two clicks."""
     key = APPLICATION(token=token_of(request))
     saved = request.persist.get(key)
     for step, form in STEPS.items():
@@ -79,6 +79,6 @@ def review(request: HttpRequest) -> HttpResponse:
             return redirect("wizard", step)
     if request.method != "POST":
         return render(request, "site/wizard.html", {"answers": saved})
-    sent = request.persist.pop(key)
-    number = request.persist.incr(NUMBER) if sent else None
-    return render(request, "site/wizard.html", {"sent": True, "number": number})
+    submitted = request.persist.pop(key)
+    number = request.persist.incr(NUMBER) if submitted else None
+    return render(request, "site/wizard.html", {"submitted": True, "number": number})

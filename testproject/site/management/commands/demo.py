@@ -1,7 +1,7 @@
-"""Walk through what a store does, on SQLite, on memory, and on Redis where REDIS_URL is set.
+"""Show what a store does, on SQLite, in memory, and on Redis if REDIS_URL is set.
 
-It types what stands in demo.txt, as a person would at Python's prompt, shows what comes back, and
-compares it with what should. It brings its own temporary database, and leaves nothing behind.
+This runs the examples of demo.txt as in Python's prompt, shows the answers, and compares them with
+the expected ones. It uses a temporary database, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         wrong = 0
         for name, make in STORES.items():
             if name == "Redis" and not os.environ.get("REDIS_URL"):
-                self.stdout.write("\nREDIS_URL is not set: not shown on Redis.")
+                self.stdout.write("\nSkipping Redis: REDIS_URL is not set.")
                 continue
             self.stdout.write(self.style.MIGRATE_HEADING(f"\n===== On {name} ====="))
             walk = Walk(self.stdout.write, self.style)
@@ -54,12 +54,12 @@ class Command(BaseCommand):
             wrong += walk.wrong
             self.stdout.write(f"\nOn {name}: {walk.steps} steps, {walk.wrong} wrong.")
         if wrong:
-            raise CommandError(f"{wrong} answers were wrong.")
-        self.stdout.write(self.style.SUCCESS("\nEvery answer was right."))
+            raise CommandError(f"Wrong answers: {wrong}.")
+        self.stdout.write(self.style.SUCCESS("\nAll answers were right."))
 
 
 class Walk:
-    """Runs the examples of demo.txt, telling each as it goes."""
+    """Runs the examples of demo.txt and shows each one."""
 
     def __init__(self, write: Callable[[str], object], style: Style) -> None:
         self._write = write
@@ -86,16 +86,16 @@ class Walk:
         self.steps += 1
         if not any(self._checker.check_output(want, got, doctest.ELLIPSIS) for got in answers):
             self.wrong += 1
-            self._write(self._style.ERROR(f"  WRONG: it should be {want.rstrip() or 'nothing'}"))
+            self._write(self._style.ERROR(f"  WRONG: expected {want.rstrip() or 'nothing'}"))
 
 
 def _answers(source: str, names: dict[str, Any]) -> list[str]:
-    """Return what Python's prompt shows; for an error also what it shows under its base classes."""
+    """Return what Python's prompt shows. An error is also shown under its base classes' names."""
     shown = StringIO()
     try:
         with redirect_stdout(shown):
             exec(compile(source, WALK.name, "single", dont_inherit=True), names)  # noqa: S102
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is told and compared)
+    except Exception as error:  # noqa: BLE001 (any error is shown and compared)
         return [f"{cls.__name__}: {error}\n" for cls in type(error).__mro__]
     return [shown.getvalue()]
 
@@ -125,7 +125,7 @@ def memory() -> Iterator[Store]:
 
 @contextmanager
 def redis() -> Iterator[Store]:
-    # Needs django-redis, which a project without a Redis needn't have.
+    # Imported late: a project without Redis doesn't have django-redis.
     from django_persist.drivers.redis import RedisDriver
 
     yield from _cleared(Store(RedisDriver("persist"), prefix=f"demo:{secrets.token_hex(8)}:"))
@@ -142,7 +142,7 @@ def _cleared(store: Store) -> Iterator[Store]:
 
 
 def _closing(call: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Wrap a call for other threads: each has a connection of its own, and closes it."""
+    """Wrap a call for other threads: close the connection that it opens in its thread."""
 
     def closing(key: str) -> Any:
         try:
@@ -154,7 +154,7 @@ def _closing(call: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _names(store: Store) -> dict[str, Any]:
-    """Return what demo.txt takes for granted."""
+    """Return the names that demo.txt uses."""
     return {
         "__name__": __name__,
         "KEEP": KEEP,

@@ -1,4 +1,4 @@
-"""Requests as they come to a view, without a client: for processes and threads that race."""
+"""Requests without a client, and the processes and threads that send them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.processes import Place, context, enter, place
 EIGHT = 8
 
 
-def asked(
+def make_request(
     method: str = "POST",
     path: str = "/",
     data: Any = None,
@@ -30,7 +30,7 @@ def asked(
     headers: dict[str, str] | None = None,
     **more: Any,
 ) -> HttpRequest:
-    """Return a request behind the middleware, of a user by their id or of nobody."""
+    """Return a request with `persist`, from the user with that id or from an anonymous one."""
     make = getattr(RequestFactory(), method.lower())
     request = cast("HttpRequest", make(path, data, headers=headers, **more))
     request.persist = persist
@@ -38,8 +38,8 @@ def asked(
     return request
 
 
-def threads(function: Callable[..., Any], *args: Any) -> list[Any]:
-    """Call `function(i, *args)` in eight threads that start at once and often take turns."""
+def in_threads(function: Callable[..., Any], *args: Any) -> list[Any]:
+    """Call `function(i, *args)` in eight threads that start at once and switch often."""
     barrier = Barrier(EIGHT)
 
     def run(i: int) -> Any:
@@ -62,7 +62,7 @@ def _run(where: Place, line: Connection, function: Callable[..., Any], args: Any
 
 @contextmanager
 def child(function: Callable[..., Any], *args: Any) -> Iterator[tuple[Any, Connection]]:
-    """Run `function(line, *args)` in a process of its own; give it, and our end of the line."""
+    """Run `function(line, *args)` in another process; yield the process and our end of the line."""
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(place(), theirs, function, args), daemon=True)
     process.start()
@@ -75,8 +75,8 @@ def child(function: Callable[..., Any], *args: Any) -> Iterator[tuple[Any, Conne
         ours.close()
 
 
-def killed(process: Any) -> None:
-    """End a process as a power cut would, where it has not just ended itself so."""
+def kill(process: Any) -> None:
+    """Kill a process, and check that it did not end in another way."""
     process.kill()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
