@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _wrong(version: str, tag: str) -> list[str]:
-    """Return all that stands in the way, each with its mend."""
+    """Return what prevents a release, each with its fix."""
     wrong = []
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
         wrong.append(f"The version {version} is no X.Y.Z: correct django_persist/__init__.py.")

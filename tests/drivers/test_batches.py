@@ -11,7 +11,7 @@ from django_persist.drivers.batches import EXCLUSIVE_SECONDS, MOST, PAUSE, SECON
 
 
 def run(monkeypatch: pytest.MonkeyPatch, first: int, number: int, seconds_each: float) -> list[int]:
-    """Return how large so many batches were asked to be, where each entry takes its time."""
+    """Return the sizes of the first batches, if deleting an entry takes some time."""
     moment = 0.0
     sizes: list[int] = []
     monkeypatch.setattr(time, "monotonic", lambda: moment)

@@ -30,8 +30,8 @@ class NoFreeConnectionError(ConnectionError):
 class Pool:
     """Connections to one server: idle ones, and as many in use as there are calls.
 
-    At most `max_connections` are open. A call that finds all in use waits for up to `wait` seconds,
-    None for ever, and then raises NoFreeConnectionError.
+    At most `max_connections` are open. A call that finds all in use waits for up to `wait` seconds
+    (None: without end), and then raises NoFreeConnectionError.
 
     Open connections are counted by being there. One that an interruption loses is freed by Python,
     which closes it, and is then no longer counted: no count can become wrong.

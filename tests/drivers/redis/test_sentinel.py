@@ -73,7 +73,7 @@ def test_the_process_continues_after_a_failover(
     assert primary.client.get(":persist:k") == b"1"
     catch_up(replica, primary)
 
-    # Sentinel refuses until the replica has told it that it is up to date.
+    # Sentinel refuses until the replica has reported that it is up to date.
     wait_for(lambda: sentinel.client.sentinel_failover("main") or True, "Sentinel")
     wait_for(lambda: primary.client.info("replication")["role"] == "slave", "Failover")
     wait_for(lambda: replica.client.info("replication")["role"] == "master", "Failover")

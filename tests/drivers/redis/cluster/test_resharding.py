@@ -127,7 +127,7 @@ def test_a_node_that_is_added_and_removed_under_load(
         for slot in slots:
             cluster.move(slot, server)
         running.wait()
-        # This driver has made no call that could have told it about the new node.
+        # This driver has made no call that could have named the new node.
         assert listing.count("{a}filling") == 100
         assert make_driver(server.url).count("{b}filling") == 100
         for slot, owner in zip(slots, owners, strict=True):
