@@ -145,7 +145,7 @@ def test_a_call_that_is_interrupted_while_it_connects_hurts_no_other(
             else:
                 assert result == RESULTS[which]
             check(store, number, sums)
-    assert interruptions > ROUNDS / 10
+    assert interruptions
     assert sorted(store.keys()) == ["counter", "there"]
     assert store.get("counter") == sums[-1]
     assert redis.Redis(port=guarded.port, password=PASSWORD, db=0).dbsize() == 0
