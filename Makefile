@@ -17,6 +17,8 @@ demo: $(VENV)/.demo
 
 # With its bytecode kept: else each worker, and each process that a test starts, compiles it all.
 test: export PYTHONDONTWRITEBYTECODE =
+# Many tests wait for servers and other processes more than they compute.
+test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 test: $(VENV)/.test $(MARIADB)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
