@@ -19,6 +19,18 @@ from tests.aliases import alias, another, migrate
 from tests.servers.proxy import Proxy
 
 
+@pytest.fixture(autouse=True)
+def unchecked_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that a test has cut is used, however long the machine took to cut it."""
+    monkeypatch.setattr("django_persist.drivers.database.connection.IDLE_SECONDS", 60)
+
+
+@pytest.fixture
+def checked_connections(unchecked_connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was idle for a moment is checked before use."""
+    monkeypatch.setattr("django_persist.drivers.database.connection.IDLE_SECONDS", 0.1)
+
+
 @dataclass(frozen=True)
 class ProxiedStore:
     """A store that reaches its database through a proxy."""

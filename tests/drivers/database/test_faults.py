@@ -79,9 +79,7 @@ def test_a_call_on_an_ended_session_raises_and_the_next_works(
     writes: bool,
     database: str,
     open_store: Callable[..., Store],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_persist.drivers.database.connection.IDLE_SECONDS", 60)
     store = open_store(database)
     store.set_many({"key": 1})  # On MariaDB the first of a process asks for max_allowed_packet.
     end_session(database)
@@ -93,6 +91,7 @@ def test_a_call_on_an_ended_session_raises_and_the_next_works(
     assert store.get("key") == 1
 
 
+@pytest.mark.usefixtures("checked_connections")
 @SERVERS
 @pytest.mark.parametrize(("call", "writes"), CALLS.values(), ids=CALLS)
 def test_a_call_on_a_session_that_was_ended_while_idle_works(
@@ -106,6 +105,7 @@ def test_a_call_on_a_session_that_was_ended_while_idle_works(
     assert store.get("key") == (2 if writes else 1)
 
 
+@pytest.mark.usefixtures("checked_connections")
 @pytest.mark.parametrize("max_age", [0, None], ids=repr)
 @SERVERS
 def test_an_idle_timeout_of_the_server_costs_no_call_an_error(
