@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import ProgrammingError
 
 from django_persist import Store, stores
 from tests import aliases, servers
@@ -244,9 +245,12 @@ CALLS = [
 ]
 
 
-def assert_away(result: Result, args: tuple[str, ...]) -> None:
+UNAVAILABLE = {"redis": "can't be reached", "database": "could not be connected to"}
+
+
+def assert_away(away: str, result: Result, args: tuple[str, ...]) -> None:
     assert result.code == 3, args
-    assert "reached" in result.err or "could not be connected to" in result.err, args
+    assert UNAVAILABLE[away] in result.err, args
     assert "The operation in progress had no effect." in result.err, args
     assert "Traceback" not in result.err, args
 
@@ -256,11 +260,11 @@ def test_every_subcommand_exits_with_3_if_the_store_is_unavailable(
     away: str, args: tuple[str, ...]
 ) -> None:
     stores["default"].set("key", 1)
-    assert_away(persist(*args, stdin=lines(entry("key", 1))), args)
+    assert_away(away, persist(*args, stdin=lines(entry("key", 1))), args)
 
 
 def test_process_exits_with_3_if_the_store_is_unavailable(away: str) -> None:
-    assert_away(run("persist", *CALLS[0]), CALLS[0])
+    assert_away(away, run("persist", *CALLS[0]), CALLS[0])
     assert call("purge_persist", "--store=away").code == (1 if away == "database" else 0)
 
 
@@ -273,3 +277,16 @@ def test_missing_table_is_reported(open_store: OpenStore, settings: Any) -> None
         assert "run `manage.py migrate --database empty`" in result.err
         assert "secret" not in result.err
         assert call("purge_persist").code == 1
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_other_database_errors_are_reported_without_their_message(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ProgrammingError("no such column, near 'secret'")
+
+    monkeypatch.setattr(store.driver, "set", fail)
+    result = persist("set", "key", '"secret"')
+    message = "The database raised ProgrammingError. Has it been migrated?\n"
+    assert result == (3, "", message)
