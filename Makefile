@@ -1,13 +1,14 @@
-# make demo   a walk through the store          make test   the tests
-# make check  all that is checked besides them  make bench  the benchmarks
+# make demo   a tour of the store     make test   the tests
+# make check  all other checks        make bench  the benchmarks
 #
-# Needs a Python from 3.11 on: PYTHON=/path/to/python names one that isn't python3.
+# Needs Python 3.11 or newer. PYTHON=/path/to/python uses another one than python3.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml django_persist/__init__.py
-# It compiles, against the client library of MariaDB: only where there is one to test on.
+# mysqlclient needs a compiler and MariaDB's client library, so it is only installed if the tests
+# have a MariaDB.
 MARIADB := $(if $(PERSIST_TEST_MARIADB),$(VENV)/.mariadb)
 
 .PHONY: demo test check bench clean
@@ -15,7 +16,7 @@ MARIADB := $(if $(PERSIST_TEST_MARIADB),$(VENV)/.mariadb)
 demo: $(VENV)/.demo
 	@$(BIN)/python manage.py demo
 
-# With its bytecode kept: else each worker, and each process that a test starts, compiles it all.
+# Keep the bytecode, or each worker, and each process that a test starts, compiles it again.
 test: export PYTHONDONTWRITEBYTECODE =
 # Many tests wait for servers and other processes more than they compute.
 test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
@@ -32,7 +33,7 @@ clean:
 	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
 		build dist docs/_build django_persist.egg-info
 
-# What is installed, each by a file that says so: done again only where the metadata has changed.
+# Each of these files marks what is installed. METADATA is newer if it has to be installed again.
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=/path/to/python" % sys.version_info[:2])'

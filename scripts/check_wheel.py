@@ -1,6 +1,6 @@
-"""Install a built wheel into an environment of its own, and use it on a new site.
+"""Install a built wheel into a new environment, and use it on a new site.
 
-python scripts/check_wheel.py dist      (the folder that has the wheel)
+python scripts/check_wheel.py dist      (the folder with the wheel)
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ print("used on", ", ".join(stores))
 
 def main(folder: str) -> None:
     [wheel] = Path(folder).resolve().glob("*.whl")
-    # Nothing of the checkout, nor of the environment that runs this.
+    # Without PYTHONPATH and the like, so that neither the checkout nor this environment is used.
     environ = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
     with TemporaryDirectory(prefix="persist-wheel-") as temporary:
         where = Path(temporary)

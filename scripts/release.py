@@ -1,4 +1,4 @@
-"""Check, build and tag a release of the commit that is checked out: RELEASING.md says when.
+"""Check, build and tag a release of the commit that is checked out. See RELEASING.md.
 
 python scripts/release.py [--dry-run]
 """
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="change nothing: no tag, no dist/")
+    parser.add_argument("--dry-run", action="store_true", help="create no tag and no files")
     dry_run = parser.parse_args().dry_run
     version = _found(r'^__version__ = "(.+)"$', "django_persist/__init__.py")
     tag = f"v{version}"
@@ -39,7 +39,7 @@ def main() -> None:
         for file in files:
             shutil.copy(file, ROOT / "dist")
     _git("tag", "--annotate", tag, "--message", f"Release {version}")
-    print(f"{tag} is tagged, and in dist/. To publish it:\n")
+    print(f"The tag {tag} and the files in dist/ are ready. To publish them:\n")
     print(f"  git push origin main {tag}")
     print("  twine upload dist/*")
 
@@ -48,30 +48,30 @@ def _wrong(version: str, tag: str) -> list[str]:
     """Return what prevents a release, each with its fix."""
     wrong = []
     if not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", version):
-        wrong.append(f"The version {version} is no X.Y.Z: correct django_persist/__init__.py.")
+        wrong.append(f"The version {version} is not X.Y.Z: correct django_persist/__init__.py.")
     if (branch := _git("rev-parse", "--abbrev-ref", "HEAD")) != "main":
         wrong.append(f"The branch is {branch}: check out main.")
     if _git("status", "--porcelain"):
-        wrong.append("The tree is not clean: commit, or put away, what `git status` lists.")
+        wrong.append("The tree is not clean: commit or stash what `git status` lists.")
     if _git("tag", "--list", tag):
-        wrong.append(f"The tag {tag} is there: raise the version.")
+        wrong.append(f"The tag {tag} already exists: raise the version.")
     changelog = (ROOT / "CHANGELOG.md").read_text()
-    parts = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]
-    if not parts or not parts[0].startswith("[Unreleased]"):
-        wrong.append("CHANGELOG.md does not begin with [Unreleased].")
-    elif parts[0].partition("\n")[2].strip():
-        wrong.append(f"CHANGELOG.md has changes under [Unreleased]: put them under [{version}].")
-    latest = parts[1] if len(parts) > 1 else ""
+    sections = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]
+    if not sections or not sections[0].startswith("[Unreleased]"):
+        wrong.append("CHANGELOG.md does not start with [Unreleased].")
+    elif sections[0].partition("\n")[2].strip():
+        wrong.append(f"CHANGELOG.md has changes under [Unreleased]: move them to [{version}].")
+    latest = sections[1] if len(sections) > 1 else ""
     heading, _, text = latest.partition("\n")
     if not re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", heading):
-        wrong.append(f"CHANGELOG.md has no part '## [{version}] - YYYY-MM-DD' after [Unreleased].")
+        wrong.append(f"CHANGELOG.md needs '## [{version}] - YYYY-MM-DD' after [Unreleased].")
     elif not text.strip():
-        wrong.append(f"CHANGELOG.md says nothing of {version}.")
+        wrong.append(f"CHANGELOG.md has no entries for {version}.")
     return wrong
 
 
 def _built(folder: Path) -> list[Path]:
-    """Build the commit, not the folder that it is checked out in; check what was made."""
+    """Build and check the commit, without uncommitted files of the checkout."""
     source, dist = folder / "source", folder / "dist"
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:

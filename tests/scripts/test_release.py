@@ -141,13 +141,13 @@ def _no_unreleased(project: Project) -> None:
     [
         (lambda project: project.write("new.txt", ""), "The tree is not clean"),
         (lambda project: project.git("switch", "--create", "topic"), "The branch is topic"),
-        (lambda project: project.git("tag", "v1.2.0"), "The tag v1.2.0 is there"),
+        (lambda project: project.git("tag", "v1.2.0"), "The tag v1.2.0 already exists"),
         (_unreleased, "has changes under [Unreleased]"),
-        (_another_version, "has no part '## [1.3.0] - YYYY-MM-DD'"),
-        (_odd_version, "The version 1.2 is no X.Y.Z"),
-        (_no_date, "has no part '## [1.2.0] - YYYY-MM-DD'"),
-        (_nothing_said, "says nothing of 1.2.0"),
-        (_no_unreleased, "does not begin with [Unreleased]"),
+        (_another_version, "needs '## [1.3.0] - YYYY-MM-DD'"),
+        (_odd_version, "The version 1.2 is not X.Y.Z"),
+        (_no_date, "needs '## [1.2.0] - YYYY-MM-DD'"),
+        (_nothing_said, "has no entries for 1.2.0"),
+        (_no_unreleased, "does not start with [Unreleased]"),
     ],
 )
 def test_a_project_that_is_not_ready_is_not_released(
