@@ -162,21 +162,21 @@ def quote(part: Part, characters: Collection[str] = (ESCAPE, SEPARATOR)) -> str:
     )
 
 
-def check(key: str) -> str:
+def check(key: str, longest: int = MAX_LENGTH) -> str:
     """Return `key` as a plain str.
 
     Raises TypeError if it is not a str, and InvalidKeyError if some driver can't hold it: if it is
-    empty, longer than MAX_LENGTH, or has a NUL (PostgreSQL) or a lone surrogate (not UTF-8).
+    empty, longer than `longest`, or has a NUL (PostgreSQL) or a lone surrogate (not UTF-8).
     """
-    if type(key) is str and 0 < len(key) <= MAX_LENGTH and key.isascii() and "\0" not in key:
+    if type(key) is str and 0 < len(key) <= longest and key.isascii() and "\0" not in key:
         return key
     if not isinstance(key, str):
         raise TypeError(f"A key must be a str or a Key, not {type(key).__name__}.")
     if not key:
         raise InvalidKeyError("A key must have at least one character.")
-    if len(key) > MAX_LENGTH:
+    if len(key) > longest:
         raise InvalidKeyError(
-            f"A key can have at most {MAX_LENGTH} characters; this one has {len(key)}."
+            f"A key can have at most {longest} characters; this one has {len(key)}."
         )
     return check_characters(key)
 

@@ -14,6 +14,7 @@ The column types are chosen for exactness and speed, not for JSON operators in S
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,26 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.query import ModelIterable
+from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from . import codec
-from .exceptions import EncodeError
-from .expiry import from_micros, to_micros
-from .keys import MAX_LENGTH
+from .exceptions import DecodeError, EncodeError, InvalidExpiryError
+from .expiry import from_micros, parse, to_micros
+from .keys import MAX_LENGTH, check
 
 if TYPE_CHECKING:
     CharField = models.CharField[str, str]
     TextField = models.TextField[Any, Any]
     Field = models.Field[datetime | None, datetime | None]
+    QuerySet = models.QuerySet["Entry"]
+    EntryIterable = ModelIterable["Entry"]
 else:
     CharField, TextField, Field = models.CharField, models.TextField, models.Field
+    QuerySet, EntryIterable = models.QuerySet, ModelIterable
 
 COLUMN_LENGTH = MAX_LENGTH + 64
 """Room for a key with the longest PREFIX before it."""
@@ -63,6 +69,10 @@ class KeyField(CharField):
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         return {**super().db_parameters(connection), "collation": exact_collation(connection)}
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        # save(), bulk_create() and loaddata don't validate.
+        return check(value, COLUMN_LENGTH) if isinstance(value, str) else value
 
 
 class ValueField(TextField):
@@ -97,6 +107,29 @@ class ValueField(TextField):
         return super().formfield(**{"form_class": forms.JSONField, **kwargs})
 
 
+class RawValue(models.Func):
+    """The stored text of `value`, or only its first `characters`, without decoding the JSON.
+
+    On SQLite it is bytes, as in the driver, so that text that is not UTF-8 can be read too.
+    """
+
+    template = "%(expressions)s"
+    first_characters = "SUBSTR(%(expressions)s, 1, %(characters)s)"
+
+    def __init__(self, characters: int | None = None) -> None:
+        extra: dict[str, Any] = {}
+        if characters is not None:
+            extra = {"template": self.first_characters, "characters": characters}
+        super().__init__(models.F("value"), output_field=models.TextField(), **extra)
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> Any:
+        template = self.extra.get("template", self.template)
+        blob = template.replace("%(expressions)s", "CAST(%(expressions)s AS BLOB)")
+        return self.as_sql(compiler, connection, **{**context, "template": blob})
+
+
 class MomentFormField(forms.DateTimeField):
     """A time in the project's time zone, whether or not USE_TZ is on."""
 
@@ -123,6 +156,19 @@ class MomentField(Field):
     def get_prep_value(self, value: Any) -> int | None:
         value = self.to_python(super().get_prep_value(value))
         return None if value is None else to_micros(value)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        # save(), bulk_create() and loaddata don't validate.
+        if isinstance(value, str | datetime):
+            value = parse(self.to_python(value))
+        return super().get_db_prep_save(value, connection)
+
+    def validate(self, value: datetime | None, model_instance: models.Model | None) -> None:
+        super().validate(value, model_instance)
+        try:
+            parse(value)
+        except InvalidExpiryError as error:
+            raise ValidationError(str(error), code="invalid") from error
 
     def to_python(self, value: Any) -> datetime | None:
         return _make_aware(_parse(value) if isinstance(value, str) else value)
@@ -152,12 +198,40 @@ def _make_aware(value: datetime | None) -> datetime | None:
     return value
 
 
+class NamingIterable(EntryIterable):
+    """Entries, with an error that names the one that is corrupt: its field doesn't know the key."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        try:
+            yield from super().__iter__()
+            return
+        except DecodeError as error:
+            # Only its text is kept, because its traceback would keep the cursor open.
+            message = str(error)
+        for key, text in self.queryset.values_list("key", RawValue()).iterator():
+            codec.decode(text, key=key)
+        raise DecodeError(message)
+
+
+class EntryQuerySet(QuerySet):
+    """The entries of one database as model instances. A corrupt one raises DecodeError."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._iterable_class = NamingIterable
+
+
+EntryManager = models.Manager.from_queryset(EntryQuerySet)
+
+
 class Entry(models.Model):
     """One entry of the database driver. The module explains the types of the columns."""
 
     key = KeyField(_("key"), primary_key=True, max_length=COLUMN_LENGTH)
     value = ValueField(_("value"), blank=True)
     expires_at = MomentField(_("expires at"), null=True, blank=True)
+
+    objects = EntryManager()
 
     class Meta:
         verbose_name = _("entry")

@@ -11,13 +11,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.management import call_command
-from django.db import IntegrityError, connections
+from django.core.management import CommandError, call_command
+from django.db import DataError, IntegrityError, connections
 from django.db.models import F, Max, QuerySet
 from django.forms import modelform_factory
 
 from django_persist import Item, Store
-from django_persist.exceptions import EncodeError
+from django_persist.exceptions import (
+    DecodeError,
+    EncodeError,
+    InvalidExpiryError,
+    InvalidKeyError,
+)
 from django_persist.models import Entry
 
 if TYPE_CHECKING:
@@ -165,6 +170,7 @@ def test_a_valid_entry_passes_full_clean(alias: str) -> None:
         ({"key": "a", "value": object()}, "value"),
         ({"key": "a", "value": {"n": float("inf")}}, "value"),
         ({"key": "a", "value": 1, "expires_at": "soon"}, "expires_at"),
+        ({"key": "a", "value": 1, "expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),
         ({"key": "a", "value": 1, "expires_at": "2999-02-30T12:00:00Z"}, "expires_at"),
     ],
 )
@@ -234,6 +240,63 @@ def test_entries_can_be_dumped_and_loaded(
     entries.all().delete()
     call_command("loaddata", str(dump), database=alias, verbosity=0)
     assert [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")] == before
+
+
+def dump_and_load(alias: str, dump: Path, **fields: Any) -> None:
+    """Load a dump of one entry with these fields, written by hand."""
+    key = fields.pop("key", "a")
+    entry = {"model": "django_persist.entry", "pk": key, "fields": {"value": 1, **fields}}
+    dump.write_text(json.dumps([entry]))
+    call_command("loaddata", str(dump), database=alias, verbosity=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"key": ""}, InvalidKeyError, "at least one character"),
+        ({"key": "k" * 400}, InvalidKeyError, "at most 319 characters"),
+        ({"key": "a\0b"}, InvalidKeyError, "NUL"),
+        ({"key": "a\ud800"}, InvalidKeyError, "lone surrogate"),
+        ({"value": float("nan")}, EncodeError, "NaN"),
+        ({"expires_at": "9999-12-31T23:59:59-12:00"}, InvalidExpiryError, "later than a store"),
+    ],
+)
+def test_what_no_driver_takes_is_not_loaded(
+    entries: Entries,
+    alias: str,
+    tmp_path: Path,
+    fields: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    # It first updates, and there the client library may refuse a key.
+    with pytest.raises((ValueError, DataError)):
+        dump_and_load(alias, tmp_path / "dump.json", **fields)
+    assert not entries.exists()
+    with pytest.raises(error, match=message):
+        entries.bulk_create([Entry(**({"key": "a", "value": 1} | fields))])
+    assert not entries.exists()
+
+
+def test_a_dump_names_the_entry_that_is_corrupt(
+    entries: Entries, alias: str, tmp_path: Path
+) -> None:
+    for key in ("before", "corrupt", "later"):
+        entries.create(key=key, value=1)
+    with connections[alias].cursor() as cursor:
+        table, key_column = Entry._meta.db_table, connections[alias].ops.quote_name("key")
+        sql = f"UPDATE {table} SET value = '{{secret' WHERE {key_column} = 'corrupt'"
+        cursor.execute(sql)
+    dump = tmp_path / "dump.json"
+    options: dict[str, Any] = {"database": alias, "output": str(dump), "verbosity": 0}
+    with pytest.raises(CommandError, match="The entry 'corrupt' is corrupt") as caught:
+        call_command("dumpdata", "django_persist", **options)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(DecodeError, match="The entry 'corrupt' is corrupt"):
+        entries.get(key="corrupt")
+    entries.filter(key="corrupt").delete()
+    call_command("dumpdata", "django_persist", **options)
+    assert {entry["pk"] for entry in json.loads(dump.read_text())} == {"before", "later"}
 
 
 def test_the_migration_matches_the_model(alias: str) -> None:

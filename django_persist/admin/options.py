@@ -26,12 +26,12 @@ from ..drivers.database.connection import Connection
 from ..exceptions import ContentionError, InvalidKeyError
 from ..keys import check_characters
 from ..keyspace import CHUNK
-from ..models import Entry
+from ..models import Entry, RawValue
 from .columns import EntryColumns
 from .databases import databases
 from .form import EntryForm
 from .listing import KEY_SEGMENTS, EntryChangeList, StateFilter
-from .stored import MAX_EDITABLE_CHARS, RawValue, StoredText, ValueSize, has_expired
+from .stored import MAX_EDITABLE_CHARS, StoredText, ValueSize, has_expired
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Entry]

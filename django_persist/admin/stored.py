@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import msgspec
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Func, IntegerField, TextField
+from django.db.models import F, Func, IntegerField
 from django.db.models.sql.compiler import SQLCompiler
 
 from .. import codec
@@ -28,29 +28,6 @@ FORM_BYTES: Final = 8192
 
 SHORT_CHARS: Final = 80
 """How many characters of a value the list shows."""
-
-
-class RawValue(Func):
-    """The stored text of `value`, or only its first `characters`, without decoding the JSON.
-
-    On SQLite it is bytes, as in the driver, so that text that is not UTF-8 can be read too.
-    """
-
-    template = "%(expressions)s"
-    first_characters = "SUBSTR(%(expressions)s, 1, %(characters)s)"
-
-    def __init__(self, characters: int | None = None) -> None:
-        extra: dict[str, Any] = {}
-        if characters is not None:
-            extra = {"template": self.first_characters, "characters": characters}
-        super().__init__(F("value"), output_field=TextField(), **extra)
-
-    def as_sqlite(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> Any:
-        template = self.extra.get("template", self.template)
-        blob = template.replace("%(expressions)s", "CAST(%(expressions)s AS BLOB)")
-        return self.as_sql(compiler, connection, **{**context, "template": blob})
 
 
 class ValueSize(Func):
