@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,69 +19,12 @@ from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import DuplicateKeyError
 from tests.extent import LONG
 from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
-from tests.servers.valkey_servers import (
-    ValkeyCluster,
-    ValkeySentinel,
-    ValkeyServer,
-    start,
-    wait_for,
-)
+from tests.interruptions.conftest import CONNECTIONS, PASSWORD
+from tests.servers.valkey_servers import ValkeyServer
 
 ROUNDS = 20_000 if LONG else 600
 # A socket that an interruption takes from redis-py is closed by Python, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-PASSWORD = "secret of the tests"
-CONNECTIONS = 5
-
-Location = tuple[Any, dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[ValkeyServer]:
-    """A server with a password."""
-    server = start("--repl-diskless-sync-delay", "0")
-    server.client.config_set("masterauth", PASSWORD)
-    server.client.config_set("requirepass", PASSWORD)
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
-def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
-    server = ValkeySentinel(guarded)
-    server.start()
-    client: Any = redis.Redis(port=server.port)
-    client.execute_command("SENTINEL", "SET", "main", "auth-pass", PASSWORD)
-    wait_for(lambda: client.sentinel_masters()["main"]["flags"] == "master", "Sentinel")
-    yield server
-    server.kill()
-
-
-@pytest.fixture(params=["single", "sentinel", "cluster"])
-def make_driver(request: pytest.FixtureRequest, settings: Any) -> Callable[[], RedisDriver]:
-    pool = {"max_connections": CONNECTIONS}
-    options: dict[str, Any] = {"CONNECTION_POOL_KWARGS": pool, "PASSWORD": PASSWORD}
-    if request.param == "single":
-        location: Any = f"redis://127.0.0.1:{request.getfixturevalue('guarded').port}/3"
-    elif request.param == "sentinel":
-        location = "redis://main/3"
-        options |= {
-            "CLIENT_CLASS": "django_redis.client.SentinelClient",
-            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
-            "SENTINELS": [("127.0.0.1", request.getfixturevalue("sentinel").port)],
-            "SENTINEL_KWARGS": {},
-        }
-    else:
-        cluster: ValkeyCluster = request.getfixturevalue("shared_cluster")
-        location = cluster.urls
-        options = {
-            "CONNECTION_POOL_KWARGS": pool,
-            "CONNECTION_FACTORY": "django_persist.cluster.ClusterConnectionFactory",
-        }
-    alias = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
-    settings.CACHES = {**settings.CACHES, "persist": alias}
-    return lambda: RedisDriver(cache="persist")
 
 
 def check(store: Store, number: int, sums: list[int]) -> None:
@@ -128,9 +71,9 @@ def typical(store: Store) -> float:
 
 
 def test_a_call_that_is_interrupted_while_it_connects_hurts_no_other(
-    make_driver: Callable[[], RedisDriver], guarded: ValkeyServer
+    redis_alias: str, guarded: ValkeyServer
 ) -> None:
-    store = Store(make_driver())
+    store = Store(RedisDriver(cache=redis_alias))
     store.clear()
     store.set("there", "value")
     moment, sums, interruptions = typical(store), list[int](), 0
@@ -164,9 +107,9 @@ def send(servers: list[ValkeyServer], signum: signal.Signals) -> None:
 
 
 def test_a_call_that_is_interrupted_on_a_stopped_server_hurts_no_other(
-    guarded: ValkeyServer, make_driver: Callable[[], RedisDriver], request: Any
+    guarded: ValkeyServer, redis_alias: str, request: Any
 ) -> None:
-    store = Store(make_driver())
+    store = Store(RedisDriver(cache=redis_alias))
     store.clear()
     store.set("there", "value")
     servers = [guarded]
