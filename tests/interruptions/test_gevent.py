@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connections
 
 from django_persist import Store, stores
-from tests.conftest import BACKENDS, REDIS
+from tests.conftest import REDIS
 from tests.extent import LONG
 from tests.interruptions.conftest import CONNECTIONS, PASSWORD
 from tests.servers.valkey_servers import ValkeyServer
@@ -62,8 +62,3 @@ def test_greenlets_on_redis(redis_alias: str, guarded: ValkeyServer, settings: A
     assert interrupt_calls()
     assert set(store.get_many(store.keys("count")).values()) == {ROUNDS}
     assert redis.Redis(port=guarded.port, password=PASSWORD, db=0).dbsize() == 0
-
-
-def test_greenlets_in_memory(settings: Any) -> None:
-    settings.PERSIST = {"default": BACKENDS["memory"]}
-    interrupt_calls()
