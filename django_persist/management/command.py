@@ -31,6 +31,11 @@ STOPPED: Final = 130
 PIPE_CLOSED: Final = 141
 """What a shell reports for a program whose reader is gone: 128 plus the number of SIGPIPE."""
 
+NO_PERMISSION: Final = {
+    "42501",  # PostgreSQL: insufficient_privilege
+    *(1044, 1045, 1142, 1143, 1227, 1370),  # MariaDB and MySQL: access denied
+}
+
 REFRESH_SECONDS: Final = 0.1
 """The shortest time between two updates of the progress line."""
 
@@ -71,7 +76,7 @@ class StoreCommand(BaseCommand):
             raise SystemExit(PIPE_CLOSED) from None
         except KeyboardInterrupt:
             raise CommandError("Stopped.", returncode=STOPPED) from None
-        except (PersistError, NotAnExportError, OSError, DatabaseError) as error:
+        except reported_errors() as error:
             self.fail(error)
 
     def fail(self, error: BaseException, done: str = "") -> NoReturn:
@@ -84,12 +89,10 @@ class StoreCommand(BaseCommand):
             message, code = f"{error} The operation in progress {effect}.", self.unavailable
         elif isinstance(error, ContentionError):
             code = self.unavailable
-        elif isinstance(error, DatabaseError):
-            # Its own message can contain the SQL parameters, which include values.
-            message = f"The database raised {type(error).__name__}. Has it been migrated?"
-            code = self.unavailable
         elif isinstance(error, OSError):
             message = ": ".join(filter(None, (str(error.filename or ""), error.strerror)))
+        elif not isinstance(error, PersistError | NotAnExportError):
+            message, code = _server_error_message(error), self.unavailable
         raise CommandError(f"{message} {done}".rstrip(), returncode=code) from error
 
     # Data goes to stdout as UTF-8 bytes, whatever the locale. All other output goes to stderr.
@@ -138,6 +141,34 @@ class StoreCommand(BaseCommand):
             self.stderr.write(f"\r{blanks}\r", style_func=str, ending="")
             self.stderr.flush()
             self._progress_line = ""
+
+
+def reported_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that end a command with a message: ours, and those of files and servers."""
+    redis = sys.modules.get("redis")  # Without it, no store can have raised an error of Redis.
+    of_redis = () if redis is None else (redis.RedisError,)
+    return PersistError, NotAnExportError, OSError, DatabaseError, *of_redis
+
+
+def _server_error_message(error: BaseException) -> str:
+    """Say what the server raised. The server's own text can contain values."""
+    name = type(error).__name__
+    if not isinstance(error, DatabaseError):
+        # After its name and key, an unknown command is shown with its other arguments.
+        return f"Redis raised {name}: {str(error).partition(', with args')[0].rstrip('.')}."
+    code = _error_code(error.__cause__)
+    if code in NO_PERMISSION:
+        return f"The database raised {name} {code}: its user lacks a privilege, see GRANT."
+    return f"The database raised {name} {code}".rstrip() + "."
+
+
+def _error_code(error: BaseException | None) -> str | int:
+    """Return the code that a database gave to an error of its client library; "" without one."""
+    if error is None:
+        return ""
+    named = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
+    first = error.args[0] if error.args else ""
+    return named or (first if isinstance(first, int) else "")
 
 
 def plural(number: int, singular: str = "entry", plural: str = "entries") -> str:

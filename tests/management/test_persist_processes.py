@@ -288,5 +288,5 @@ def test_other_database_errors_are_reported_without_their_message(
 
     monkeypatch.setattr(store.driver, "set", fail)
     result = persist("set", "key", '"secret"')
-    message = "The database raised ProgrammingError. Has it been migrated?\n"
+    message = "The database raised ProgrammingError.\n"
     assert result == (3, "", message)

@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError
 
 from ...codec import to_text
-from ...exceptions import ContentionError, StoreUnavailableError
 from ...handler import stores
 from .. import stats
-from ..command import FAILED, STOPPED, plural
+from ..command import FAILED, STOPPED, plural, reported_errors
 from .base import Subcommand, add_prefix_argument
 
 
@@ -100,7 +99,7 @@ class Clear(Subcommand):
             for number in self.store.keyspace.clear_steps(prefix):
                 deleted += number
                 self.command.show_progress(f"{self.alias}: {plural(deleted)} deleted")
-        except (StoreUnavailableError, ContentionError) as error:
+        except reported_errors() as error:
             self._report(deleted, complete=False)
             self.command.fail(error)
         except KeyboardInterrupt:

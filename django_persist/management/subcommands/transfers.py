@@ -11,12 +11,11 @@ from typing import Any, BinaryIO, ClassVar, Final
 from django.core.management.base import CommandError
 
 from ...codec import to_text
-from ...exceptions import PersistError
 from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
 from ...store import Store
 from ...transfer import OnConflict, Record, Tally, Transfer, read
-from ..command import FAILED, STOPPED, USAGE, plural, positive_int
+from ..command import FAILED, STOPPED, USAGE, plural, positive_int, reported_errors
 from ..files import write_atomically
 from .base import Subcommand, add_prefix_argument
 
@@ -72,7 +71,7 @@ class Export(Subcommand):
                     self._write(file.write)
         except KeyboardInterrupt:
             raise CommandError(f"Stopped. {self._unfinished()}", returncode=STOPPED) from None
-        except (PersistError, OSError) as error:
+        except reported_errors() as error:
             if isinstance(error, BrokenPipeError):
                 raise
             self.command.fail(error, self._unfinished())
@@ -162,7 +161,7 @@ class StoringSubcommand(Subcommand):
             self._report(alias, tally, complete=False)
             if isinstance(error, KeyboardInterrupt):
                 raise CommandError(f"Stopped. {CONTINUE}", returncode=STOPPED) from None
-            if isinstance(error, PersistError):
+            if isinstance(error, reported_errors()):
                 self.command.fail(error, CONTINUE)
             raise
         self._report(alias, tally, complete=tally.fault is None)
