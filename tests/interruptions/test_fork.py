@@ -13,6 +13,8 @@ import pytest
 from django.db import connections, transaction
 
 from django_persist import Store, persist
+from tests import aliases
+from tests.conftest import BACKENDS, OpenStore
 from tests.processes import race
 
 CHILDREN = 4
@@ -66,6 +68,27 @@ def test_each_child_reads_its_own_key(shared_store: Store) -> None:
     assert shared_store.get("children") == CHILDREN
 
 
+def preloaded_with_a_pool(i: int) -> list[int]:
+    """Read before the fork from psycopg's pool, which keeps connections and threads of its own."""
+    try:
+        return preloaded(i)
+    finally:
+        connections["pooled"].close()
+        connections["pooled"].close_pool()  # type: ignore[attr-defined]
+
+
+def test_each_child_has_a_pool_of_its_own(open_store: OpenStore, settings: Any) -> None:
+    store = open_store("postgresql")
+    store.set_many({f"key {number}": number for number in range(CHILDREN)})
+    pooled = aliases.another(
+        "postgresql", CONN_MAX_AGE=0, OPTIONS={"pool": {"min_size": 2, "max_size": 4}}
+    )
+    with aliases.alias("pooled", pooled):
+        settings.PERSIST = {"default": {**BACKENDS["postgresql"], "OPTIONS": {"using": "pooled"}}}
+        assert race(preloaded_with_a_pool, processes=1) == [[0] * CHILDREN]
+    assert store.get("children") == CHILDREN
+
+
 def with_threads(i: int) -> list[int]:
     """Fork while other threads have connections, which the child must not close either."""
     forking, forked_ = threading.Barrier(4), threading.Event()
@@ -116,7 +139,7 @@ def _outside(number: int) -> None:
 
 @pytest.mark.parametrize("server", ["postgresql", "mariadb"])
 def test_a_child_is_not_inside_the_transaction_of_its_parent(
-    server: str, open_store: Callable[..., Store]
+    server: str, open_store: OpenStore
 ) -> None:
     store = open_store(server)
     store.set_many({f"key {number}": number for number in range(CHILDREN)})
