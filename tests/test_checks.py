@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     ),
     "another kind of cache": (
         {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": "default"}}},
-        *("E011", "is not a django-redis cache"),
+        *("E011", "is neither Django's RedisCache nor a django-redis cache"),
     ),
     **{
         f"DEFAULT_EXPIRES {value!r}": (

@@ -34,7 +34,8 @@ def resolve(alias: str) -> BaseCache:
     except InvalidCacheBackendError as error:
         raise InvalidStoreError(
             f"CACHES[{alias!r}] can't be used: {error}",
-            hint="Use an alias of CACHES whose BACKEND can be imported.",
+            hint="Use an alias of CACHES whose BACKEND can be imported. For django-redis install "
+            "django-persist[redis].",
             id="django_persist.E010",
         ) from error
 

@@ -14,6 +14,7 @@ from django.core.cache import caches
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from tests.drivers.redis.cluster.conftest import FACTORY
+from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS
 from tests.servers.valkey_servers import ValkeyCluster, start
 
 CHILDREN = 12
@@ -25,16 +26,18 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["single", "cluster"])
+@pytest.fixture(params=["single", "cluster", DJANGO])
 def alias(request: pytest.FixtureRequest, settings: Any) -> Any:
     server = None
-    if request.param == "single":
-        server = start()
-        alias: dict[str, Any] = {"LOCATION": server.url}
-    else:
+    alias: dict[str, Any] = {"BACKEND": DJANGO_REDIS}
+    if request.param == "cluster":
         cluster: ValkeyCluster = request.getfixturevalue("shared_cluster")
-        alias = {"LOCATION": cluster.urls, "OPTIONS": {"CONNECTION_FACTORY": FACTORY}}
-    alias["BACKEND"] = "django_redis.cache.RedisCache"
+        alias |= {"LOCATION": cluster.urls, "OPTIONS": {"CONNECTION_FACTORY": FACTORY}}
+    else:
+        server = start()
+        alias["LOCATION"] = server.url
+        if request.param == DJANGO:
+            alias["BACKEND"] = DJANGO
     settings.CACHES = {**settings.CACHES, "persist": alias}
     yield
     if server is not None:

@@ -1,4 +1,4 @@
-"""The Redis driver: entries on the Redis or Valkey that a django-redis alias of CACHES names."""
+"""The Redis driver: entries on the Redis or Valkey that an alias of CACHES names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ try:
     from .driver import RedisDriver
 except ImportError as error:
     raise ImportError(
-        f"RedisDriver needs django-redis: {error}. Install django-persist[redis]."
+        f"RedisDriver needs redis-py: {error}. Install django-persist[redis]."
     ) from error
 
 __all__ = ["RedisDriver"]

@@ -34,8 +34,9 @@ _GLOB_SPECIAL = re.compile(rb"[*?\[\]\\^-]")
 class RedisDriver(CacheDriver):
     """Keeps entries in Redis 7 or later, or Valkey: on one server, behind Sentinel or in a Cluster.
 
-    `cache` is an alias of CACHES with django-redis's backend. It says where the server is and how
-    to connect to it. Reads go to the primary.
+    `cache` is an alias of CACHES with Django's RedisCache or django-redis's. It says where the
+    server is and how to connect to it. Reads go to the primary. Sentinel and Cluster need
+    django-redis.
 
     On a Cluster `set_many` is all or nothing only within each slot, and a listing made while slots
     move from node to node can miss keys that move, or have them twice.

@@ -208,7 +208,8 @@ def raise_for_error(reply: Reply, name: str) -> Reply:
     if isinstance(reply, AskError):
         raise InvalidStoreError(
             f"{name} is a node of a Redis Cluster.",
-            hint="Set CONNECTION_FACTORY in the OPTIONS of the CACHES alias to "
+            hint="Set the BACKEND of the CACHES alias to 'django_redis.cache.RedisCache', and "
+            "CONNECTION_FACTORY in its OPTIONS to "
             "'django_persist.cluster.ClusterConnectionFactory'.",
             id="django_persist.E011",
         ) from reply

@@ -18,6 +18,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.valkey_servers import ValkeyServer, start
 
 DJANGO_REDIS = "django_redis.cache.RedisCache"
+DJANGO = "django.core.cache.backends.redis.RedisCache"
 MINUTE = timedelta(minutes=1)
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
-from tests.drivers.redis.conftest import MakeDriver
+from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS, MakeDriver
 from tests.servers.valkey_servers import ValkeyServer
 
 THREADS = 8
@@ -19,6 +20,22 @@ CALLS = 100
 MOST = 3
 
 BLOCKING = "redis.connection.BlockingConnectionPool"
+
+
+@pytest.fixture(params=[DJANGO_REDIS, DJANGO])
+def limited(request: pytest.FixtureRequest, make_driver: MakeDriver) -> Callable[..., RedisDriver]:
+    """Return a function that makes a driver with these options for its pool, on each backend."""
+
+    def make(location: str, pool_class: str | None = None, **pool: Any) -> RedisDriver:
+        options: dict[str, Any]
+        if request.param == DJANGO:
+            options = {"pool_class": pool_class, **pool} if pool_class else pool
+        else:
+            options = {"CONNECTION_POOL_KWARGS": pool}
+            options |= {"CONNECTION_POOL_CLASS": pool_class} if pool_class else {}
+        return make_driver(location, BACKEND=request.param, OPTIONS=options)
+
+    return make
 
 
 def hammer(driver: RedisDriver, server: ValkeyServer) -> tuple[int, list[str], int]:
@@ -53,10 +70,9 @@ def hammer(driver: RedisDriver, server: ValkeyServer) -> tuple[int, list[str], i
 
 
 def test_no_more_connections_than_there_may_be(
-    server: ValkeyServer, make_driver: MakeDriver
+    server: ValkeyServer, limited: Callable[..., RedisDriver]
 ) -> None:
-    pool = {"max_connections": MOST}
-    driver = make_driver(server.url, OPTIONS={"CONNECTION_POOL_KWARGS": pool})
+    driver = limited(server.url, max_connections=MOST)
     counted, errors, most = hammer(driver, server)
     assert counted + len(errors) == THREADS * CALLS
     assert driver.get("counter") == b"%d" % counted
@@ -64,26 +80,20 @@ def test_no_more_connections_than_there_may_be(
     assert all("was not asked: all 3 connections are in use" in error for error in errors)
 
 
-def blocking(make_driver: MakeDriver, server: ValkeyServer, seconds: float | None) -> RedisDriver:
-    kwargs = {"max_connections": MOST, "timeout": seconds}
-    options = {"CONNECTION_POOL_CLASS": BLOCKING, "CONNECTION_POOL_KWARGS": kwargs}
-    return make_driver(server.url, OPTIONS=options)
-
-
 @pytest.mark.parametrize("seconds", [30, None])
 def test_a_blocking_pool_waits(
-    server: ValkeyServer, make_driver: MakeDriver, seconds: float | None
+    server: ValkeyServer, limited: Callable[..., RedisDriver], seconds: float | None
 ) -> None:
-    driver = blocking(make_driver, server, seconds)
+    driver = limited(server.url, BLOCKING, max_connections=MOST, timeout=seconds)
     counted, errors, most = hammer(driver, server)
     assert (counted, errors) == (THREADS * CALLS, [])
     assert 1 <= most <= MOST
 
 
 def test_a_blocking_pool_waits_as_long_as_it_may(
-    server: ValkeyServer, make_driver: MakeDriver
+    server: ValkeyServer, limited: Callable[..., RedisDriver]
 ) -> None:
-    driver = blocking(make_driver, server, 0.2)
+    driver = limited(server.url, BLOCKING, max_connections=MOST, timeout=0.2)
     pool = driver.servers.primaries()[0].pool
     taken = [pool.get_connection() for _ in range(MOST)]
     started = time.monotonic()

@@ -13,6 +13,7 @@ from django_persist.exceptions import (
     InvalidStoreError,
 )
 from tests.drivers.redis.conftest import (
+    DJANGO,
     DJANGO_REDIS,
     MakeDriver,
 )
@@ -57,26 +58,22 @@ class TestSettings:
             ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis://127.0.0.1/5"}, False),
             (
                 {
-                    "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                    "BACKEND": DJANGO,
                     "LOCATION": ["redis://localhost/4", "redis://replica/4"],
                 },
                 True,
             ),
             (
                 {
-                    "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                    "BACKEND": DJANGO,
                     "LOCATION": "redis://localhost",
                     "OPTIONS": {"db": "4"},
                 },
                 True,
             ),
-            (
-                {
-                    "BACKEND": "django.core.cache.backends.redis.RedisCache",
-                    "LOCATION": "redis://localhost/1",
-                },
-                False,
-            ),
+            ({"BACKEND": DJANGO, "LOCATION": "redis://localhost/1"}, False),
+            ({"BACKEND": DJANGO, "LOCATION": ""}, False),
+            ({"BACKEND": DJANGO, "LOCATION": "redis://x,redis://localhost/4"}, False),
             (
                 {
                     "BACKEND": DJANGO_REDIS,
@@ -107,14 +104,14 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("alias", "message"),
         [
-            ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, "not a django-redis"),
-            ({"BACKEND": "django.core.cache.backends.redis.RedisCache"}, "not a django-redis"),
+            ({"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}, "neither Django's"),
             ({"OPTIONS": {"CLIENT_CLASS": "django_redis.client.ShardClient"}}, "ShardClient"),
             ({"OPTIONS": {"CLIENT_CLASS": "collections.OrderedDict"}}, "OrderedDict"),
             ({"LOCATION": ""}, "can't be used"),
             ({"LOCATION": "http://localhost"}, "can't be used"),
             ({"OPTIONS": {"SOCKET_TIMEOUT": "soon"}}, "can't be used"),
             ({"OPTIONS": {"SERIALIZER": "no.such.Serializer"}}, "can't be used"),
+            ({"OPTIONS": {"CONNECTION_POOL_KWARGS": {"tiemout": 1}}}, "can't be used: .*'tiemout'"),
         ],
     )
     def test_an_unusable_cache(self, make_driver: MakeDriver, alias: Any, message: str) -> None:
@@ -123,9 +120,9 @@ class TestSettings:
         assert caught.value.id == "django_persist.E011"
         assert caught.value.hint
 
-    def test_without_django_redis(self) -> None:
+    def test_without_redis_py(self) -> None:
         code = (
-            "import sys; sys.modules['django_redis'] = None\n"
+            "import sys; sys.modules['redis'] = None\n"
             "try: import django_persist.drivers.redis\n"
             "except ImportError as error: print(error)"
         )

@@ -13,7 +13,7 @@ from django_persist import Store
 from django_persist.exceptions import StoreUnavailableError
 from tests.conftest import REDIS
 from tests.drivers.redis.cluster.conftest import FACTORY
-from tests.drivers.redis.conftest import MakeDriver
+from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS, MakeDriver
 from tests.drivers.redis.test_sentinel import alias as sentinel_alias
 from tests.servers.valkey_servers import ValkeyCluster, ValkeySentinel, ValkeyServer
 
@@ -53,33 +53,44 @@ def said(make_driver: MakeDriver, settings: Any) -> Callable[..., str]:
 
 REFUSED = "refused the connection: "
 
+both_backends = pytest.mark.parametrize("backend", [DJANGO_REDIS, DJANGO])
 
-def test_a_wrong_password(server: ValkeyServer, said: Callable[..., str]) -> None:
+
+@both_backends
+def test_a_wrong_password(server: ValkeyServer, said: Callable[..., str], backend: str) -> None:
     location = f"redis://nobody:hush@127.0.0.1:{server.port}/0"
-    assert said(location).startswith(f"Redis at 127.0.0.1:{server.port} {REFUSED}")
+    text = said(location, BACKEND=backend)
+    assert text.startswith(f"Redis at 127.0.0.1:{server.port} {REFUSED}")
 
 
-def test_a_missing_password(own_server: OwnServer, said: Callable[..., str]) -> None:
+@both_backends
+def test_a_missing_password(own_server: OwnServer, said: Callable[..., str], backend: str) -> None:
     server = own_server()
     server.client.config_set("requirepass", "hush")
-    assert "uthentication" in said(server.url)
+    assert "uthentication" in said(server.url, BACKEND=backend)
 
 
-def test_a_database_that_is_not_there(server: ValkeyServer, said: Callable[..., str]) -> None:
-    text = said(f"redis://127.0.0.1:{server.port}/99")
+@both_backends
+def test_a_database_that_is_not_there(
+    server: ValkeyServer, said: Callable[..., str], backend: str
+) -> None:
+    text = said(f"redis://127.0.0.1:{server.port}/99", BACKEND=backend)
     assert text == f"Redis at 127.0.0.1:{server.port} {REFUSED}DB index is out of range"
 
 
-def test_too_many_clients(own_server: OwnServer, said: Callable[..., str]) -> None:
+@both_backends
+def test_too_many_clients(own_server: OwnServer, said: Callable[..., str], backend: str) -> None:
     server = own_server()
     holder = redis.Redis(port=server.port)
     holder.config_set("maxclients", 1)
-    assert f"{REFUSED}max number of clients reached" in said(server.url)
+    assert f"{REFUSED}max number of clients reached" in said(server.url, BACKEND=backend)
     holder.close()
 
 
-def test_nobody_listens(said: Callable[..., str]) -> None:
-    assert said("redis://127.0.0.1:1").startswith("Redis at 127.0.0.1:1 can't be reached: ")
+@both_backends
+def test_nobody_listens(said: Callable[..., str], backend: str) -> None:
+    text = said("redis://127.0.0.1:1", BACKEND=backend)
+    assert text.startswith("Redis at 127.0.0.1:1 can't be reached: ")
 
 
 def test_the_pool_is_full(server: ValkeyServer, make_driver: MakeDriver) -> None:
