@@ -100,7 +100,7 @@ def _encode_together(values: Sequence[Any]) -> list[bytes] | None:
             lines = to_lines(values)
             texts = lines.split(b"\n")
             texts.pop()
-            if len(texts) == len(values) and are_faithful(values, lines):
+            if len(texts) == len(values) and are_faithful(values):
                 return texts
         except Exception as error:
             raise_if_from_outside(error)

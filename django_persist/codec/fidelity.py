@@ -103,11 +103,13 @@ def _check(value: Any, path: str, depth: int) -> None:
                 _check(field, _step(path, name), depth + 1)
         _check_as_own_type(value, path)
     elif issubclass(cls, dict):
+        # The methods of a subclass could show something else than what msgspec encodes.
         _check_keys(value, path)
-        for key, item in value.items():
+        for key, item in dict.items(value):
             _check(item, _step(path, key if isinstance(key, str) else ...), depth + 1)
     else:
-        for index, item in enumerate(value):
+        items = list.__iter__(value) if issubclass(cls, list) else value
+        for index, item in enumerate(items):
             _check(item, _step(path, index), depth + 1)
 
 
@@ -147,7 +149,7 @@ def _check_leaf(value: Any, path: str) -> None:
 def _check_keys(value: Any, path: str) -> None:
     texts: set[str] = set()
     key_path = f"a key of {path}"
-    for key in value:
+    for key in dict.keys(value):
         cls = type(key)
         if cls is bool or not (issubclass(cls, _KEY_TYPES) or is_lazy_text(cls)):
             _refuse(key_path, f"values of type {type_name(cls)} can't be keys in JSON")

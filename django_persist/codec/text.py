@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
-from ..interruptions import raise_if_from_outside
 from .types import is_lazy_text, is_model
 
 
@@ -74,29 +73,3 @@ to_lines: Final = _encoder.encode_lines
 """Encode many values, each followed by a line break. It takes less than half as long as a call of
 `to_text` for each. msgspec itself writes no line break within a value, but copies those of a
 msgspec.Raw."""
-
-
-def _json_type(depth: int) -> Any:
-    """Return the type of JSON that is nested at most this deep."""
-    scalar: Any = None | bool | int | float | str
-    type_, list_, dict_ = scalar, cast("Any", list), cast("Any", dict)
-    for _ in range(depth):
-        type_ = scalar | list_[type_] | dict_[str, type_]
-    return type_
-
-
-# The type doubles in size with each level. msgspec needs a millisecond, once, to prepare five.
-_JsonBox: Final[Any] = msgspec.defstruct("_JsonBox", [("value", _json_type(5))])
-
-
-def is_json(value: Any) -> bool:
-    """Return whether a value equals plain JSON, and is nested at most five levels deep.
-
-    This is faster than to decode the value's text and compare, as it creates no new strings.
-    "Equals" also lets pass: subclasses of the JSON types, a Decimal that equals a float, and NaN.
-    """
-    try:
-        return bool(msgspec.convert({"value": value}, _JsonBox).value == value)
-    except Exception as error:
-        raise_if_from_outside(error)
-        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import OrderedDict
 from decimal import Decimal
 from typing import Any
 
@@ -16,15 +17,18 @@ from django_persist import codec
 from django_persist.codec import fidelity, quick, to_text
 from django_persist.exceptions import DecodeError, EncodeError
 from tests.codec.types import (
+    Apart,
     Cat,
     Checked,
     Dog,
     Everything,
     Item,
+    Level,
     Movie,
     Pair,
     Pets,
     Positive,
+    Size,
     Status,
     Task,
 )
@@ -39,6 +43,25 @@ from tests.codec.values import (
     texts,
 )
 from tests.extent import examples
+
+
+class Real(float):
+    pass
+
+
+class OwnItems(dict[Any, Any]):
+    """A dict that shows other values than it has; msgspec encodes those that it has."""
+
+    def values(self) -> Any:
+        return [1]
+
+
+class OwnIter(list[Any]):
+    """A list that shows other items than it has; msgspec encodes those that it has."""
+
+    def __iter__(self) -> Any:
+        return iter([1])
+
 
 bounded = settings(deadline=None, max_examples=examples(200))
 
@@ -92,6 +115,23 @@ def test_object_is_refused_or_reads_back_as_itself(value: Any) -> None:
 @example([Decimal("Infinity")], True)
 @example([Pair._make(["no int", ""])], True)
 @example({1: 1, "1": 2}, True)
+@example([1.5, 10**400, math.nan], True)
+@example([None] * 30 + [math.inf], True)
+@example([1.5] * 30 + [-math.inf], True)
+@example([1.5] * 30 + [Pair._make(["no int", ""])], True)
+@example([{"a": None, "b": 1.5}] * 30 + [{"a": math.nan, "b": None}], True)
+@example([{"a": "x" * 20}] * 30 + [{Apart("s"): 1, "s": 2}], False)
+@example([{"a": 1}] * 30 + [{1: 1, "1": 2}], True)
+@example([{"a": 1}] * 30 + [{1: 1}, {"1": math.nan}], True)
+@example([[1], {"a": Decimal("NaN")}] * 30, True)
+@example([Decimal("1e400"), Decimal("sNaN")] * 30, True)
+@example([Real(math.nan)] * 30, True)
+@example([*Size, *Level, Real(1.5), "a", 1] * 30, True)
+@example([OrderedDict(a=math.nan)] * 30, True)
+@example([{"a": math.nan}, (1,), {1: 1}] * 30, False)
+@example([(math.nan,), {"a": 1}, (1,)] * 30, False)
+@example([OwnItems(a=math.nan)] * 30, True)
+@example([OwnIter([math.nan])] * 30, True)
 def test_quick_check_never_passes_what_fidelity_refuses(value: Any, is_large: bool) -> None:
     if is_large:
         # Long texts are checked differently.
