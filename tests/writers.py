@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
+from django.db import connections
+
 from django_persist import Store, persist
-from django_persist.exceptions import StoreUnavailableError
+from django_persist.exceptions import DuplicateKeyError, StoreUnavailableError
 from tests.processes import Place, context, enter, place
 
 WRITERS = 3
 
 
 class Report(NamedTuple):
-    """A write, and whether it was applied: True, False, or None if that is uncertain."""
+    """A write, and whether it was applied: True, False, or None if that is uncertain.
+
+    A "claim" is a create that every process tries, so it is also False where another was faster.
+    """
 
     call: str
     key: str
@@ -28,7 +33,7 @@ class Report(NamedTuple):
 
 
 def _write(call: str, key: str, value: int) -> None:
-    if call == "create":
+    if call in ("create", "claim"):
         persist.create(key, value)
     elif call == "set":
         persist.set(key, value)
@@ -36,6 +41,8 @@ def _write(call: str, key: str, value: int) -> None:
         persist.remove(key)
     elif call == "set_many":
         persist.set_many({f"{key}:{n}": value for n in range(3)})
+    elif call == "update":
+        persist.update(key, lambda total: total + 1, 0)
     else:
         persist.incr(key)
 
@@ -48,15 +55,25 @@ def _calls(i: int) -> Iterator[tuple[str, str, int]]:
         yield "set", f"{i}:set", n
         yield "incr", f"{i}:counter", n
         yield "incr", "counter", n
+        yield "update", "updated", n
+        yield "claim", f"claimed:{n}", 1_000_000 * i + n
         yield "set_many", f"{i}:many", n
         yield "create", f"{i}:removed:{n}", n
         yield "remove", f"{i}:removed:{n}", n
+
+
+def _start_request() -> None:
+    """Do with persistent connections what Django does at the start of a request."""
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["CONN_MAX_AGE"]:
+            connection.close_if_unusable_or_obsolete()
 
 
 def _write_on(where: Place, i: int, report: Connection) -> None:
     """Write until the other end of `report` sends something."""
     enter(where)
     for call in _calls(i):
+        _start_request()
         report.send(Report(*call, None))
         done: bool | None = True
         try:
@@ -64,6 +81,9 @@ def _write_on(where: Place, i: int, report: Connection) -> None:
         except StoreUnavailableError as error:
             done = None if error.maybe_applied else False
             time.sleep(0.01)
+        except DuplicateKeyError:
+            assert call[0] == "claim", call
+            done = False
         report.send(Report(*call, done))
         if report.poll():
             return
@@ -126,6 +146,7 @@ class Writers:
         there = {key: item.value for key, item in store.items()}
         sets: dict[str, list[Report]] = {}
         sums: dict[str, list[Report]] = {}
+        claims: dict[str, list[Report]] = {}
         for report in self.reports:
             if report.call == "create" and ":removed:" not in report.key:
                 assert report.done is None or (report.key in there) is report.done, report
@@ -136,8 +157,10 @@ class Writers:
             elif report.call == "set_many":
                 for n in range(3):
                     sets.setdefault(f"{report.key}:{n}", []).append(report)
-            elif report.call == "incr":
+            elif report.call in ("incr", "update"):
                 sums.setdefault(report.key, []).append(report)
+            elif report.call == "claim":
+                claims.setdefault(report.key, []).append(report)
         for key, writes in sets.items():
             # The last write that was applied, or a later one that is uncertain.
             last = max((n for n, report in enumerate(writes) if report.done), default=0)
@@ -148,13 +171,20 @@ class Writers:
             least = sum(report.done is True for report in adds)
             most = sum(report.done is not False for report in adds)
             assert least <= there.get(key, 0) <= most, key
+        for key, tries in claims.items():
+            winners = [report.value for report in tries if report.done]
+            uncertain = [report.value for report in tries if report.done is None]
+            assert len(winners) <= 1, key
+            # If no process knows that it won, one of the uncertain may have.
+            possible = winners or uncertain
+            assert there[key] in possible if key in there else not winners, key
 
 
 @contextmanager
-def writing() -> Iterator[Writers]:
+def writing(processes: int = WRITERS) -> Iterator[Writers]:
     """Start processes that write to the default store; end them after the block."""
     lines = {}
-    for i in range(WRITERS):
+    for i in range(processes):
         ours, theirs = context.Pipe()
         lines[ours] = context.Process(target=_write_on, args=(place(), i, theirs), daemon=True)
         lines[ours].start()

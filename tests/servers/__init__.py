@@ -118,11 +118,18 @@ class PostgreSQL(Server):
         self.data = self.folder / "data"
         if self.user():
             shutil.chown(self.folder, "nobody")
+        self.create_data()
+
+    def create_data(self) -> None:
+        self.run_program(
+            *("initdb", "-D", str(self.data), "-U", "postgres", "-E", "UTF8"),
+            *("--locale=C.UTF-8", "--auth=trust", "--no-sync"),
+        )
+
+    def run_program(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's own programs to its end."""
         subprocess.run(
-            [
-                *(self.binaries / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8"),
-                *("--locale=C.UTF-8", "--auth=trust", "--no-sync"),
-            ],
+            [str(self.binaries / name), *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             user=self.user(),

@@ -40,7 +40,7 @@ def test_a_server_that_ends_under_load_keeps_acknowledged_writes(
             own.server.start()
             writers.read(30)  # by the same processes
         writers.stop()
-    assert any(report.done is not True for report in writers.reports)
+    assert any(report.done is not True for report in writers.reports if report.call != "claim")
     writers.assert_kept(store)
 
 
