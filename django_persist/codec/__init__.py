@@ -37,7 +37,7 @@ from ..interruptions import raise_if_from_outside
 from . import fidelity
 from .fidelity import MAX_DEPTH
 from .quick import PLAIN, are_faithful, is_faithful
-from .text import from_text, to_lines, to_text
+from .text import from_text, has_repeated_names, to_lines, to_text
 from .types import error_path, type_info, type_name
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "encode",
     "encode_all",
     "from_text",
+    "has_repeated_names",
     "to_text",
     "type_name",
 ]

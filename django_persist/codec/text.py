@@ -6,6 +6,7 @@ Decoding as a type is in `types`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -68,6 +69,19 @@ keys can become the same key. Raises what msgspec and the value's own code raise
 
 from_text: Final = _decoder.decode
 """Decode JSON text to plain JSON. Raises what msgspec raises."""
+
+
+def has_repeated_names(text: str | bytes) -> bool:
+    """Return whether an object in a JSON text has a name twice: only the last one would be read."""
+    repeated = False
+
+    def look_at(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeated
+        repeated = repeated or len(dict(pairs)) < len(pairs)
+
+    json.loads(text, object_pairs_hook=look_at, parse_int=len, parse_float=len)
+    return repeated
+
 
 to_lines: Final = _encoder.encode_lines
 """Encode many values, each followed by a line break. It takes less than half as long as a call of

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
@@ -63,6 +63,11 @@ class StoreCommand(BaseCommand):
         raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if sys.stdout is None and not options.get("stdout"):
+            raise CommandError(
+                "Standard output is closed, so nothing was done. Use >/dev/null to discard it.",
+                returncode=FAILED,
+            )
         try:
             try:
                 self.run(**options)
@@ -169,6 +174,21 @@ def _error_code(error: BaseException | None) -> str | int:
     named = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
     first = error.args[0] if error.args else ""
     return named or (first if isinstance(first, int) else "")
+
+
+def stdin() -> BinaryIO:
+    """Return standard input. Raises CommandError if it is closed."""
+    if sys.stdin is None:
+        raise CommandError("Standard input is closed.", returncode=FAILED)
+    return sys.stdin.buffer
+
+
+def as_utf_8(argument: str) -> str:
+    """Return an argument as the UTF-8 that the shell has passed, whatever the locale is."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        return argument
 
 
 def plural(number: int, singular: str = "entry", plural: str = "entries") -> str:

@@ -84,6 +84,30 @@ def test_invalid_lines_are_reported_by_number_and_the_rest_is_imported(
     assert {key: item.value for key, item in store.items()} == {"a": 1, "b": 2}
 
 
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_a_name_that_occurs_twice_in_an_object_is_refused(store: Store) -> None:
+    """Of two, only one would ever be read."""
+    twice = b'{"key":"twice","value":[{"a":1e5,"secret":"x","\\u0073ecret":"y"}]}'
+    data = lines(twice, b'{"key":"once","value":{"a":1e5,"b":{"a":12345678901234567890123}}}')
+    result = persist("import", stdin=data)
+    assert result.code == 1
+    assert "Line 2, 'twice': an object in the value has a name twice.\n" in result.err
+    assert "secret" not in result.err
+    assert list(store.keys()) == ["once"]
+
+
+@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+def test_spaces_around_a_stored_value_make_no_other_entry(store: Store, tmp_path: Path) -> None:
+    """JSON that something else has stored may have them, but a line of an export doesn't."""
+    driver = store.driver
+    driver.set(store.keyspace.full("key"), b' {"a" : 1}\n', None)
+    backup = str(tmp_path / "backup.jsonl")
+    assert persist("export", backup).code == 0
+    for _ in range(2):
+        result = persist("import", backup)
+        assert (result.code, result.out) == (0, "0 entries stored in default; 1 already there.\n")
+
+
 @pytest.mark.parametrize("database", ["mariadb"])
 def test_value_too_large_for_the_server_does_not_stop_the_rest(
     database_store: Store, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,61 @@ def test_output_is_utf_8_whatever_the_locale(store: Store, monkeypatch: pytest.M
     assert keys.out == "schlüssel\n"
     assert get.out == '"é"\n'
     assert '"value":"é"' in export.out
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_arguments_are_utf_8_whatever_the_locale(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LC_ALL", "C"), ("PYTHONUTF8", "0"), ("PYTHONCOERCECLOCALE", "0")):
+        monkeypatch.setenv(name, value)
+    assert run("persist", "set", "schlüssel", '"é"').code == 0
+    assert dict(store.items()).keys() == {"schlüssel"}
+    calls = [("get", "schlüssel"), ("keys", "schlü"), ("export", "--prefix=schlü")]
+    for result in map(finish, [start("persist", *args) for args in calls]):
+        assert result.code == 0, result.err
+        assert "é" in result.out or "schlüssel" in result.out
+    assert run("persist", "remove", "schlüssel").code == 0
+    assert not store.count()
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+@pytest.mark.parametrize("descriptor", [0, 1])
+def test_a_closed_stream_ends_the_command_before_it_does_anything(
+    store: Store, descriptor: int
+) -> None:
+    store.set("key", 1)
+    by_descriptor = {
+        0: [("persist", "import"), ("persist", "set", "new", "-"), ("persist", "clear")],
+        1: [("persist", "keys"), ("persist", "set", "new", "1"), ("purge_persist",)],
+    }
+    name = ("stdin", "stdout")[descriptor]
+    processes = [
+        start(*args, **{name: None}, preexec_fn=partial(os.close, descriptor))
+        for args in by_descriptor[descriptor]
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert f"Standard {name[3:]}put is closed".encode() in err
+        assert b"Traceback" not in err
+    assert list(store.keys()) == ["key"]
+
+
+@pytest.mark.parametrize("server", ["sqlite"])
+def test_an_export_to_a_pipe_by_its_name(store: Store, tmp_path: Path) -> None:
+    fill(store, 3)
+    piped = run("persist", "export", "/dev/stdout")
+    assert piped.code == 0, piped.err
+    assert f"{piped.out[piped.out.index('{') :]}".count('"key":') == 3
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file:
+        substituted = start("persist", "export", f"/dev/fd/{writing}", pass_fds=[writing])
+        os.close(writing)
+        exported = file.read()
+    assert finish(substituted).code == 0
+    assert exported.count(b'"key":') == 3
+    assert exported.splitlines()[-1] == b'{"end":{"entries":3,"left_out":0}}'
 
 
 # Ctrl-C.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ...conf import DEFAULT_ALIAS
 from ...handler import stores
 from ...store import Store
-from ..command import StoreCommand
+from ..command import StoreCommand, as_utf_8
 
 
 class Subcommand:
@@ -51,6 +51,7 @@ def add_prefix_argument(parser: ArgumentParser, name: str = "--prefix") -> None:
     parser.add_argument(
         name,
         metavar="PREFIX",
+        type=as_utf_8,
         nargs="?" if is_positional else None,
         default="",
         help="Only keys that begin with PREFIX. Defaults to all keys.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
 from typing import Any, Final
@@ -16,7 +16,7 @@ from ...codec import from_text
 from ...exceptions import DuplicateKeyError, InvalidExpiryError
 from ...expiry import DEFAULT, KEEP, ExpiresArg, parse
 from ...transfer import one_line, to_bytes
-from ..command import FAILED, USAGE
+from ..command import FAILED, USAGE, as_utf_8, stdin
 from .base import Subcommand
 
 UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -38,7 +38,7 @@ class Get(Subcommand):
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument("key", metavar="KEY")
+        parser.add_argument("key", metavar="KEY", type=as_utf_8)
         super().add_arguments(parser)
         parser.add_argument("--text", action="store_true", help="Print a string without quotes.")
 
@@ -73,7 +73,7 @@ class Set(Subcommand):
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument("key", metavar="KEY")
+        parser.add_argument("key", metavar="KEY", type=as_utf_8)
         parser.add_argument("value", metavar="VALUE", help="JSON, or - to read it from stdin.")
         super().add_arguments(parser)
         parser.add_argument(
@@ -122,7 +122,7 @@ class Set(Subcommand):
 
     def _read_value(self) -> Any:
         given: str = self.options["value"]
-        text = sys.stdin.buffer.read() if given == "-" else given.encode(errors="surrogateescape")
+        text = stdin().read() if given == "-" else os.fsencode(given)
         try:
             return text.decode() if self.options["text"] else from_text(text)
         except UnicodeDecodeError:
@@ -145,7 +145,7 @@ class Remove(Subcommand):
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        parser.add_argument("keys", metavar="KEY", nargs="+")
+        parser.add_argument("keys", metavar="KEY", nargs="+", type=as_utf_8)
         super().add_arguments(parser)
 
     def run(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from django.core.management.base import CommandError
 from ...codec import to_text
 from ...handler import stores
 from .. import stats
-from ..command import FAILED, STOPPED, plural, reported_errors
+from ..command import FAILED, STOPPED, plural, reported_errors, stdin
 from .base import Subcommand, add_prefix_argument
 
 
@@ -90,7 +89,7 @@ class Clear(Subcommand):
         stderr = self.command.stderr
         stderr.write(f"{question} [y/N] ", style_func=str, ending="")
         stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if stdin().readline().strip().lower() not in (b"y", b"yes"):
             raise CommandError("Nothing was deleted.", returncode=FAILED)
 
     def _clear(self, prefix: str) -> None:

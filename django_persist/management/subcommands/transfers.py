@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...export_format import NotAnExportError, check_end, dump, load
 from ...handler import stores
 from ...store import Store
 from ...transfer import OnConflict, Record, Tally, Transfer, read
-from ..command import FAILED, STOPPED, USAGE, plural, positive_int, reported_errors
+from ..command import FAILED, STOPPED, USAGE, plural, positive_int, reported_errors, stdin
 from ..files import write_atomically
 from .base import Subcommand, add_prefix_argument
 
@@ -237,7 +236,7 @@ class Import(StoringSubcommand):
     def run(self) -> None:
         path = self.options["file"]
         if path == "-":
-            self._load(sys.stdin.buffer, 0)
+            self._load(stdin(), 0)
             return
         with Path(path).open("rb") as file:
             size = 0
