@@ -19,6 +19,7 @@ from django.utils.crypto import get_random_string
 
 from .conf import session_alias
 from .exceptions import DecodeError, DuplicateKeyError, MissingKeyError
+from .expiry import LONGEST
 from .handler import stores
 from .store import Store
 
@@ -93,7 +94,9 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             self.create()
             return
-        key, age = _key(self.session_key), self.get_expiry_age()
+        # Django's own engines take any age. No store takes one of more than a thousand years.
+        age = min(self.get_expiry_age(), LONGEST.total_seconds())
+        key = _key(self.session_key)
         if age <= 0:
             # It has already expired.
             if not must_create and not self._store.remove(key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -222,3 +222,17 @@ class TestExpiry:
             call_command("clearsessions")
         assert store.driver.expired() == 0
         assert dict(again(session).items()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "expiry", [datetime(9999, 12, 31, tzinfo=UTC), 99_999_999_999, timedelta(days=2_000_000)]
+)
+def test_an_expiry_that_no_store_takes_is_the_longest(kept: Store, expiry: Any) -> None:
+    session = saved(a=1)
+    session.set_expiry(expiry)
+    session.save()
+    assert again(session)["a"] == 1
+    item = kept.get_item(key(session.session_key))
+    assert item is not None
+    assert item.ttl is not None
+    assert item.ttl > timedelta(days=364_000)
