@@ -17,6 +17,8 @@ from django.test.utils import setup_databases, teardown_databases
 from django_persist import Store, stores
 from tests import browser as browsers
 from tests import extent, servers
+from tests.aliases import alias, another
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.valkey_servers import ValkeyCluster, start_cluster
 
 OpenStore: TypeAlias = Callable[..., Store]
@@ -57,6 +59,8 @@ MISSING = {
 }
 if why := servers.MariaDB.missing():
     MISSING["own mariadb"] = why
+if why := PgBouncer.missing():
+    MISSING["pgbouncer"] = why
 if why := browsers.missing():
     MISSING["browser"] = why
 
@@ -121,6 +125,17 @@ def django_db_setup(
     with django_db_blocker.unblock():
         connections.close_all()
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(django_db_setup: None) -> Iterator[str]:
+    """An alias of PostgreSQL through PgBouncer, with fewer sessions than the tests have callers."""
+    bouncer = PgBouncer(servers.postgresql(), "transaction", default_pool_size="3")
+    bouncer.start()
+    through = {"HOST": "127.0.0.1", "PORT": bouncer.port, "DISABLE_SERVER_SIDE_CURSORS": True}
+    with alias("pgbouncer", another("postgresql", **through)) as name:
+        yield name
+    bouncer.kill()  # PostgreSQL can't drop the test database while it has sessions there.
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The stores on which processes race: each server, and SQLite with both kinds of journal."""
+"""The stores on which processes race: each server, SQLite with both journals, and PgBouncer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[
         yield ROLLBACK
 
 
-@pytest.fixture(params=["sqlite", ROLLBACK, "postgresql", "mariadb", "valkey", "redis"])
+@pytest.fixture(
+    params=["sqlite", ROLLBACK, "postgresql", "pgbouncer", "mariadb", "valkey", "redis"]
+)
 def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
     """The default store, on each server that other processes can reach, in turn."""
     if request.param == ROLLBACK:
         name = request.getfixturevalue("rollback_journal")
         return open_store("sqlite", OPTIONS={"using": name})
+    if request.param == "pgbouncer":
+        return open_store("postgresql", OPTIONS={"using": request.getfixturevalue("pgbouncer")})
     return open_store(request.param)

@@ -34,6 +34,9 @@ server can have for idle connections is one second, on MariaDB. A check takes tw
 ENDED = getattr(select, "POLLRDHUP", select.POLLIN) if hasattr(select, "poll") else 0
 """What poll reports of a socket that the other side has closed."""
 
+ABANDONED = (Outcome.IDLE, Outcome.READ_ONLY, Outcome.NO_TRANSACTIONS)
+"""After these, the connection is of no more use."""
+
 SQLITE_TIMEOUT = 5.0
 """The default of sqlite3.connect, in seconds."""
 
@@ -174,7 +177,7 @@ class Connection:
         outcome = _outcome(connection, error, attempted, opened=opened)
         if outcome is Outcome.OTHER:
             raise_without_values(error)
-        if not inside and outcome in (Outcome.IDLE, Outcome.READ_ONLY):
+        if not inside and outcome in ABANDONED:
             _abandon(connection)
             if outcome is Outcome.IDLE and is_first:
                 return
@@ -215,6 +218,11 @@ def _unavailable_message(using: str, outcome: Outcome, opened: bool, error: Erro
             f"The database {using!r} has no table for entries: run "
             f"`manage.py migrate --database {using}`."
         )
+    if outcome is Outcome.NO_TRANSACTIONS:
+        return (
+            f"A pooler before the database {using!r} refuses transactions. In PgBouncer, set "
+            "`pool_mode = transaction`."
+        )
     if not opened:
         # Such as "password authentication failed" or "too many clients already". No value of an
         # entry has been sent yet.
@@ -247,6 +255,8 @@ def _outcome(connection: Any, error: Error, attempted: float, *, opened: bool) -
     outcome = classify(connection.vendor, error)
     if outcome is Outcome.LOST and _has_waited(connection, attempted):
         return Outcome.WAITED
+    if outcome is Outcome.NO_TRANSACTIONS:
+        return outcome  # Django has closed the connection, because it could not roll back.
     if opened and connection.connection is None:
         # The connection was lost before the end of the transaction, and no new one was found.
         return Outcome.CUT_OFF

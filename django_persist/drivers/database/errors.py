@@ -36,6 +36,9 @@ class Outcome(Enum):
     READ_ONLY = auto()
     """The server takes no writes: it may have been demoted, and another be the primary."""
 
+    NO_TRANSACTIONS = auto()
+    """A pooler before the server refused to begin a transaction, and closed the connection."""
+
     NO_TABLE = auto()
     """The table of entries is missing, so it did nothing."""
 
@@ -82,6 +85,8 @@ POSTGRESQL_REFUSED = {
     "XX001",  # data_corrupted
     "XX002",  # index_corrupted
 }
+PGBOUNCER_STATEMENT_POOLING = "statement pooling mode"
+"""A part of PgBouncer's message: its code, 08P01, stands for any protocol violation."""
 POSTGRESQL_REFUSED_CLASSES = {"53", "58"}  # insufficient resources, system error
 
 
@@ -104,6 +109,8 @@ def _postgresql(error: Error) -> Outcome:
     ):
         if state in states:
             return outcome
+    if state == "08P01" and PGBOUNCER_STATEMENT_POOLING in str(error):
+        return Outcome.NO_TRANSACTIONS
     if state in POSTGRESQL_CUT_OFF or state[:2] == "08":
         return Outcome.CUT_OFF
     if state in POSTGRESQL_REFUSED or state[:2] in POSTGRESQL_REFUSED_CLASSES:
