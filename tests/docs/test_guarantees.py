@@ -1,4 +1,4 @@
-"""The tests that docs/guarantees.md names exist."""
+"""The tests that the documentation names exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_each_promise_names_existing_tests() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/guarantees.md").read_text()))
+    pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`(test_\w+)`", page)}
     existing = {
         name
         for folder in ("tests", "django_persist/contract")

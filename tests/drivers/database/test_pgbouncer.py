@@ -81,3 +81,24 @@ def test_statement_pooling_is_named_and_nothing_is_applied(
     assert isinstance(caught.value.__cause__, OperationalError)
     assert dict(statement_pooling.get_many(["key", "many:1"])) == {"key": 1}
     assert statement_pooling.count() == 1
+
+
+TIMEOUT = {"options": "-c statement_timeout=5000"}
+
+
+def test_pgbouncer_refuses_the_option_options_or_ignores_it(
+    open_store: OpenStore, pgbouncer: str
+) -> None:
+    open_store("postgresql")
+    with alias("refused", another(pgbouncer, OPTIONS=TIMEOUT)) as name:
+        with pytest.raises(StoreUnavailableError, match="startup parameter: options") as caught:
+            Store(DatabaseDriver(name)).set("key", 1)
+        assert caught.value.maybe_applied is False
+    bouncer = PgBouncer(servers.postgresql(), "transaction", ignore_startup_parameters="options")
+    bouncer.start()
+    with alias("ignored", another(pgbouncer, PORT=bouncer.port, OPTIONS=TIMEOUT)) as name:
+        Store(DatabaseDriver(name)).set("key", 1)
+        with connections[name].cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchall() == [("0",)]
+    bouncer.kill()
