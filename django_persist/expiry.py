@@ -66,7 +66,7 @@ def parse(expires: ExpiresArg) -> Expiry:
     elif isinstance(expires, int | float) and not isinstance(expires, bool):
         lifetime = _parse_seconds(expires)
     elif isinstance(expires, Keep):
-        raise TypeError("expires=KEEP is only for set, set_many and update.")
+        raise TypeError("expires=KEEP is only for set, set_many, replace and update.")
     else:
         raise TypeError(
             "expires must be a timedelta, seconds, an aware datetime or None, "

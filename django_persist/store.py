@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import repeat
@@ -84,10 +85,16 @@ REMOVE: Final = Remove.REMOVE
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[T]):
-    """A value, and when it expires: an aware datetime in UTC, or None for never."""
+    """A value, and when it expires: an aware datetime in UTC, or None for never.
+
+    `version` is a short ASCII str that changes with the value, not with the expiry. It is a digest
+    of the stored text, so it is the same on every driver, and may serve as an ETag. `replace` and
+    `remove` take it. Two Items are equal if their values and expiries are.
+    """
 
     value: T
     expires_at: datetime | None
+    version: str = field(default="", compare=False)
 
     @property
     def ttl(self) -> timedelta | None:
@@ -203,11 +210,54 @@ class Store:
         """Return the value with its expiry, or None. Types work as they do for `get`."""
         stored = self.driver.get_item(self.keyspace.full(key))
         value = self._decode(key, stored and stored.value, as_, strict=strict)
-        return None if stored is None or value is MISSING else Item(value, stored.expires_at)
+        if stored is None or value is MISSING:
+            return None
+        return Item(value, stored.expires_at, _version(stored.value))
 
-    def remove(self, key: AnyKey) -> bool:
-        """Delete the entry; return whether there was a live one (Redis: UNLINK)."""
-        return self.driver.remove(self.keyspace.full(key))
+    def replace(
+        self,
+        key: AnyKey,
+        value: Any,
+        version: str,
+        *,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> bool:
+        """Store a value if the live entry still has that version; return whether it has done so.
+
+        `version` is that of an Item. This writes only over the value that was read, however long
+        ago: for forms, and for `If-Match` in an API. Expiry works as for `update`.
+        """
+        text, expiry = self.keyspace.encode(value), self._expiry_or_keep(key, expires)
+        full, keep = self.keyspace.full(key), expires is KEEP
+        return any(
+            self.driver.replace(full, seen, text, expiry, keep=keep)
+            for seen in self._texts_of_version("replace", key, full, version)
+        )
+
+    def remove(self, key: AnyKey, *, version: str | None = None) -> bool:
+        """Delete the entry; return whether there was a live one (Redis: UNLINK).
+
+        With the `version` of an Item, delete it only if it still has that version.
+        """
+        full = self.keyspace.full(key)
+        if version is None:
+            return self.driver.remove(full)
+        return any(
+            self.driver.remove_if(full, seen)
+            for seen in self._texts_of_version("remove", key, full, version)
+        )
+
+    def _texts_of_version(self, call: str, key: AnyKey, full: str, version: str) -> Iterator[Text]:
+        """Yield the live entry's text as long as it has that version and the caller asks again."""
+        if not isinstance(version, str):
+            raise TypeError(f"version must be a str, not {type(version).__name__}.")
+        for _ in attempts(TRIES, SECONDS):
+            # What a write would find, even if the transaction reads from an older snapshot.
+            text = self.driver.get(full, for_update=True)
+            if text is None or _version(text) != version:
+                return
+            yield text
+        raise _lost(call, key)
 
     def __contains__(self, key: object) -> bool:
         """Return whether there is a live entry, of whatever type (Redis: EXISTS)."""
@@ -393,36 +443,55 @@ class Store:
                 return result, True
         raise _lost("get_or_create", key)
 
-    def incr(self, key: AnyKey, by: int = 1, *, expires: ExpiresArg | Default = DEFAULT) -> int:
+    def incr(
+        self,
+        key: AnyKey,
+        by: int = 1,
+        *,
+        expires: ExpiresArg | Default = DEFAULT,
+        at_least: int | None = None,
+        at_most: int | None = None,
+    ) -> int:
         """Add `by` to a counter and return the sum. A new counter starts at 0 (Redis: INCRBY).
 
         The counter is a signed 64-bit integer. `expires` counts only for the call that starts the
         counter. In the database it joins the caller's transaction: a rollback undoes the count.
-        Raises DecodeError if the value is not an integer, and CounterRangeError if the sum would
-        leave the range; the value then stays as it was.
+        The sum is from `at_least` to `at_most`, if these are given, however many callers there are:
+        for a quota, a stock or a number of places. Raises DecodeError if the value is not an
+        integer, and CounterRangeError if the sum would leave 64 bits or the bounds; the value then
+        stays as it was, and no counter is started.
         """
-        if type(by) is not int and (isinstance(by, bool) or not isinstance(by, int)):
-            raise TypeError(f"by must be an int, not {type(by).__name__}.")
+        if type(by) is not int:
+            _check_int("by", by)
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
+        if at_least is None and at_most is None:
+            if not LEAST <= by <= MOST:
+                raise _out_of_range(key)
+            total = self.driver.incr(full, by, expiry)
+            return total if total is not None else self._incr_again(key, full, by, expiry)
+        low, high = _counter_bounds(at_least, at_most)
         if not LEAST <= by <= MOST:
             raise _out_of_range(key)
-        total = self.driver.incr(full, by, expiry)
-        return total if total is not None else self._incr_again(key, full, by, expiry)
+        total = self.driver.incr(full, by, expiry, at_least=low, at_most=high)
+        return total if total is not None else self._incr_again(key, full, by, expiry, low, high)
 
-    def _incr_again(self, key: AnyKey, full: str, by: int, expiry: Expiry) -> int:
+    def _incr_again(
+        self, key: AnyKey, full: str, by: int, expiry: Expiry, low: int = LEAST, high: int = MOST
+    ) -> int:
         """Find out why the driver refused to count, and raise that; else count after all."""
         for _ in attempts(TRIES, SECONDS):
             text = self.driver.get(full, for_update=True)
+            value: int = 0
             if text is not None:
-                value: int = codec.decode(text, int, key=key)
+                value = codec.decode(text, int, key=key)
                 if str(value).encode() != (text if isinstance(text, bytes) else text.encode()):
                     raise DecodeError(f"The value of {key_name(key)!r} is not a canonical integer.")
-                if value not in COUNTER or value + by not in COUNTER:
-                    raise _out_of_range(key)
-                if by == 0:
-                    return value
+            if value not in COUNTER or not low <= value + by <= high:
+                raise _out_of_range(key, low, high)
+            if by == 0 and text is not None:
+                return value
             # Another writer has changed the entry since, or removed it.
-            total = self.driver.incr(full, by, expiry)
+            total = self.driver.incr(full, by, expiry, at_least=low, at_most=high)
             if total is not None:
                 return total
         raise _lost("incr", key)
@@ -490,6 +559,35 @@ class Store:
             writes = list(dict(zip(keys.full, writes, strict=True)).values())
         self.driver.set_many(writes, keep=expires is KEEP)
 
+    def create_many(
+        self,
+        mapping: Mapping[str, Any] | Mapping[Key[Any], Any] | Mapping[AnyKey, Any],
+        *,
+        expires: ExpiresArg | Default = DEFAULT,
+    ) -> list[Any]:
+        """Store those values whose keys have no live entry; return the keys that have one already.
+
+        Each key is created as `create` does it: of any number of callers one creates it, and an
+        entry that is there stays as it is. The keys returned are those passed, in their order.
+        """
+        if expires is not DEFAULT:
+            expires_at = parse(expires)
+            expires = expires_at
+        keys = self.keyspace.full_many(mapping)
+        texts = self.keyspace.encode_many(mapping.values())
+        writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
+        if keys.are_plain:
+            existing = set(self.driver.create_many(writes))
+            return [key for key, full in keys.pairs() if full in existing] if existing else []
+        # "a" and Key("a") have the same full key: the first one creates it.
+        once = {write[0]: write for write in reversed(writes)}
+        existing, found = set(self.driver.create_many(list(once.values()))), []
+        for key, full in keys.pairs():
+            if full in existing:
+                found.append(key)
+            existing.add(full)
+        return found
+
     def remove_many(self, keys: Iterable[AnyKey]) -> int:
         """Delete the entries of those keys; return how many were live."""
         return self.driver.remove_many(list(dict.fromkeys(self.keyspace.full_many(keys).full)))
@@ -509,8 +607,8 @@ class Store:
         """Iterate over keys and Items, as `keys` does. Raises DecodeError at a corrupt entry."""
         strip = self.keyspace.strip
         return (
-            (key, Item(codec.decode(stored.value, key=key), stored.expires_at))
-            for full, stored in self.driver.items(self.keyspace.full_prefix(prefix))
+            (key, Item(codec.decode(text, key=key), expires_at, _version(text)))
+            for full, (text, expires_at) in self.driver.items(self.keyspace.full_prefix(prefix))
             for key in (strip(full),)
         )
 
@@ -616,9 +714,39 @@ def _call_default(default: Any) -> Any:
     return default() if callable(default) else default
 
 
+def _version(text: Text) -> str:
+    """Return the version of a stored text: 128 bits in hexadecimal digits."""
+    encoded = text if isinstance(text, bytes) else text.encode()
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
 def _lost(call: str, key: AnyKey) -> ContentionError:
     return ContentionError(f"{call}({key_name(key)!r}) kept losing against other writers.")
 
 
-def _out_of_range(key: AnyKey) -> CounterRangeError:
-    return CounterRangeError(f"The counter {key_name(key)!r} would leave the range of 64 bits.")
+def _check_int(name: str, number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name} must be an int, not {type(number).__name__}.")
+
+
+def _counter_bounds(at_least: int | None, at_most: int | None) -> tuple[int, int]:
+    """Return the least and the most that a counter may be: 64 bits, if no bound is given."""
+    low, high = LEAST, MOST
+    if at_least is not None:
+        _check_int("at_least", at_least)
+        low = max(low, at_least)
+    if at_most is not None:
+        _check_int("at_most", at_most)
+        high = min(high, at_most)
+    if low > high:
+        raise ValueError(f"No counter of 64 bits can be at least {low} and at most {high}.")
+    return low, high
+
+
+def _out_of_range(key: AnyKey, low: int = LEAST, high: int = MOST) -> CounterRangeError:
+    bounds = "the range of 64 bits"
+    if low > LEAST or high < MOST:
+        least = [f"at least {low}"] if low > LEAST else []
+        most = [f"at most {high}"] if high < MOST else []
+        bounds = f"its bounds: {' and '.join(least + most)}"
+    return CounterRangeError(f"The counter {key_name(key)!r} would leave {bounds}.")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_SH, flock
 from pathlib import Path
 
-from django_persist.drivers.base import COUNTER, Driver, Place, Stored, Text, Write
+from django_persist.drivers.base import COUNTER, LEAST, MOST, Driver, Place, Stored, Text, Write
 from django_persist.exceptions import InvalidStoreError, StoreUnavailableError
 from django_persist.expiry import Expiry, expires_at_micros, from_micros, now
 
@@ -119,13 +119,22 @@ class FileDriver(Driver):
                 entries[key] = entries[key][0], expires_at
             return key in entries
 
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(
+        self,
+        key: str,
+        by: int,
+        expires: Expiry,
+        *,
+        at_least: int = LEAST,
+        at_most: int = MOST,
+    ) -> int | None:
         with self._writing() as entries:
             text, expires_at = entries.get(key, ("0", expires_at_micros(expires, now())))
-            total = _integer(text, by)
-            if total is not None:
-                entries[key] = str(total), expires_at
-            return total
+            counter = _integer(text)
+            if counter is None or not at_least <= counter + by <= at_most:
+                return None
+            entries[key] = str(counter + by), expires_at
+            return counter + by
 
     # Compare and swap.
 
@@ -180,9 +189,9 @@ def _stored(text: str, expires_at: int | None) -> Stored:
     return Stored(text, None if expires_at is None else from_micros(expires_at))
 
 
-def _integer(text: str, by: int) -> int | None:
-    """Return the sum, or None if the text is no canonical integer or the sum exceeds 64 bits."""
+def _integer(text: str) -> int | None:
+    """Return the integer of a canonical 64-bit one, or None for any other text."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal()) or str(int(text)) != text:
         return None
-    return total if int(text) in COUNTER and (total := int(text) + by) in COUNTER else None
+    return int(text) if int(text) in COUNTER else None

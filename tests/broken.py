@@ -111,10 +111,10 @@ class CreateIsNotAtomic(MemoryDriver):
 
 @found_by("test_every_incr_counts", machine=False)
 class IncrIsNotAtomic(MemoryDriver):
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
         if not self.contains(key):
-            return super().incr(key, by, expires)
-        total = super().incr(key, 0, None)
+            return super().incr(key, by, expires, **bounds)
+        total = super().incr(key, 0, None, **bounds)
         if total is None:
             return None
         dawdle()
@@ -124,26 +124,67 @@ class IncrIsNotAtomic(MemoryDriver):
 
 @found_by("test_expires_counts_only_for_the_call_that_starts_the_counter", machine=False)
 class IncrGivesANewLifetime(MemoryDriver):
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        total = super().incr(key, by, expires)
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        total = super().incr(key, by, expires, **bounds)
         self.touch(key, expires)
         return total
 
 
 @found_by("test_the_sum_is_exact_or_refused", machine=False)
 class IncrCountsInFloats(MemoryDriver):
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        total = super().incr(key, by, expires)
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        total = super().incr(key, by, expires, **bounds)
         return None if total is None else int(float(total))
 
 
 @found_by("test_a_value_that_is_not_an_integer_is_left_as_it_is")
 class IncrTakesWhateverItIsForZero(MemoryDriver):
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
-        total = super().incr(key, by, expires)
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        total = super().incr(key, by, expires, **bounds)
         if total is None:
             self.set(key, b"%d" % by, expires)
         return by if total is None else total
+
+
+@found_by("test_bounds_hold_for_the_sum")
+class BoundsAreIgnored(MemoryDriver):
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        return super().incr(key, by, expires)
+
+
+@found_by("test_bounds_hold_for_a_new_counter", machine=False)
+class BoundsAreIgnoredByNewCounters(MemoryDriver):
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        if not self.contains(key):
+            bounds = {}
+        return super().incr(key, by, expires, **bounds)
+
+
+@found_by("test_bounds_hold_for_eight_threads", machine=False)
+class BoundsAreCheckedTooEarly(MemoryDriver):
+    def incr(self, key: str, by: int, expires: Expiry, **bounds: int) -> int | None:
+        total = (super().incr(key, 0, None) or 0) + by if self.contains(key) else by
+        if not bounds.get("at_least", total) <= total <= bounds.get("at_most", total):
+            return None
+        dawdle()
+        return super().incr(key, by, expires)
+
+
+@found_by("test_create_many_leaves_live_entries_as_they_are")
+class CreateManyStoresOverTheLiving(MemoryDriver):
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        existing = super().create_many(writes)
+        self.set_many([write for write in writes if write[0] in existing])
+        return existing
+
+
+@found_by("test_one_create_many_wins", machine=False)
+class CreateManyIsNotAtomic(MemoryDriver):
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        existing = [key for key, _, _ in writes if self.contains(key)]
+        dawdle()
+        super().create_many(writes)
+        return existing
 
 
 @found_by("test_one_pop_gets_the_value", machine=False)

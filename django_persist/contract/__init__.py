@@ -24,6 +24,7 @@ from .listings import ListingsContract
 from .many import ManyContract
 from .threads import ThreadsContract
 from .values import ValuesContract
+from .versions import VersionsContract
 
 __all__ = ["DriverContract"]
 
@@ -33,6 +34,7 @@ class DriverContract(
     ExpiredContract,
     LifetimesContract,
     AtomicContract,
+    VersionsContract,
     CountersContract,
     ManyContract,
     ListingsContract,

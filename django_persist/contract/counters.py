@@ -9,7 +9,7 @@ import pytest
 
 from ..exceptions import CounterRangeError, DecodeError, PersistError
 from ..store import Item, Store
-from .base import Contract, outcome
+from .base import Contract, Elapse, outcome
 
 MOST = 2**63 - 1
 LEAST = -(2**63)
@@ -38,6 +38,30 @@ NOT_INTEGERS: list[Any] = [
     *(1.0, -0.0, 1.5, 1e22),
     *(True, False, None),
     *([], [1], {}, {"1": 1}),
+]
+# A counter, a step, and the bounds of the call: at, within and past each of them, and where floats
+# or a comparison of digits would go wrong.
+BOUNDED: list[tuple[int, int, int, int]] = [
+    *((0, 3, 0, at_most) for at_most in (2, 3, 4)),
+    *((9, 1, 0, at_most) for at_most in (9, 10, 11)),
+    *((10, -1, at_least, 99) for at_least in (8, 9, 10)),
+    *((1, -3, at_least, 0) for at_least in (-3, -2, -1)),
+    *((-9, -1, at_least, 0) for at_least in (-11, -10, -9)),
+    *((-10, 1, LEAST, at_most) for at_most in (-10, -9, -8)),
+    *((-1, by, -1, 1) for by in (-1, 0, 1, 2, 3)),
+    *((5, 0, at_least, 9) for at_least in (4, 5, 6)),
+    *((50, by, 0, 10) for by in (-39, -40, -1, 1, 0)),
+    *((-50, by, 0, 10) for by in (49, 50, 60, 61)),
+    *((2**53, 1, 0, at_most) for at_most in (2**53, 2**53 + 1)),
+    *((-(2**53), -1, at_least, 0) for at_least in (-(2**53), -(2**53) - 1)),
+    *((MOST - 1, by, 0, MOST) for by in (1, 2)),
+    *((LEAST + 1, by, LEAST, 0) for by in (-1, -2)),
+    *((LEAST, by, 0, 5) for by in (MOST, 1, -1)),
+    *((MOST, by, -5, -1) for by in (LEAST, -1, 1)),
+    (0, MOST, LEAST, -5),
+    (0, LEAST, 5, MOST),
+    (100, -20, 9, 80),
+    (100, -20, 81, 90),
 ]
 PAST_THE_RANGE = [MOST + 1, LEAST - 1, 2**64, -(2**64), 10**18 * 99, 10**30]
 
@@ -115,6 +139,59 @@ class CountersContract(Contract):
         store.incr("a")
         store.incr("a", expires=5)
         assert store.get_item("a") == Item(2, None)
+
+    def test_bounds_hold_for_the_sum(self, store: Store) -> None:
+        expected = {}
+        for number, (counter, by, at_least, at_most) in enumerate(BOUNDED):
+            key = f"k{number}"
+            store.set(key, counter, expires=MOMENT)
+            in_bounds = at_least <= counter + by <= at_most
+            result = outcome(store.incr, key, by, at_least=at_least, at_most=at_most)
+            if in_bounds:
+                assert result == counter + by, BOUNDED[number]
+            else:
+                assert is_refused(result, CounterRangeError, key), BOUNDED[number]
+            expected[key] = Item(counter + by if in_bounds else counter, MOMENT)
+        assert dict(store.items()) == expected
+
+    @pytest.mark.parametrize("expires", [None, HOUR, MOMENT], ids=["never", "lifetime", "moment"])
+    @pytest.mark.parametrize("expired", [False, True], ids=["missing", "expired"])
+    def test_bounds_hold_for_a_new_counter(
+        self, store: Store, elapse: Elapse, expires: Any, expired: bool
+    ) -> None:
+        if expired:
+            store.set_many({"a": 7, "b": 7, "c": 7, "d": 7}, expires=0.02)
+            elapse(0.03)
+        for key, by, bounds in (
+            ("a", 4, {"at_most": 3}),
+            ("a", -1, {"at_least": 0}),
+            ("a", 0, {"at_least": 1}),
+            ("a", MOST, {"at_most": MOST - 1}),
+        ):
+            result = outcome(store.incr, key, by, expires=expires, **bounds)
+            assert is_refused(result, CounterRangeError, key), (by, bounds)
+            assert key not in store
+        assert store.incr("b", 3, expires=expires, at_most=3) == 3
+        assert store.incr("c", -2, expires=expires, at_least=-2, at_most=-2) == -2
+        assert store.incr("d", 0, expires=expires, at_least=0) == 0
+        assert {key: item.value for key, item in store.items()} == {"b": 3, "c": -2, "d": 0}
+        assert all((item.expires_at is None) == (expires is None) for _, item in store.items())
+
+    def test_a_refused_sum_leaves_the_expiry_as_it_is(self, store: Store) -> None:
+        store.incr("a", 5, expires=MOMENT, at_most=5)
+        assert isinstance(outcome(store.incr, "a", expires=5, at_most=5), CounterRangeError)
+        assert store.incr("a", -1, expires=5, at_most=5) == 4
+        assert store.get_item("a") == Item(4, MOMENT)
+
+    def test_bounds_leave_what_is_no_integer_as_it_is(self, store: Store) -> None:
+        values = {repr(value): value for value in NOT_INTEGERS}
+        store.set_many(values, expires=MOMENT)
+        for name in values:
+            for by, bounds in ((1, {"at_most": 9}), (1, {"at_least": 3}), (-1, {"at_least": 0})):
+                refused = is_refused(outcome(store.incr, name, by, **bounds), DecodeError, name)
+                assert refused, (name, by, bounds)
+        found = {name: (repr(item.value), item.expires_at) for name, item in store.items()}
+        assert found == {name: (name, MOMENT) for name in values}
 
     def test_a_counter_is_a_value_like_any_other(self, store: Store) -> None:
         store.set("a", 5)

@@ -52,6 +52,9 @@ BEGINNINGS: dict[str, tuple[Callable[[Store], object], timedelta | None]] = {
     "update": (lambda store: store.update("a", lambda old: old + 1, 4), None),
     "incr": (lambda store: store.incr("a", 5), None),
     "incr, an hour": (lambda store: store.incr("a", 5, expires=HOUR), HOUR),
+    "incr in bounds": (lambda store: store.incr("a", 5, at_least=0, at_most=9), None),
+    "create_many": (lambda store: store.create_many({"a": 5}), None),
+    "create_many, an hour": (lambda store: store.create_many({"a": 5}, expires=HOUR), HOUR),
     "incr of a text": (lambda store: store.incr("text", 5), None),
 }
 

@@ -30,6 +30,8 @@ WRITES: dict[str, Write] = {
     "set_many": lambda store, key, expires: store.set_many({"z": 1, key: "new"}, expires=expires),
     "get_or_create": lambda store, key, expires: store.get_or_create(key, 1, expires=expires),
     "incr": lambda store, key, expires: store.incr(key, expires=expires),
+    "incr in bounds": lambda store, key, expires: store.incr(key, expires=expires, at_most=9),
+    "create_many": lambda store, key, expires: store.create_many({key: "new"}, expires=expires),
 }
 OVERWRITES = ("set", "touch", "update", "set_many")
 
@@ -97,8 +99,8 @@ class LifetimesContract(Contract):
         for name, write in WRITES.items():
             error = outcome(write, store, f"new by {name}", PAST)
             assert isinstance(error, InvalidExpiryError), name
-            if name not in ("get_or_create", "incr"):
-                # Those two need an expiry only for a new entry.
+            if name not in ("get_or_create", "incr", "incr in bounds"):
+                # Those need an expiry only for a new entry.
                 error = outcome(write, store, f"live for {name}", PAST)
                 assert isinstance(error, InvalidExpiryError), f"{name} of a live entry"
         assert dict(store.items()) == {key: Item("old", LAST_MOMENT) for key in live}

@@ -1,4 +1,4 @@
-"""get_many, set_many and remove_many."""
+"""get_many, set_many, create_many and remove_many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..exceptions import InvalidExpiryError
 from ..expiry import KEEP
 from ..keys import Key
 from ..store import Item, Store
-from .base import Contract, MakeStore
+from .base import Contract, Elapse, MakeStore
 
 Mixed = dict[str | Key[Any], Any]
 HOUR = timedelta(hours=1)
@@ -27,7 +27,7 @@ QUOTED = [
 
 
 class ManyContract(Contract):
-    """get_many, set_many and remove_many."""
+    """get_many, set_many, create_many and remove_many."""
 
     @pytest.mark.parametrize("number", [0, 1, 2, 999, 1000, 1001, MANY])
     def test_any_number_of_keys(self, store: Store, number: int) -> None:
@@ -108,3 +108,40 @@ class ManyContract(Contract):
         assert store.remove_many(["a", "c", "missing"]) == 2
         assert list(store.keys()) == ["b"]
         assert store.remove_many([]) == 0
+
+    @pytest.mark.parametrize("number", [0, 1, 2, 1000, MANY])
+    def test_create_many_takes_any_number_of_keys(self, store: Store, number: int) -> None:
+        mapping = {f"key {i}": i for i in range(number)}
+        half = list(mapping)[::2]
+        assert store.create_many(dict.fromkeys(half, "first")) == []
+        assert store.create_many(mapping) == half
+        assert store.create_many(mapping) == list(mapping)
+        assert store.get_many(mapping) == {**mapping, **dict.fromkeys(half, "first")}
+
+    def test_create_many_leaves_live_entries_as_they_are(self, store: Store) -> None:
+        store.set("b", 1, expires=HOUR)
+        before = store.get_item("b")
+        moment = datetime(2999, 1, 1, tzinfo=UTC)
+        new: Mixed = {"c": 2, "b": 2, Key("a", expires=60): 2}
+        assert store.create_many(new, expires=moment) == ["b"]
+        assert store.get_item("b") == before
+        assert store.get_item("a") == store.get_item("c") == Item(2, moment)
+        assert store.create_many({"b": 1}) == ["b"]  # even with the same value
+
+    def test_create_many_stores_over_what_has_expired(self, store: Store, elapse: Elapse) -> None:
+        store.set_many({"a": 1, "b": 1}, expires=0.02)
+        store.set("c", 1)
+        elapse(0.03)
+        assert store.create_many({"a": 2, "b": 2, "c": 2, "d": 2}, expires=HOUR) == ["c"]
+        found = dict(store.items())
+        assert found.pop("c") == Item(1, None)
+        assert [item.value for item in found.values()] == [2, 2, 2]
+        assert all(item.ttl is not None and item.ttl > HOUR / 2 for item in found.values())
+
+    def test_a_past_moment_of_one_key_creates_none(self, store: Store) -> None:
+        past = Key("b", expires=datetime(2020, 1, 1, tzinfo=UTC))
+        mapping: Mixed = {"a": 1, past: 2, "c": 3}
+        with pytest.raises(InvalidExpiryError):
+            store.create_many(mapping)
+        # A driver of others may create one key after the other.
+        assert past not in store

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connections
 
-from ..exceptions import DuplicateKeyError
+from ..exceptions import CounterRangeError, DuplicateKeyError
 from ..expiry import KEEP
 from ..store import Store
 from .base import Contract, Elapse
@@ -35,6 +35,15 @@ def together(work: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(run, range(THREADS)))
+
+
+def is_counted(store: Store, key: str, by: int, **bounds: int) -> bool:
+    """Return whether a counter took a step within its bounds."""
+    try:
+        store.incr(key, by, **bounds)
+    except CounterRangeError:
+        return False
+    return True
 
 
 class ThreadsContract(Contract):
@@ -76,6 +85,47 @@ class ThreadsContract(Contract):
         winners = {key: number for number, keys in enumerate(together(work)) for key in keys}
         assert store.get_many([f"k{i}" for i in range(ROUNDS)]) == winners
         assert len(winners) == ROUNDS
+
+    def test_one_create_many_wins(self, store: Store, elapse: Elapse) -> None:
+        keys = [f"k{i}" for i in range(ROUNDS)]
+        store.set_many(dict.fromkeys(keys[::2], "expired"), expires=0.01)
+        elapse(0.02)
+
+        def work(number: int) -> list[str]:
+            won: list[str] = []
+            for start in range(0, ROUNDS, 5):
+                # The same value for all, so that only the result says who created it.
+                part = keys[start : start + 5][:: 1 if number % 2 else -1]
+                lost = store.create_many(dict.fromkeys(part, "created"))
+                won += set(part).difference(lost)
+            return won
+
+        assert Counter(chain.from_iterable(together(work))) == Counter(keys)
+        assert store.get_many(keys) == dict.fromkeys(keys, "created")
+
+    def test_bounds_hold_for_eight_threads(self, store: Store) -> None:
+        def work(number: int) -> int:
+            return sum(is_counted(store, "a", 1, at_most=ROUNDS) for _ in range(ROUNDS))
+
+        assert sum(together(work)) == ROUNDS
+        assert store.get("a") == ROUNDS
+
+    def test_one_replace_of_a_version_wins(self, store: Store) -> None:
+        store.set("a", -1)
+
+        def work(number: int) -> list[int]:
+            won = []
+            for round_ in range(ROUNDS):
+                item = store.get_item("a")
+                assert item is not None
+                if store.replace("a", 8 * round_ + number, item.version):
+                    won.append(item.value)
+            return won
+
+        # What each replaced: nobody's value was replaced twice.
+        replaced = list(chain.from_iterable(together(work)))
+        assert sorted(replaced) == sorted(set(replaced))
+        assert -1 in replaced
 
     def test_one_pop_gets_the_value(self, store: Store) -> None:
         keys = [f"k{i}" for i in range(ROUNDS)]

@@ -102,11 +102,20 @@ class Driver(ABC):
         """Give the live entry a new expiry; return whether there was one."""
 
     @abstractmethod
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(
+        self,
+        key: str,
+        by: int,
+        expires: Expiry,
+        *,
+        at_least: int = LEAST,
+        at_most: int = MOST,
+    ) -> int | None:
         """Add `by` to the live entry's integer, or start at `by` with `expires`; return the sum.
 
-        Return None if nothing was changed: the text isn't a canonical 64-bit integer, the sum would
-        leave that range, or `by` is 0 and the driver can't tell the difference.
+        Return None if nothing was changed: the text isn't a canonical 64-bit integer, the sum (of a
+        new counter, `by`) is not from `at_least` to `at_most`, both of them 64-bit integers, or
+        `by` is 0 and the driver can't tell the difference.
         """
 
     # Compare and swap: `seen` is a text that `get` returned.
@@ -135,7 +144,7 @@ class Driver(ABC):
     def remove_many(self, keys: Sequence[str]) -> int:
         """Delete the live entries among `keys`; return how many there were."""
 
-    # Many entries with their expiries, for moving them from one store to another.
+    # Many entries with their expiries: most of this moves entries from one store to another.
 
     def get_items(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Return the live entries among `keys`."""

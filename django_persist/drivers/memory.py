@@ -91,7 +91,15 @@ class MemoryDriver(CacheDriver):
             memory.put(key, Slot(slot.value, expires_at))
             return True
 
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(
+        self,
+        key: str,
+        by: int,
+        expires: Expiry,
+        *,
+        at_least: int = LEAST,
+        at_most: int = MOST,
+    ) -> int | None:
         memory, at = self.memory, now()
         if expires is not None and type(expires) is not timedelta:
             # Rejects a moment that has passed, even if the counter keeps an expiry of its own.
@@ -99,11 +107,13 @@ class MemoryDriver(CacheDriver):
         with memory.lock:
             slot = memory.slots.get(key)
             if slot is None or ((ended := slot.expires_at) is not None and ended <= at):
+                if not at_least <= by <= at_most:
+                    return None
                 memory.put(key, Slot(by, expires_at_micros(expires, at)))
                 return by
             value = slot.value
             counter = _integer(value) if isinstance(value, bytes) else value
-            if counter is None or not LEAST <= (total := counter + by) <= MOST:
+            if counter is None or not at_least <= (total := counter + by) <= at_most:
                 return None
             # The expiry stays, so a reader without the lock gets one sum or the other.
             slot.value = total

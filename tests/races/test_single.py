@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from django.db import connections
 
 from django_persist import KEEP, REMOVE, Store, persist
-from django_persist.exceptions import DuplicateKeyError, MissingKeyError
+from django_persist.exceptions import CounterRangeError, DuplicateKeyError, MissingKeyError
 from tests.processes import PROCESSES, race
 
 KEYS = [f"key:{i}" for i in range(40)]
@@ -70,6 +71,91 @@ def assert_lifetime(store: Store, key: str, seconds: float) -> None:
     item = store.get_item(key)
     assert item is not None and item.ttl is not None
     assert seconds - 100 < item.ttl.total_seconds() <= seconds + 1
+
+
+def take_places(i: int) -> int:
+    """Ask for a place 1,250 times; return how often there was one."""
+    taken = 0
+    for _ in range(1250):
+        with suppress(CounterRangeError):
+            persist.incr("places", at_most=100)
+            taken += 1
+    return taken
+
+
+def test_a_hundred_places_are_given_to_a_hundred(shared_store: Store) -> None:
+    assert sum(race(take_places, processes=8)) == 100
+    assert shared_store.get("places") == 100
+
+
+def buy_or_restock(i: int) -> int:
+    """Take from a stock that is never below 0, or put back; return what this process took."""
+    took = 0
+    for n in range(60):
+        with suppress(CounterRangeError):
+            by = 1 if (i + n) % 3 == 0 else -(n % 3)
+            persist.incr("stock", by, at_least=0, at_most=5)
+            took -= by
+    return took
+
+
+def test_a_stock_stays_in_its_bounds(shared_store: Store) -> None:
+    shared_store.set("stock", 5)
+    assert shared_store.get("stock") == 5 - sum(race(buy_or_restock))
+
+
+def replace_in_turn(i: int) -> int:
+    done = 0
+    for _ in range(25):
+        item = persist.get_item("list")
+        assert item is not None
+        done += persist.replace("list", [*item.value, i], item.version)
+    return done
+
+
+def test_no_replace_is_lost(shared_store: Store) -> None:
+    shared_store.set("list", [])
+    assert Counter(shared_store.get("list") or []) == {}
+    done = race(replace_in_turn)
+    assert Counter(shared_store.get("list")) == +Counter(dict(enumerate(done)))
+
+
+def remove_what_was_seen(i: int) -> list[int]:
+    """Half of the processes write new values, the others remove what they have seen."""
+    numbers = []
+    for n in range(40):
+        if i % 2:
+            if not persist.create_many({"ticket": i * 100 + n}):
+                numbers.append(i * 100 + n)
+        elif (item := persist.get_item("ticket")) and persist.remove(
+            "ticket", version=item.version
+        ):
+            numbers.append(item.value)
+    return numbers
+
+
+def test_a_removed_version_is_the_one_that_was_seen(shared_store: Store) -> None:
+    outcomes = race(remove_what_was_seen)
+    made = [number for numbers in outcomes[1::2] for number in numbers]
+    removed = [number for numbers in outcomes[::2] for number in numbers]
+    left = shared_store.get("ticket")
+    assert sorted(made) == sorted([*removed, *([] if left is None else [left])])
+
+
+def create_the_same(i: int) -> list[str]:
+    """Create keys in several calls, with the same values as the other processes."""
+    won: list[str] = []
+    for start in range(0, len(KEYS), 8):
+        part = random.sample(KEYS[start : start + 8], 8)
+        won += set(part).difference(persist.create_many(dict.fromkeys(part, "same")))
+    return won
+
+
+def test_one_create_many_wins_whatever_its_values(shared_store: Store) -> None:
+    for _ in range(3):
+        shared_store.clear()
+        won = race(create_the_same)
+        assert Counter(key for keys in won for key in keys) == Counter(KEYS)
 
 
 def add_own(i: int) -> None:

@@ -15,7 +15,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from ...exceptions import InvalidStoreError
 from ...expiry import Expiry, expires_at_micros, from_micros, now
-from ..base import COUNTER, Driver, Place, Stored, Text, Write
+from ..base import COUNTER, LEAST, MOST, Driver, Place, Stored, Text, Write
 from ..batches import batches
 from . import forks
 from .checks import check_deployed, check_server, check_settings, location
@@ -154,21 +154,30 @@ class DatabaseDriver(Driver):
         params = {"key": key, "expires": expires_at_micros(expires, moment), "now": moment}
         return self._connection.execute(self.sql.touch, params, row_count, writes=True) > 0
 
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(
+        self,
+        key: str,
+        by: int,
+        expires: Expiry,
+        *,
+        at_least: int = LEAST,
+        at_most: int = MOST,
+    ) -> int | None:
         sql, moment = self.sql, now()
-        params = {
-            "key": key,
-            "expires": expires_at_micros(expires, moment),
-            "now": moment,
-            "start": str(by),
-            "by": by,
-            "low": COUNTER.start - min(by, 0),
-            "high": COUNTER.stop - 1 - max(by, 0),
-            **sql.incr_constants,
-        }
-        return self._connection.execute(
-            sql.incr, params, lambda cursor: sql.counted(cursor, by), writes=True
-        )
+        low, high = max(LEAST, at_least - by), min(MOST, at_most - by)
+        if low > high:
+            low, high = 1, 0  # No number will do, and SQLite takes no larger ones.
+        params = {"key": key, "now": moment, "by": by, "low": low, "high": high}
+        params |= sql.incr_constants
+        # Even if the counter has an expiry of its own, a moment that has passed is refused.
+        expires_at = expires_at_micros(expires, moment)
+        if at_least <= by <= at_most:
+            params |= {"start": str(by), "expires": expires_at}
+            return self._connection.execute(
+                sql.incr, params, lambda cursor: sql.counted(cursor, by), writes=True
+            )
+        # A new counter would start outside its bounds.
+        return self._connection.execute(sql.incr_live, params, sql.counted_live, writes=True)
 
     # Compare and swap.
 
@@ -238,7 +247,8 @@ class DatabaseDriver(Driver):
         def work(cursor: CursorWrapper) -> list[str]:
             return [key for batch in batched for key in sql.create_many(cursor, batch)]
 
-        return self._connection.run(work, writes=True, atomic=True)
+        atomic = len(batched) > 1 or not sql.creates_in_one_statement
+        return self._connection.run(work, writes=True, atomic=atomic)
 
     # The whole store, one page at a time.
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from ...exceptions import DecodeError
 from ...expiry import EPOCH, Expiry, past
-from ..base import COUNTER, Place, Stored, Text, Write
+from ..base import COUNTER, LEAST, MOST, Place, Stored, Text, Write
 from ..cache import CacheDriver, resolve
 from . import scripts
 from .checks import check_servers
@@ -104,12 +104,24 @@ class RedisDriver(CacheDriver):
         command = (b"PEXPIRE", name, _milliseconds(expires))
         return bool(self.servers.call(name, command, writes=True))
 
-    def incr(self, key: str, by: int, expires: Expiry) -> int | None:
+    def incr(
+        self,
+        key: str,
+        by: int,
+        expires: Expiry,
+        *,
+        at_least: int = LEAST,
+        at_most: int = MOST,
+    ) -> int | None:
         if by not in COUNTER:
             return None
         name = self._name(key)
         command: Command = (b"INCRBY", name, by)
-        if expires is not None:
+        if at_least > LEAST or at_most < MOST:
+            bounds = at_least - by, at_most - by, int(at_least <= by <= at_most)
+            args = *_script_expiry(expires), by, *bounds
+            command = scripts.evalsha(scripts.INCR_WITHIN, [name], *args)
+        elif expires is not None:
             command = scripts.evalsha(scripts.INCR, [name], *_script_expiry(expires), by)
         try:
             total = self.servers.call(name, command, writes=True)
@@ -118,7 +130,10 @@ class RedisDriver(CacheDriver):
             if _is_wrong_type(error) or "not an integer" in text or "overflow" in text:
                 return None
             raise
-        if expires is not None and total == -1:  # The script replies a sum as text: b"-1".
+        if total is None:
+            return None
+        # The scripts reply a sum as text: b"-1".
+        if command[0] == b"EVALSHA" and total == -1:
             assert isinstance(expires, datetime)
             raise past(expires)
         return int(total)

@@ -186,6 +186,33 @@ return redis.call('GET', KEYS[1])
 """
 )
 
+# Like INCR, but replies nil, and changes nothing, if the counter is not from `low` to `high`, or if
+# there is none and it may not start. Compares digits, because a number in Lua is a double. A text
+# that is no integer may pass the comparison: INCRBY then fails.
+INCR_WITHIN = _script(
+    _WRITE
+    + """\
+local function is_at_most(a, b)
+  local a_negative, b_negative = string.sub(a, 1, 1) == '-', string.sub(b, 1, 1) == '-'
+  if a_negative ~= b_negative then return a_negative end
+  if a_negative then a, b = b, a end
+  if #a ~= #b then return #a < #b end
+  return a <= b
+end
+local unit, ms, by, low, high, may_start = unpack(ARGV)
+if is_past(unit, ms) then return -1 end
+local text = redis.call('GET', KEYS[1])
+if not text then
+  if may_start == '0' then return false end
+  store(KEYS[1], by, unit, ms, '0')
+  return by
+end
+if not (is_at_most(low, text) and is_at_most(text, high)) then return false end
+redis.call('INCRBY', KEYS[1], by)
+return redis.call('GET', KEYS[1])
+"""
+)
+
 # Replies for each key its text, or nil if it has none, and the moment when it expires: -1 for
 # never, -2 for no entry. A nil with any other moment is a key of another Redis type.
 READ = _script(

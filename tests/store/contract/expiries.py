@@ -52,7 +52,7 @@ class ExpiriesContract(Contract):
     def test_keep_is_refused_if_there_is_no_expiry_to_keep(
         self, uncalled: Store, call: Any
     ) -> None:
-        with pytest.raises(TypeError, match="KEEP is only for set, set_many and update"):
+        with pytest.raises(TypeError, match="KEEP is only for set, set_many, replace and update"):
             call(uncalled)
 
     @pytest.mark.parametrize("expires", [HOUR, 3600, 3600.0], ids=repr)

@@ -69,6 +69,8 @@ class Statements(ABC):
     set: str
     set_keep: str
     incr: str
+    incr_live: str
+    """Counts only if there is a live entry."""
 
     # Many keys.
 
@@ -94,7 +96,10 @@ class Statements(ABC):
     """Asks for the bytes that the table takes; None if the database can't answer at once."""
 
     incr_constants: Mapping[str, str] = {}
-    """The parameters of `incr` that are the same in every call."""
+    """The parameters of `incr` and `incr_live` that are the same in every call."""
+
+    creates_in_one_statement = True
+    """Whether `create_many` sends one statement for each batch."""
 
     excludes_writers: bool
     """Whether one writer at a time has the whole database."""
@@ -149,6 +154,10 @@ class Statements(ABC):
 
     def counted(self, cursor: CursorWrapper, by: int) -> int | None:
         """Return the sum that `incr` has stored, or None if it has stored nothing."""
+        return self.counted_live(cursor)
+
+    def counted_live(self, cursor: CursorWrapper) -> int | None:
+        """Return the sum that `incr_live` has stored, or None if it has stored nothing."""
         rows = list(cursor)
         return int(rows[0][0]) if rows else None
 

@@ -36,6 +36,7 @@ class MySQL(Statements):
     """
 
     excludes_writers = False
+    creates_in_one_statement = False
 
     get_for_update = "SELECT {text}, {e} FROM {t} WHERE {k} = %(key)s FOR UPDATE"
 
@@ -64,6 +65,12 @@ class MySQL(Statements):
         ELSE IF(LAST_INSERT_ID(1) = 1, {v}, {v}) END,
         {e} = IF({e} <= %(now)s, VALUES({e}), {e})
     """
+    incr_live = """
+        UPDATE {t} SET {v} = CAST(LAST_INSERT_ID(CAST({v} AS SIGNED) + %(by)s) AS SIGNED)
+        WHERE {k} = %(key)s AND {live} AND CASE
+        WHEN {v} REGEXP %(canonical)s
+        THEN CAST({v} AS DECIMAL(20)) BETWEEN %(low)s AND %(high)s ELSE FALSE END
+    """
     # A parameter, because the SQL mode decides what a backslash means in a statement.
     incr_constants = {"canonical": r"^(0|-?[1-9][0-9]{0,18})\z"}
 
@@ -76,17 +83,18 @@ class MySQL(Statements):
         INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s
         ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = IF({e} <= %s, VALUES({e}), {e})
     """
+    # LAST_INSERT_ID is 2 if any row met a live entry. Its argument is no constant, because the
+    # server would call it with one even if no row met an entry.
     create_rows = """
         INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s
         ON DUPLICATE KEY UPDATE {v} = IF({e} <= %s, VALUES({v}), {v}),
-        {e} = IF({e} <= %s, VALUES({e}), {e})
+        {e} = IF({e} <= %s, VALUES({e}), IF(LAST_INSERT_ID(IF({e} <= %s, 1, 2)) = 2, {e}, {e}))
     """
 
     get_many = "SELECT {k}, {text} FROM {t} WHERE {k} IN %(keys)s AND {live}"
     get_items = "SELECT {k}, {text}, {e} FROM {t} WHERE {k} IN %(keys)s AND {live}"
-    get_items_for_update = """
-        SELECT {k}, {text}, {e} FROM {t} WHERE {k} IN %(keys)s AND {live} FOR UPDATE
-    """
+    live_keys = "SELECT {k} FROM {t} WHERE {k} IN %(keys)s AND {live}"
+    live_keys_for_update = "SELECT {k} FROM {t} WHERE {k} IN %(keys)s AND {live} FOR UPDATE"
     remove_many = "DELETE FROM {t} WHERE {k} IN %(keys)s AND {live}"
 
     keys = """
@@ -155,21 +163,28 @@ class MySQL(Statements):
             execute_rows(cursor, self.set_rows, batch.rows())
 
     def create_many(self, cursor: CursorWrapper, batch: Batch) -> list[str]:
-        # The row count of an upsert doesn't tell for which rows it did nothing. Entries that exist
-        # already are found before it. Those that another writer has created since are found after
-        # it, by what they hold.
-        rows = batch.rows()
-        keys = [key for key, _, _ in rows]
-        cursor.execute(self.get_many, {"keys": self.keys_parameter(keys), "now": batch.now})
-        existing = {key for key, _ in cursor.fetchall()}
-        absent = [row for row in rows if row[0] not in existing]
-        if not absent:
-            return keys
-        execute_rows(cursor, self.create_rows, absent, batch.now, batch.now)
-        absent_keys = self.keys_parameter([key for key, _, _ in absent])
-        cursor.execute(self.get_items_for_update, {"keys": absent_keys, "now": batch.now})
-        created = set(cursor.fetchall()).intersection(absent)
-        return [row[0] for row in rows if row not in created]
+        # The row count of an upsert doesn't tell which rows it created, only LAST_INSERT_ID whether
+        # it created all of them. So the entries that exist are looked up before it. If another
+        # writer has created one since, the upsert is taken back, and the next look finds that one.
+        connection, rows = cursor.db, batch.rows()
+        params = {"keys": self.keys_parameter([key for key, _, _ in rows]), "now": batch.now}
+        statement = self.live_keys
+        while True:
+            cursor.execute(statement, params)
+            existing = {key for (key,) in cursor.fetchall()}
+            absent = [row for row in rows if row[0] not in existing]
+            if not absent:
+                break
+            savepoint = connection.savepoint()
+            execute_rows(cursor, self.create_rows, absent, *[batch.now] * 3)
+            if cursor.lastrowid != 2:
+                connection.savepoint_commit(savepoint)
+                break
+            connection.savepoint_rollback(savepoint)
+            # Reads what a write would find, even if the transaction reads from an older snapshot.
+            # Each turn ends the work of another writer, so this comes to an end.
+            statement = self.live_keys_for_update
+        return [key for key, _, _ in rows if key in existing]
 
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         return tuple(keys)
@@ -178,10 +193,12 @@ class MySQL(Statements):
         return bool(cursor.lastrowid != 2)
 
     def counted(self, cursor: CursorWrapper, by: int) -> int | None:
-        last_insert_id: int = cursor.lastrowid
         if cursor.rowcount == 2:  # an update that changed something
-            return last_insert_id - 2**64 if last_insert_id >= 2**63 else last_insert_id
-        return None if last_insert_id else by
+            return _signed(cursor.lastrowid)
+        return None if cursor.lastrowid else by
+
+    def counted_live(self, cursor: CursorWrapper) -> int | None:
+        return _signed(cursor.lastrowid) if cursor.rowcount else None
 
     def purge_batch(
         self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]
@@ -224,3 +241,8 @@ class MySQL(Statements):
         number = len(batch.writes)
         if number == 1 or number * KEY_BYTES + STATEMENT_BYTES > self.packet // 2:
             self.check_packet(chain.from_iterable(batch.rows()))
+
+
+def _signed(last_insert_id: int) -> int:
+    """Return the integer that a statement passed to LAST_INSERT_ID, which has no sign."""
+    return last_insert_id - 2**64 if last_insert_id >= 2**63 else last_insert_id

@@ -45,6 +45,13 @@ class PostgreSQL(Statements):
         THEN {t}.{v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END
         RETURNING {v}
     """
+    incr_live = """
+        UPDATE {t} SET {v} = ({v}::bigint + CAST(%(by)s AS bigint))::text
+        WHERE {k} = %(key)s AND {live} AND CASE
+        WHEN {v} ~ '^(0|-?[1-9][0-9]{{0,18}})$'
+        THEN {v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END
+        RETURNING {v}
+    """
 
     # All rows are three parameters: psycopg takes as long to quote six hundred of them as the
     # server takes to store the rows.

@@ -49,6 +49,12 @@ class SQLite(Statements):
         AND CAST({t}.{v} AS INTEGER) BETWEEN %(low)s AND %(high)s)
         RETURNING {v}
     """
+    incr_live = """
+        UPDATE {t} SET {v} = CAST(CAST({v} AS INTEGER) + %(by)s AS TEXT)
+        WHERE {k} = %(key)s AND {live} AND CAST(CAST({v} AS INTEGER) AS TEXT) = {v}
+        AND CAST({v} AS INTEGER) BETWEEN %(low)s AND %(high)s
+        RETURNING {v}
+    """
 
     # `execute_rows` sends these, with positional parameters.
     set_rows = """
