@@ -184,11 +184,11 @@ class EntryForm(ModelForm):
 
     def _conflict(self) -> ValidationError | None:
         """Return an error if the entry has changed since the form was opened, else None."""
-        if self.cleaned_data.get("version") == version(self.instance):
-            return None
         if StoredText.of(self.instance) is None:
             message = _("The entry was deleted after you opened it. Nothing was saved.")
             return ValidationError(message, code="conflict")
+        if self.cleaned_data.get("version") == version(self.instance):
+            return None
         message = (
             _("The entry has expired since you opened it. Nothing was saved.")
             if has_expired(self.original_expires_at)

@@ -23,7 +23,9 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from ..exceptions import InvalidKeyError
 from ..expiry import from_micros, now
+from ..keys import check_characters
 from ..models import Entry, MomentField
 
 if TYPE_CHECKING:
@@ -84,6 +86,10 @@ class EntryChangeList(ChangeList):
         position = request.GET.get(PAGE_VAR, "")
         is_back, cursor = position.startswith("<"), position[1:]
         if not is_back and not position.startswith(">"):
+            cursor = ""
+        try:
+            check_characters(cursor)
+        except InvalidKeyError:  # No key has them, and PostgreSQL would not take them.
             cursor = ""
         keys = self._few_keys()
         page = self._page(cursor, is_back) if keys is None else self._slice(keys, cursor, is_back)

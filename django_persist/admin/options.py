@@ -124,10 +124,14 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method == "POST" and self._is_delete_expired(request):
-            # The admin runs an action only with a selection, but this one needs none.
+        if request.method == "POST":
             post = request.POST.copy()
-            post.setlist(ACTION_CHECKBOX_NAME, [""])
+            # The page offers no selection across pages. Asked for by a crafted request, it would
+            # put all entries of the table on one page.
+            post.pop("select_across", None)
+            if self._is_delete_expired(request):
+                # The admin runs an action only with a selection, but this one needs none.
+                post.setlist(ACTION_CHECKBOX_NAME, [""])
             request.POST = post  # type: ignore[assignment]
         context = {"database": self.database if len(databases()) > 1 or self.using else None}
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -200,6 +204,11 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
         view, object_id = super().delete_view, str(_object_id(object_id))
+        if request.method == "POST":
+            # Only the form of a deleted entry can be shown: see `get_object`.
+            post = request.POST.copy()
+            post.pop("version", None)
+            request.POST = post  # type: ignore[assignment]
         return _retry(lambda: view(request, object_id, extra_context))
 
     def history_view(

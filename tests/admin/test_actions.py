@@ -87,3 +87,12 @@ def test_delete_one_entry(staff: Staff, entries: Store) -> None:
     staff.client.post(staff.address("new", "delete"), {"post": "yes"})
     assert "new" not in entries
     assert staff.log() == [("new", "")]
+
+
+def test_a_selection_across_pages_is_not_taken(staff: Staff, entries: Store) -> None:
+    """The list offers none. A crafted request would load the whole table into one page."""
+    sent: Any = {"action": "delete_selected", "select_across": "1", "_selected_action": ["new"]}
+    response = staff.client.post(LIST, sent)
+    assert "permanent" not in response.text
+    staff.client.post(LIST, sent | {"post": "yes"})
+    assert staff.keys() == [*(f"old:{n}" for n in range(5)), "permanent", "permanent 2"]

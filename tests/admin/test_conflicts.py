@@ -253,3 +253,25 @@ def count_or_save(i: int, session: str, address: str) -> int | None:
         sent = {"text": str(int(count) + 10_000), "version": version}
         saved += client.post(address, sent).status_code == 302
     return saved
+
+
+# Requests that no page of the admin makes.
+
+
+def test_a_missing_entry_cannot_be_deleted_by_a_crafted_request(staff: Staff, entry: Store) -> None:
+    address = staff.address("missing", "delete")
+    for sent in ({"post": "yes"}, {"post": "yes", "version": ""}, {"post": "yes", "version": "x"}):
+        response: Any = staff.client.post(address, sent, follow=True)
+        assert "doesn’t exist. Perhaps it was deleted?" in response.text
+        assert "was deleted successfully" not in response.text
+    assert staff.log() == []
+
+
+@pytest.mark.parametrize("version", ["", "x"])
+def test_a_missing_entry_cannot_be_changed_by_a_crafted_request(
+    staff: Staff, entry: Store, version: str
+) -> None:
+    sent = {"text": "1", "expires_at_0": "", "expires_at_1": "", "version": version}
+    assert "was deleted after you opened it" in conflict(staff.save("missing", sent))
+    assert staff.log() == []
+    assert "missing" not in entry

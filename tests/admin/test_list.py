@@ -215,7 +215,9 @@ def test_page_is_full_while_others_write(
     assert keys(staff.follow(empty.first_page)) == []
 
 
-@pytest.mark.parametrize("position", ["7", ">", "<", "x", "0", "-1", "> ", "<~", ">\U0010ffff"])
+@pytest.mark.parametrize(
+    "position", ["7", ">", "<", "x", "0", "-1", "> ", "<~", ">\U0010ffff", ">\0"]
+)
 def test_invalid_page_parameter_is_not_an_error(
     staff: Staff, many: Store, monkeypatch: pytest.MonkeyPatch, position: str
 ) -> None:
