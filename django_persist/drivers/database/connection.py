@@ -34,7 +34,10 @@ server can have for idle connections is one second, on MariaDB. A check takes tw
 ENDED = getattr(select, "POLLRDHUP", select.POLLIN) if hasattr(select, "poll") else 0
 """What poll reports of a socket that the other side has closed."""
 
-ABANDONED = (Outcome.IDLE, Outcome.READ_ONLY, Outcome.NO_TRANSACTIONS)
+POOLER = (Outcome.NO_TRANSACTIONS, Outcome.NO_SESSION)
+"""A pooler refused the call and closed the connection: the server never saw it."""
+
+ABANDONED = (Outcome.IDLE, Outcome.READ_ONLY, *POOLER)
 """After these, the connection is of no more use."""
 
 SQLITE_TIMEOUT = 5.0
@@ -223,6 +226,11 @@ def _unavailable_message(using: str, outcome: Outcome, opened: bool, error: Erro
             f"A pooler before the database {using!r} refuses transactions. In PgBouncer, set "
             "`pool_mode = transaction`."
         )
+    if outcome is Outcome.NO_SESSION:
+        return (
+            f"A pooler before the database {using!r} had no free connection to it within "
+            "PgBouncer's query_wait_timeout."
+        )
     if not opened:
         # Such as "password authentication failed" or "too many clients already". No value of an
         # entry has been sent yet.
@@ -255,7 +263,7 @@ def _outcome(connection: Any, error: Error, attempted: float, *, opened: bool) -
     outcome = classify(connection.vendor, error)
     if outcome is Outcome.LOST and _has_waited(connection, attempted):
         return Outcome.WAITED
-    if outcome is Outcome.NO_TRANSACTIONS:
+    if outcome in POOLER:
         return outcome  # Django has closed the connection, because it could not roll back.
     if opened and connection.connection is None:
         # The connection was lost before the end of the transaction, and no new one was found.

@@ -39,6 +39,9 @@ class Outcome(Enum):
     NO_TRANSACTIONS = auto()
     """A pooler before the server refused to begin a transaction, and closed the connection."""
 
+    NO_SESSION = auto()
+    """A pooler before the server had no session for it in time, and closed the connection."""
+
     NO_TABLE = auto()
     """The table of entries is missing, so it did nothing."""
 
@@ -85,8 +88,11 @@ POSTGRESQL_REFUSED = {
     "XX001",  # data_corrupted
     "XX002",  # index_corrupted
 }
-PGBOUNCER_STATEMENT_POOLING = "statement pooling mode"
-"""A part of PgBouncer's message: its code, 08P01, stands for any protocol violation."""
+PGBOUNCER_REFUSED = {
+    "transaction blocks not allowed in statement pooling mode": Outcome.NO_TRANSACTIONS,
+    "query_wait_timeout": Outcome.NO_SESSION,
+}
+"""PgBouncer's own messages. Its code for most of them, 08P01, stands for any protocol violation."""
 POSTGRESQL_REFUSED_CLASSES = {"53", "58"}  # insufficient resources, system error
 
 
@@ -109,8 +115,8 @@ def _postgresql(error: Error) -> Outcome:
     ):
         if state in states:
             return outcome
-    if state == "08P01" and PGBOUNCER_STATEMENT_POOLING in str(error):
-        return Outcome.NO_TRANSACTIONS
+    if state == "08P01" and (refused := PGBOUNCER_REFUSED.get(str(error).partition("\n")[0])):
+        return refused
     if state in POSTGRESQL_CUT_OFF or state[:2] == "08":
         return Outcome.CUT_OFF
     if state in POSTGRESQL_REFUSED or state[:2] in POSTGRESQL_REFUSED_CLASSES:

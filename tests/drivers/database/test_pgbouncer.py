@@ -83,6 +83,35 @@ def test_statement_pooling_is_named_and_nothing_is_applied(
     assert statement_pooling.count() == 1
 
 
+@pytest.mark.parametrize(
+    "call",
+    [lambda store: store.incr("counter"), lambda store: store.purge()],
+    ids=["incr", "purge, in a transaction of its own"],
+)
+def test_a_pooler_without_a_free_connection_is_named_and_nothing_is_applied(
+    call: Callable[[Store], object], open_store: OpenStore, pgbouncer: str
+) -> None:
+    bouncer = PgBouncer(
+        servers.postgresql(), "transaction", default_pool_size="1", query_wait_timeout="1"
+    )
+    bouncer.start()
+    open_store("postgresql")  # deletes all entries at the end
+    with alias("crowded", another(pgbouncer, PORT=bouncer.port)) as name:
+        store = Store(DatabaseDriver(name))
+        store.set("counter", 1)
+        other = connections[name].copy()
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT 1")  # It keeps the only session until its transaction ends.
+        with pytest.raises(StoreUnavailableError, match="query_wait_timeout") as caught:
+            call(store)
+        assert caught.value.maybe_applied is False
+        other.rollback()
+        other.close()
+        assert store.incr("counter") == 2
+    bouncer.kill()
+
+
 TIMEOUT = {"options": "-c statement_timeout=5000"}
 
 
