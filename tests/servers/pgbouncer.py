@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from tests.servers import Server
 
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+"""Debian installs it where only root's PATH leads."""
+
 
 class PgBouncer(Server):
     """PgBouncer of the machine. It refuses to run as root; root runs it as nobody.
@@ -15,10 +18,14 @@ class PgBouncer(Server):
     `pool_mode` is "transaction", "statement" or "session".
     """
 
+    @staticmethod
+    def program() -> str | None:
+        return shutil.which("pgbouncer", path=PATH)
+
     @classmethod
     def missing(cls) -> str | None:
         """Return why there can be none on this machine."""
-        return None if shutil.which("pgbouncer") else "there is no pgbouncer on the PATH"
+        return None if cls.program() else "there is no pgbouncer on the PATH"
 
     def __init__(self, url: str, pool_mode: str, **settings: str) -> None:
         super().__init__()
@@ -44,4 +51,4 @@ class PgBouncer(Server):
         return "nobody" if os.geteuid() == 0 else None
 
     def command(self) -> list[str]:
-        return ["pgbouncer", str(self.config)]
+        return [str(self.program()), str(self.config)]
