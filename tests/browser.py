@@ -45,6 +45,14 @@ class Browser(Chrome):
             "--disable-dev-shm-usage",
             "--force-device-scale-factor=1",
             "--hide-scrollbars",
+            # What a test never needs takes half of the processor's time.
+            "--disable-gpu",
+            "--disable-extensions",
+            "--disable-sync",
+            "--disable-component-update",
+            "--disable-background-networking",
+            "--disable-features=Translate,OptimizationHints,MediaRouter,InterestFeedContentSuggestions",
+            "--no-first-run",
             "--lang=en-US",
         ):
             options.add_argument(argument)

@@ -49,6 +49,9 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "redis": {"BACKEND": REDIS, "OPTIONS": {"cache": "redis"}},
 }
 DATABASES = ("sqlite", "postgresql", "mariadb")
+COSTLY = {"shared_browser", "shared_cluster"}
+"""Fixtures that take seconds to start."""
+
 MISSING = {
     name: f"{variable} names no server"
     for name, variable, url in (
@@ -102,7 +105,9 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
         (left_out if is_left_out else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    # Each worker has a browser and a cluster of its own, if it needs one. Side by side, these tests
+    # run on one worker, or on two.
+    items[:] = sorted(kept, key=lambda item: COSTLY.isdisjoint(_needed(item)))
 
 
 def _needed(item: Any) -> Iterator[str]:

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import connections
 
-# The fork server imports this module once, so that each process starts quickly.
+# The fork server imports once what most of its processes need. Each then starts quickly.
+PRELOADED = ["tests.processes", "tests.conftest", "psycopg", "django_redis", "django.test"]
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.processes"])
+context.set_forkserver_preload(PRELOADED)
 if not settings.configured:
     django.setup()
 

@@ -13,7 +13,7 @@ from tests.conftest import leave_expired
 from tests.extent import LONG
 from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
 
-ROUNDS = 4_000 if LONG else 250
+ROUNDS = 4_000 if LONG else 150
 
 # What an interruption takes from a client library is closed by Python, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

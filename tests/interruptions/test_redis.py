@@ -22,7 +22,7 @@ from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
 from tests.interruptions.conftest import CONNECTIONS, PASSWORD
 from tests.servers.valkey_servers import ValkeyServer
 
-ROUNDS = 20_000 if LONG else 600
+ROUNDS = 20_000 if LONG else 400
 # A socket that an interruption takes from redis-py is closed by Python, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

@@ -20,9 +20,9 @@ from tests.processes import Place, context, enter, place
 from tests.store.test_listing_memory import KILOBYTE
 
 FEW: Final = 3_000
-MANY: Final = 1_000_000 if LONG else 30_000
+MANY: Final = 1_000_000 if LONG else 20_000
 
-LONG_LINE: Final = 150_000_000
+LONG_LINE: Final = 60_000_000
 
 BOUND: Final = 4_000_000
 """How much larger the peak may be, in bytes. The text of MANY entries, if kept, takes more."""

@@ -21,8 +21,8 @@ from tests.extent import LONG
 from tests.processes import Place, context, enter, place
 from tests.servers.valkey_servers import start
 
-FEW: Final = 10_000
-MANY: Final = 1_000_000 if LONG else 100_000
+FEW: Final = 5_000
+MANY: Final = 1_000_000 if LONG else 50_000
 
 BOUND: Final = 4_000_000
 """By how many bytes the peak may differ, because of the allocator."""
