@@ -22,7 +22,6 @@ from .exceptions import (
     CounterRangeError,
     DecodeError,
     DuplicateKeyError,
-    EncodeError,
     MissingKeyError,
     StoreUnavailableError,
 )
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+# A mapping of str and Key together. Not `Mapping[AnyKey, Any]` itself: in that context a type
+# checker takes a dict of Keys for one of Key[Any], and sees no wrong value in it.
+M = TypeVar("M", bound=Mapping[AnyKey, Any])
 N = TypeVarWithDefault("N", default=Never)
 N_co = TypeVarWithDefault("N_co", default=Never, covariant=True)
 
@@ -149,15 +151,27 @@ class Store:
 
     # One key.
 
+    @overload
+    def create(self, key: Key[T], value: T, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
+    @overload
+    def create(self, key: str, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
     def create(self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None:
         """Store a value if there is no live entry (Redis: SET NX).
 
         Raises DuplicateKeyError, and changes nothing, if there is one.
         """
-        text, expiry = self.keyspace.encode(value), self._expiry(key, expires)
+        text, expiry = self._encode(key, value), self._expiry(key, expires)
         if not self.driver.create(self.keyspace.full(key), text, expiry):
             raise DuplicateKeyError(key_name(key))
 
+    @overload
+    def set(
+        self, key: Key[T], value: T, *, expires: ExpiresArg | Default | Keep = DEFAULT
+    ) -> None: ...
+    @overload
+    def set(
+        self, key: str, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
+    ) -> None: ...
     def set(
         self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
     ) -> None:
@@ -166,6 +180,8 @@ class Store:
         `expires=KEEP` leaves a live entry's expiry as it is (Redis: KEEPTTL).
         """
         text = self.keyspace.encode(value)
+        if type(key) is not str:
+            self._check_type_of(key, value, text)
         # `_expiry_or_keep` inlined: the call would be a fiftieth of a set in memory.
         expiry = self._expiry(key, DEFAULT if expires is KEEP else expires)
         self.driver.set(self.keyspace.full(key), text, expiry, keep=expires is KEEP)
@@ -214,6 +230,24 @@ class Store:
             return None
         return Item(value, stored.expires_at, _version(stored.value))
 
+    @overload
+    def replace(
+        self,
+        key: Key[T],
+        value: T,
+        version: str,
+        *,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> bool: ...
+    @overload
+    def replace(
+        self,
+        key: str,
+        value: Any,
+        version: str,
+        *,
+        expires: ExpiresArg | Default | Keep = KEEP,
+    ) -> bool: ...
     def replace(
         self,
         key: AnyKey,
@@ -227,7 +261,7 @@ class Store:
         `version` is that of an Item. This writes only over the value that was read, however long
         ago: for forms, and for `If-Match` in an API. Expiry works as for `update`.
         """
-        text, expiry = self.keyspace.encode(value), self._expiry_or_keep(key, expires)
+        text, expiry = self._encode(key, value), self._expiry_or_keep(key, expires)
         full, keep = self.keyspace.full(key), expires is KEEP
         return any(
             self.driver.replace(full, seen, text, expiry, keep=keep)
@@ -370,7 +404,7 @@ class Store:
             if seen is not None:
                 old = codec.decode(seen, as_, key=key)
             elif default is not MISSING:
-                old = self._as_stored(key, self.keyspace.encode(_call_default(default)), as_)
+                old, _ = self._as_stored(key, _call_default(default), as_)
             else:
                 raise MissingKeyError(key_name(key))
             was_none = old is None
@@ -384,8 +418,7 @@ class Store:
                     f"The function given to update({key_name(key)!r}) returned None: "
                     "return the new value, or REMOVE."
                 )
-            text = self.keyspace.encode(new)
-            result = self._as_stored(key, text, as_)
+            result, text = self._as_stored(key, new, as_)
             if seen is None:
                 done = self.driver.create(full, text, expiry)
             else:
@@ -437,15 +470,14 @@ class Store:
             if seen is not None:
                 return codec.decode(seen, as_, key=key), False
             if text is None:
-                text = self.keyspace.encode(_call_default(default))
-                result = self._as_stored(key, text, as_)
+                result, text = self._as_stored(key, _call_default(default), as_)
             if self.driver.create(full, text, expiry):
                 return result, True
         raise _lost("get_or_create", key)
 
     def incr(
         self,
-        key: AnyKey,
+        key: str | Key[int],
         by: int = 1,
         *,
         expires: ExpiresArg | Default = DEFAULT,
@@ -541,9 +573,19 @@ class Store:
                 found[key] = value
         return found
 
+    @overload
+    def set_many(
+        self, mapping: Mapping[Key[T], T], *, expires: ExpiresArg | Default | Keep = DEFAULT
+    ) -> None: ...
+    @overload
+    def set_many(
+        self, mapping: Mapping[str, Any], *, expires: ExpiresArg | Default | Keep = DEFAULT
+    ) -> None: ...
+    @overload
+    def set_many(self, mapping: M, *, expires: ExpiresArg | Default | Keep = DEFAULT) -> None: ...
     def set_many(
         self,
-        mapping: Mapping[str, Any] | Mapping[Key[Any], Any] | Mapping[AnyKey, Any],
+        mapping: Mapping[Any, Any],
         *,
         expires: ExpiresArg | Default | Keep = DEFAULT,
     ) -> None:
@@ -552,16 +594,26 @@ class Store:
         On a Redis Cluster this holds for the keys of one slot. Expiry works as for `set`.
         """
         keys = self.keyspace.full_many(mapping)
-        texts = self.keyspace.encode_many(mapping.values())
+        texts = self._encode_many(keys, mapping.values())
         writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
         if not keys.are_plain:
             # "a" and Key("a") have the same full key: the last one wins.
             writes = list(dict(zip(keys.full, writes, strict=True)).values())
         self.driver.set_many(writes, keep=expires is KEEP)
 
+    @overload
+    def create_many(
+        self, mapping: Mapping[Key[T], T], *, expires: ExpiresArg | Default = DEFAULT
+    ) -> list[Key[T]]: ...
+    @overload
+    def create_many(
+        self, mapping: Mapping[str, Any], *, expires: ExpiresArg | Default = DEFAULT
+    ) -> list[str]: ...
+    @overload
+    def create_many(self, mapping: M, *, expires: ExpiresArg | Default = DEFAULT) -> list[Any]: ...
     def create_many(
         self,
-        mapping: Mapping[str, Any] | Mapping[Key[Any], Any] | Mapping[AnyKey, Any],
+        mapping: Mapping[Any, Any],
         *,
         expires: ExpiresArg | Default = DEFAULT,
     ) -> list[Any]:
@@ -574,7 +626,7 @@ class Store:
             expires_at = parse(expires)
             expires = expires_at
         keys = self.keyspace.full_many(mapping)
-        texts = self.keyspace.encode_many(mapping.values())
+        texts = self._encode_many(keys, mapping.values())
         writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
         if keys.are_plain:
             existing = set(self.driver.create_many(writes))
@@ -693,14 +745,30 @@ class Store:
             logger.warning("%s It counts as absent.", error)
             return MISSING
 
-    def _as_stored(self, key: AnyKey, text: bytes, as_: Any) -> Any:
-        """Return what a later `get` would return for a text that is about to be written."""
-        try:
-            return codec.decode(text, as_, key=key)
-        except codec.MismatchError as error:
-            raise EncodeError(
-                f"The new value of {key_name(key)!r} is not of the type {codec.type_name(as_)}."
-            ) from error
+    def _encode(self, key: AnyKey, value: Any) -> bytes:
+        """Return the value's text. Raises EncodeError if it isn't of the type of a Key."""
+        text = self.keyspace.encode(value)
+        if type(key) is not str:
+            self._check_type_of(key, value, text)
+        return text
+
+    def _encode_many(self, keys: FullKeys[AnyKey], values: Iterable[Any]) -> list[bytes]:
+        """Return the texts of many values. Raises as `_encode` does."""
+        values = list(values)
+        texts = self.keyspace.encode_many(values)
+        if not keys.are_plain:
+            for key, value, text in zip(keys.given, values, texts, strict=True):
+                self._check_type_of(key, value, text)
+        return texts
+
+    def _check_type_of(self, key: AnyKey, value: Any, text: bytes) -> None:
+        if isinstance(key, Key) and key.as_ is not None:
+            codec.check_type_of(value, text, key.as_, key=key)
+
+    def _as_stored(self, key: AnyKey, value: Any, as_: Any) -> tuple[Any, bytes]:
+        """Return what a later `get` of a new value would return, and its text."""
+        text = self.keyspace.encode(value)
+        return codec.read_back(value, text, as_, key=key), text
 
 
 def _wanted_type(key: AnyKey, as_: Any) -> Any:

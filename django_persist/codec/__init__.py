@@ -28,6 +28,8 @@ the commands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -38,18 +40,20 @@ from . import fidelity
 from .fidelity import MAX_DEPTH
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, has_repeated_names, to_lines, to_text
-from .types import error_path, type_info, type_name
+from .types import CACHED_TYPES, error_path, field_names, is_model, type_info, type_name
 
 __all__ = [
     "MAX_DEPTH",
     "MismatchError",
     "check_type",
+    "check_type_of",
     "decode",
     "decode_all",
     "encode",
     "encode_all",
     "from_text",
     "has_repeated_names",
+    "read_back",
     "to_text",
     "type_name",
 ]
@@ -61,6 +65,9 @@ _ALWAYS_FAITHFUL: Final = frozenset({str, int, bool, type(None)})
 
 class MismatchError(DecodeError):
     """The stored text is JSON, but not of the type that was asked for."""
+
+    path = ""
+    """Where in the value, like `$.items[3]`; "" if that is not known, or could contain a value."""
 
 
 def encode(value: Any) -> bytes:
@@ -129,10 +136,69 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
         raise _too_deep_error(key) from error
     # Raised outside the except block, so that msgspec's and pydantic's errors, which contain the
     # value, are not chained to it.
-    raise MismatchError(
+    mismatch = MismatchError(
         f"The value of {str(key)!r} is not of the type {type_name(as_)}{at}; "
         "read it as the type it was stored as, or replace it with set()."
     )
+    mismatch.path = path
+    raise mismatch
+
+
+def check_type_of(value: Any, text: bytes, as_: Any, *, key: object) -> None:
+    """Raise EncodeError unless `text`, which `encode` made from the value, is of the type `as_`.
+
+    Raises TypeError if `as_` isn't a type that can be validated.
+    """
+    # `encode` has proved that an object reads back as its own class.
+    cls: Any = type(value)
+    if cls is not as_ or not _is_proved(cls):
+        read_back(value, text, as_, key=key)
+
+
+def read_back(value: Any, text: bytes, as_: Any, *, key: object) -> Any:
+    """Return what a text that `encode` made from a value reads back as.
+
+    Raises EncodeError, which names the type and the path, if it isn't of the type `as_`, or has
+    fields that the type doesn't have and that a read would drop; TypeError as `decode` does.
+    """
+    try:
+        back = decode(text, as_, key=key)
+    except MismatchError as error:
+        raise _wrong_type(as_, key, error.path) from error
+    if as_ is not None and as_ is not Any and not _equals(back, value):
+        path = fidelity.dropped_path(from_text(text), from_text(to_text(back)))
+        if path is not None:
+            raise _wrong_type(as_, key, path)
+    return back
+
+
+def _wrong_type(as_: Any, key: object, path: str) -> EncodeError:
+    at = f", at {path}" if path else ""
+    return EncodeError(
+        f"The new value of {str(key)!r} is not of the type {type_name(as_)}{at}: nothing was "
+        "written."
+    )
+
+
+@lru_cache(CACHED_TYPES)
+def _is_proved(cls: Any) -> bool:
+    """Return whether `encode` proves that each object of this very class reads back as one."""
+    type_info(cls)
+    return (
+        cls in (str, int, bool, float)
+        or issubclass(cls, Enum)
+        or is_model(cls)
+        or field_names(cls) is not None
+    )
+
+
+def _equals(back: Any, value: Any) -> bool:
+    try:
+        return bool(back == value)
+    # The class's own == can raise anything.
+    except Exception as error:
+        raise_if_from_outside(error)
+        return False
 
 
 def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict[K, Any] | None:

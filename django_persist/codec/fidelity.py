@@ -7,7 +7,7 @@ that the checks in `quick` can't confirm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -51,6 +51,20 @@ _Part: TypeAlias = tuple[Any, Any, Any, str]
 def check(value: Any) -> None:
     """Raise EncodeError, with the path and the reason, if the value would not read back."""
     _check(value, "$", 0)
+
+
+def dropped_path(plain: Any, back: Any, path: str = "$") -> str | None:
+    """Return the path to the first field of some plain JSON that `back` doesn't have, or None."""
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(plain, dict) and isinstance(back, dict):
+        for key in plain:
+            if key not in back:
+                return _step(path, key)
+        pairs = ((key, item, back[key]) for key, item in plain.items())
+    elif isinstance(plain, list) and isinstance(back, list):
+        pairs = ((i, *both) for i, both in enumerate(zip(plain, back, strict=False)))
+    found = (dropped_path(item, other, _step(path, key)) for key, item, other in pairs)
+    return next(filter(None, found), None)
 
 
 def has_whole_minute_offset(value: datetime | time) -> bool:

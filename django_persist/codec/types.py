@@ -9,12 +9,23 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from enum import Enum
 from functools import lru_cache
 from math import inf
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import msgspec
 from django.utils.functional import Promise
@@ -117,8 +128,51 @@ def _make_type_info(type_: Any) -> TypeInfo:
     except Exception as error:
         raise_if_from_outside(error)
         raise TypeError(
-            f"{type_name(type_)} is not a type whose values can be validated: {error}"
+            f"{type_name(type_)} is not a type whose values can be validated: "
+            f"{str(error).rstrip('.')}.{_reason(type_)}"
         ) from error
+
+
+def _reason(type_: Any) -> str:
+    """Return which part of a type can't be validated, and what to use in its place."""
+    path, part = _invalid_part(type_, "", set())
+    where = f"{path} ({type_name(part)})" if path else type_name(part)
+    reason = f" The reason is {where}."
+    if get_origin(part) in (Union, UnionType):
+        reason += (
+            " Give the members of a union a tag, as in `class Card(msgspec.Struct, tag=True)`, or "
+            "use a pydantic RootModel, with Annotated[..., Field(discriminator=...)] in it if they "
+            "look alike."
+        )
+    return reason
+
+
+def _invalid_part(type_: Any, path: str, seen: set[Any]) -> tuple[str, Any]:
+    """Return the innermost part of an invalid type that is invalid, and the field that has it."""
+    origin, args = get_origin(type_), get_args(type_)
+    # The other arguments of these two are no types.
+    args = args[:1] if origin is Annotated else () if origin is Literal else args
+    parts, cls = [(path, part) for part in args if part is not ...], origin or type_
+    if isinstance(cls, type) and cls not in seen:
+        seen.add(cls)
+        # Only what the class itself declares as fields; its annotations may be unresolvable.
+        with suppress(Exception):
+            hints = get_type_hints(cls, include_extras=True)
+            names = field_names(cls) or (hints if is_typeddict(cls) else ())
+            parts += [(f"{cls.__name__}.{name}", hints[name]) for name in names if name in hints]
+    for part_path, part in parts:
+        if not _is_valid(part):
+            return _invalid_part(part, part_path, seen)
+    return path, type_
+
+
+def _is_valid(type_: Any) -> bool:
+    try:
+        TypeInfo(type_)
+    except Exception as error:
+        raise_if_from_outside(error)
+        return False
+    return True
 
 
 cached_type_info: Final = lru_cache(CACHED_TYPES)(_make_type_info)

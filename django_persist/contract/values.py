@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..store import Item, Store
+from ..store import Store
 from .base import Contract
 
 
@@ -70,7 +70,10 @@ class ValuesContract(Contract):
         for number, (name, value) in enumerate(VALUES.items()):
             writes[number % 3](name, value)
             assert same(store.get(name), value), name
-            assert same(store.get_item(name), Item(value, None)), name
+            item = store.get_item(name)
+            assert item is not None, name
+            assert same(item.value, value), name
+            assert item.expires_at is None, name
             # update and pop compare the stored text with the one that they have read.
             assert same(store.update(name, lambda old: [old]), [value]), name
             assert same(store.get(name), [value]), name

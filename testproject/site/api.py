@@ -2,10 +2,16 @@
 
 - `PUT /store/<key>` sets the value: 204.
 - `POST /store/<key>` creates the entry: 201, or 409 for a duplicate.
-- `GET /store/<key>`: 200 with the value, or 404.
+- `GET /store/<key>`: 200 with the value and its ETag, or 404.
 - `DELETE /store/<key>`: 204, or 404.
 - `POST /store/<key>/incr` adds `?by=N` (default 1): 200 with the sum, or 409 if the value is not an
   integer or the sum would be outside 64 bits.
+
+The ETag is the version of the entry. With If-Match a PUT or DELETE applies only to that version, or
+with `*` to an entry that exists. A PUT with `If-None-Match: *` only creates: 201. If the condition
+doesn't hold, the answer is 412. A GET with If-None-Match is answered with 304 if the value is still
+the same. With the setting STORE_API_REQUIRES_CONDITIONS, a PUT or DELETE without such a header is
+answered with 428, so that nobody overwrites what they have not seen.
 
 PUT and POST accept `?expires=SECONDS`; incr uses it only when it starts the counter. The key is
 everything after /store/, percent-decoded, including slashes, spaces and newlines. (Django leaves
@@ -27,13 +33,16 @@ import re
 from typing import Any, NoReturn
 
 from django import http
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse, JsonResponse, UnreadablePostError
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
+from django.utils.http import parse_etags, quote_etag
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
+from django_persist import DEFAULT
 from django_persist.exceptions import (
     ContentionError,
     CounterRangeError,
@@ -48,11 +57,20 @@ from django_persist.exceptions import (
 from django_persist.http import HttpRequest
 
 INCR = "/incr"
+ANY = ["*"]
 RETRY_AFTER = "1"
 
 
 class BadRequestError(Exception):
     """The request is invalid; the message says why."""
+
+
+class PreconditionError(Exception):
+    """A condition of the request does not hold, or (`status` 428) is missing."""
+
+    def __init__(self, message: str, status: int = 412) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -72,6 +90,8 @@ class Entry(View):
             EncodeError,
         ) as error:
             return _refused(400, error)
+        except PreconditionError as error:
+            return _refused(error.status, error)
         except (DuplicateKeyError, CounterRangeError) as error:
             return _refused(409, error)
         except StoreUnavailableError as error:
@@ -89,14 +109,40 @@ class Entry(View):
         item = request.persist.get_item(key)
         if item is None:
             return _absent(key)
-        return JsonResponse(item.value, safe=False)
+        etag = quote_etag(item.version)
+        seen = parse_etags(request.headers.get("If-None-Match", ""))
+        # A value that a proxy has compressed has a weak ETag.
+        if seen == ["*"] or etag in [each.removeprefix("W/") for each in seen]:
+            return HttpResponse(status=304, headers={"ETag": etag})
+        return JsonResponse(item.value, safe=False, headers={"ETag": etag})
 
     def put(self, request: HttpRequest, key: str) -> HttpResponse:
-        parameters = self._parameters("expires")
-        request.persist.set(key, self._value(), **parameters)
+        store, parameters, value = request.persist, self._parameters("expires"), self._value()
+        versions, creates = self._conditions()
+        if creates:
+            try:
+                store.create(key, value, **parameters)
+            except DuplicateKeyError as error:
+                raise PreconditionError(str(error)) from error
+            return HttpResponse(status=201)
+        if versions is None:
+            store.set(key, value, **parameters)
+            return HttpResponse(status=204)
+        # Like a PUT without a condition, it gives a new expiry.
+        expires = parameters.get("expires", DEFAULT)
+        while versions == ANY:
+            item = store.get_item(key)
+            if item is None:
+                break
+            if store.replace(key, value, item.version, expires=expires):
+                return HttpResponse(status=204)
+        if not any(store.replace(key, value, version, expires=expires) for version in versions):
+            raise PreconditionError(f"{key!r} is not the entry that If-Match names.")
         return HttpResponse(status=204)
 
     def post(self, request: HttpRequest, key: str) -> HttpResponse:
+        if {"If-Match", "If-None-Match"} & set(request.headers):
+            raise BadRequestError("If-Match and If-None-Match are for GET, PUT and DELETE.")
         if key.endswith(INCR):
             return self._incr(key.removesuffix(INCR))
         parameters = self._parameters("expires")
@@ -105,7 +151,30 @@ class Entry(View):
 
     def delete(self, request: HttpRequest, key: str) -> HttpResponse:
         self._parameters()
-        return HttpResponse(status=204) if request.persist.remove(key) else _absent(key)
+        versions, creates = self._conditions()
+        if creates:
+            raise BadRequestError("A DELETE can't have If-None-Match.")
+        if versions is None:
+            return HttpResponse(status=204) if request.persist.remove(key) else _absent(key)
+        expected = [None] if versions == ANY else versions
+        if not any(request.persist.remove(key, version=version) for version in expected):
+            raise PreconditionError(f"{key!r} is not the entry that If-Match names.")
+        return HttpResponse(status=204)
+
+    def _conditions(self) -> tuple[list[str] | None, bool]:
+        """Return the versions in If-Match, None without one; and whether the entry must be new."""
+        headers = self.request.headers
+        match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
+        if none_match is not None:
+            if match is not None or none_match.strip() != "*":
+                raise BadRequestError("A PUT can only have If-Match, or If-None-Match: *.")
+            return None, True
+        if match is not None:
+            # A weak ETag, which starts with W/, never matches here (RFC 9110, section 13.1.1).
+            return [etag.strip('"') for etag in parse_etags(match)], False
+        if getattr(settings, "STORE_API_REQUIRES_CONDITIONS", False):
+            raise PreconditionError("Send If-Match with the ETag, or If-None-Match: *.", 428)
+        return None, False
 
     def _incr(self, key: str) -> HttpResponse:
         parameters = self._parameters("by", "expires")

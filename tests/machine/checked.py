@@ -20,7 +20,7 @@ from tests.machine.expires import (
     Times,
     to_micros,
 )
-from tests.machine.model import Entry, Model, RefusedError, Window
+from tests.machine.model import ABSENT, Entry, Model, RefusedError, Window
 from tests.machine.place import DEFAULT_EXPIRES, NEIGHBOURS, PREFIX, Place
 from tests.machine.samples import (
     COUNTED,
@@ -74,6 +74,11 @@ counted: Final = weighted(
     (1, st.integers(-(2**64), 2**64)),
     (1, st.sampled_from([1.0, True, "1", None])),
 )
+bounds: Final = weighted(
+    (6, st.none()),
+    (3, st.integers(-6, 6)),
+    (2, st.sampled_from([by for by in COUNTED if type(by) is int])),
+)
 
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -88,6 +93,8 @@ class CheckedMachine(RuleBasedStateMachine):
         self.place = place
         self.model = Model(exact=place.exact)
         self.stores: dict[Path, tuple[Store, View]] = {}
+        self.version: tuple[str, Any] = ("", ABSENT)
+        """A version that an entry had, and the plain JSON that it stood for."""
         place.begin()
         for key, (value, lifetime) in NEIGHBOURS.items():
             begun = micros()

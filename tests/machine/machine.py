@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.machine.checked import expires_or_keep, micros, names, times, under, where
+from tests.machine.checked import expires, expires_or_keep, micros, names, times, under, where
 from tests.machine.expires import MICROSECOND, AnyExpires, to_moment
 from tests.machine.place import PREFIX
 from tests.machine.samples import Name, forms, plain_name, samples, valid_samples
@@ -45,6 +45,23 @@ class StoreMachine(SingleKeyCalls):
                 {arg: sample.value for arg, (_, sample) in once.items()}, expires=end.arg
             ),
             lambda view: view.set_many(list(once.values()), end),
+        )
+
+    @rule(
+        path=where,
+        writes=st.lists(st.tuples(names, valid_samples), max_size=5),
+        last=st.lists(st.tuples(names, samples), max_size=1),
+        expires=expires,
+    )
+    def create_many(self, path: Any, writes: Any, last: Any, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        once = {name.arg: (name, sample) for name, sample in writes + last}
+        self.check(
+            path,
+            lambda store: store.create_many(
+                {arg: sample.value for arg, (_, sample) in once.items()}, expires=end.arg
+            ),
+            lambda view: view.create_many(list(once.values()), end),
         )
 
     @rule(path=where, some=st.lists(names, max_size=5))

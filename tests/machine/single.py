@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from django_persist import KEEP, REMOVE, Store
-from tests.machine.checked import CheckedMachine, counted, expires, expires_or_keep, names, where
+from django_persist.exceptions import PersistError
+from tests.machine.checked import (
+    CheckedMachine,
+    bounds,
+    counted,
+    expires,
+    expires_or_keep,
+    names,
+    where,
+)
 from tests.machine.expires import AnyExpires, Expires, to_moment
 from tests.machine.model import ABSENT
 from tests.machine.samples import Name, Sample, forms, read_forms, samples
@@ -77,6 +87,36 @@ class SingleKeyCalls(CheckedMachine):
             path,
             lambda store: store.touch(name.arg, end.arg),
             lambda view: view.touch(name, end),
+        )
+
+    # Versions. One that was read some steps ago is mostly no longer that of the entry.
+
+    @rule(path=where, name=names)
+    def take_version(self, path: Any, name: Name) -> None:
+        if name.error is None:
+            with suppress(PersistError):
+                item = self.stores[path][0].get_item(name.text)
+                if item is not None:
+                    entry = self.stores[path][1].live_entry(name)
+                    self.version = item.version, None if entry is None else entry.sample.plain
+
+    @rule(path=where, name=names, sample=samples, expires=st.just(Expires(KEEP)) | expires_or_keep)
+    def replace(self, path: Any, name: Name, sample: Sample, expires: AnyExpires) -> None:
+        end = self.at(expires)
+        version, plain = self.version
+        self.check(
+            path,
+            lambda store: store.replace(name.arg, sample.value, version, expires=end.arg),
+            lambda view: view.replace(name, sample, plain, end),
+        )
+
+    @rule(path=where, name=names)
+    def remove_version(self, path: Any, name: Name) -> None:
+        version, plain = self.version
+        self.check(
+            path,
+            lambda store: store.remove(name.arg, version=version),
+            lambda view: view.remove_version(name, plain),
         )
 
     # Calls that read and write.
@@ -160,13 +200,15 @@ class SingleKeyCalls(CheckedMachine):
             lambda view: view.get_or_create(name, default, as_, end),
         )
 
-    @rule(path=where, name=names, by=counted, expires=expires)
-    def incr(self, path: Any, name: Name, by: Any, expires: AnyExpires) -> None:
+    @rule(path=where, name=names, by=counted, expires=expires, low=bounds, high=bounds)
+    def incr(
+        self, path: Any, name: Name, by: Any, expires: AnyExpires, low: Any, high: Any
+    ) -> None:
         end = self.at(expires)
         self.check(
             path,
-            lambda store: store.incr(name.arg, by, expires=end.arg),
-            lambda view: view.incr(name, by, end),
+            lambda store: store.incr(name.arg, by, expires=end.arg, at_least=low, at_most=high),
+            lambda view: view.incr(name, by, end, low, high),
         )
 
 

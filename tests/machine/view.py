@@ -74,6 +74,12 @@ class View:
         if errors:
             raise RefusedError(*errors)
 
+    def _check_types(self, writes: Sequence[tuple[Name, Sample]]) -> None:
+        """Refuse a value that isn't of the type of its Key."""
+        for name, sample in writes:
+            if read(sample, name.form) is ABSENT:
+                raise RefusedError(EncodeError)
+
     def _entry(self, name: Name) -> Entry | None:
         entry = self.model.entries.get(self.key(name))
         return entry if entry and self.model.is_live(entry) else None
@@ -101,6 +107,7 @@ class View:
 
     def create(self, name: Name, sample: Sample, expires: Expires) -> None:
         self._check(name, sample, expires)
+        self._check_types([(name, sample)])
         end = self._end(name, expires)
         if self._entry(name):
             raise RefusedError(DuplicateKeyError)
@@ -112,6 +119,7 @@ class View:
     def set_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> None:
         names, samples = [name for name, _ in writes], [sample for _, sample in writes]
         self._check(expires, *names, *samples)
+        self._check_types(writes)
         kept = [self._entry(name) if expires.arg is KEEP else None for name, _ in writes]
         ends = [self._end(name, expires) for name, _ in writes]
         for (name, sample), old, end in zip(writes, kept, ends, strict=True):
@@ -158,6 +166,41 @@ class View:
         for key in live:
             del self.model.entries[key]
         return len(live)
+
+    def live_entry(self, name: Name) -> Entry | None:
+        return self._entry(name)
+
+    def create_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> list[Any]:
+        names, samples = [name for name, _ in writes], [sample for _, sample in writes]
+        self._check(expires, *names, *samples)
+        self._check_types(writes)
+        ends = [self._end(name, expires) for name, _ in writes]
+        existing = []
+        for (name, sample), end in zip(writes, ends, strict=True):
+            if self._entry(name):
+                existing.append(name.arg)
+            else:
+                self._put(name, sample, end)
+        return existing
+
+    def _has_version(self, name: Name, plain: Any) -> bool:
+        """Return whether the live entry has the text of this plain JSON, key order included."""
+        entry = self._entry(name)
+        return entry is not None and repr(entry.sample.plain) == repr(plain)
+
+    def replace(self, name: Name, sample: Sample, plain: Any, expires: Expires) -> bool:
+        self._check(name, sample, expires)
+        self._check_types([(name, sample)])
+        entry = self._entry(name)
+        if entry is None or not self._has_version(name, plain):
+            # The entry may be gone, and no moment is refused then.
+            return False
+        self._put(name, sample, entry.end if expires.arg is KEEP else self._end(name, expires))
+        return True
+
+    def remove_version(self, name: Name, plain: Any) -> bool:
+        self._check(name)
+        return self._has_version(name, plain) and self.remove(name)
 
     def touch(self, name: Name, expires: Expires) -> bool:
         self._check(name, expires)
@@ -217,10 +260,17 @@ class View:
         self._put(name, default, self._end(name, expires))
         return value, True
 
-    def incr(self, name: Name, by: Any, expires: Expires) -> int:
+    def incr(self, name: Name, by: Any, expires: Expires, low: Any, high: Any) -> int:
         if type(by) is not int:
             raise RefusedError(TypeError)
-        self._check(name, expires)
+        low = COUNTER[0] if low is None else max(low, COUNTER[0])
+        high = COUNTER[-1] if high is None else min(high, COUNTER[-1])
+        try:
+            self._check(name, expires)
+        except RefusedError as refused:
+            raise RefusedError(*refused.errors, ValueError, CounterRangeError) from refused
+        if low > high:
+            raise RefusedError(ValueError)
         if by not in COUNTER:
             raise RefusedError(CounterRangeError)
         end = self._end(name, expires)
@@ -230,8 +280,10 @@ class View:
             if type(entry.sample.plain) is not int:
                 raise RefusedError(DecodeError)
             total, end = entry.sample.plain + by, entry.end
-            if entry.sample.plain not in COUNTER or total not in COUNTER:
+            if entry.sample.plain not in COUNTER:
                 raise RefusedError(CounterRangeError)
+        if not low <= total <= high:
+            raise RefusedError(CounterRangeError)
         self._put(name, Sample(total, total, int), end)
         return total
 

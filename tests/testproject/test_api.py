@@ -293,3 +293,95 @@ def test_under_asgi(async_client: AsyncClient) -> None:
     assert response.status_code == 204
     assert async_to_sync(async_client.get)(path).json() == 1
     assert persist.get("a b") == 1
+
+
+# Conditions.
+
+
+def send(client: Client, method: str, body: str = "1", **headers: str) -> Any:
+    content = {} if method == "get" else {"data": body, "content_type": "application/json"}
+    return getattr(client, method)("/store/a", headers=headers, **content)
+
+
+def etag_of(client: Client) -> str:
+    return str(client.get("/store/a")["ETag"])
+
+
+def test_the_etag_is_the_version(client: Client) -> None:
+    persist.set("a", {"n": 1})
+    item = persist.get_item("a")
+    assert item is not None
+    assert etag_of(client) == f'"{item.version}"'
+    persist.touch("a", 60)
+    assert etag_of(client) == f'"{item.version}"'
+    persist.set("a", {"n": 2})
+    assert etag_of(client) != f'"{item.version}"'
+
+
+def test_a_value_that_is_still_the_same_is_not_sent_again(client: Client) -> None:
+    persist.set("a", [1])
+    etag = etag_of(client)
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = send(client, "get", if_none_match=header)
+        assert (response.status_code, response.content, response["ETag"]) == (304, b"", etag)
+    for header in ('"other"', etag.strip('"')):
+        assert send(client, "get", if_none_match=header).json() == [1]
+    persist.set("a", [2])
+    assert send(client, "get", if_none_match=etag).json() == [2]
+    persist.remove("a")
+    assert send(client, "get", if_none_match="*").status_code == 404
+
+
+def test_if_match_applies_to_that_version_alone(client: Client) -> None:
+    persist.set("a", 1, expires=60)
+    first = etag_of(client)
+    assert send(client, "put", "2", if_match=first).status_code == 204
+    item = persist.get_item("a")
+    assert item is not None
+    assert (item.value, item.expires_at) == (2, None)
+    for method in ("put", "delete"):
+        for header in (first, f"W/{etag_of(client)}", '"', ""):
+            response = send(client, method, "3", if_match=header)
+            assert response.status_code == 412, (method, header)
+            assert "If-Match" in response.json()["error"]
+    assert persist.get("a") == 2
+    assert send(client, "put", "3", if_match=f"{first}, {etag_of(client)}").status_code == 204
+    assert send(client, "put", "4", if_match="*").status_code == 204
+    assert persist.get("a") == 4
+    assert send(client, "delete", if_match=f"{first}, {etag_of(client)}").status_code == 204
+    assert "a" not in persist
+    for method in ("put", "delete"):
+        for header in (first, "*"):
+            assert send(client, method, if_match=header).status_code == 412
+    assert "a" not in persist
+
+
+def test_if_none_match_creates(client: Client) -> None:
+    assert send(client, "put", "1", if_none_match="*").status_code == 201
+    assert send(client, "put", "2", if_none_match="*").status_code == 412
+    assert persist.get("a") == 1
+
+
+def test_conditions_that_can_not_be_kept_are_refused(client: Client) -> None:
+    persist.set("a", 1)
+    etag = etag_of(client)
+    assert send(client, "put", if_none_match=etag).status_code == 400
+    assert send(client, "put", if_none_match="*", if_match=etag).status_code == 400
+    assert send(client, "delete", if_none_match="*").status_code == 400
+    for path in ("/store/a", "/store/a/incr"):
+        response = client.post(path, "1", "application/json", headers={"if-match": etag})
+        assert response.status_code == 400
+    assert persist.get("a") == 1
+
+
+def test_a_condition_can_be_required(client: Client, settings: Any) -> None:
+    settings.STORE_API_REQUIRES_CONDITIONS = True
+    assert send(client, "put").status_code == 428
+    assert send(client, "put", if_none_match="*").status_code == 201
+    for method in ("put", "delete"):
+        response = send(client, method, "2")
+        assert response.status_code == 428
+        assert "If-Match" in response.json()["error"]
+    assert persist.get("a") == 1
+    assert send(client, "put", "2", if_match=etag_of(client)).status_code == 204
+    assert send(client, "delete", if_match=etag_of(client)).status_code == 204

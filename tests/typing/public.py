@@ -84,6 +84,10 @@ def reading(store: Store, key: str) -> None:
         assert_type(item.value, Cart)
         assert_type(item.expires_at, datetime | None)
         assert_type(item.ttl, timedelta | None)
+        assert_type(item.version, str)
+        assert_type(store.replace(CART, Cart(), item.version), bool)
+        assert_type(store.replace(key, 1, item.version, expires=None), bool)
+        assert_type(store.remove(CART, version=item.version), bool)
         item.value = Cart()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
     assert_type(store.pop(key), Any)
@@ -117,7 +121,7 @@ def many(store: Store) -> None:
     assert_type(store.items("a:"), Iterator[tuple[str, Item[Any]]])
     assert_type((store.count(), store.clear(), store.purge()), tuple[int, int, int])
     store.get_many([1])  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
-    store.set_many({1: 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.set_many({1: 1})  # type: ignore[dict-item]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def writing(store: Store) -> None:
@@ -129,11 +133,51 @@ def writing(store: Store) -> None:
     assert_type(store.touch("a"), bool)
     assert_type(store.remove(CART(user_id=1)), bool)
     assert_type(store.incr("a", 2, expires=60), int)
-    store.create("a", 1, expires=KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(store.incr("a", at_least=0, at_most=None), int)
+    store.incr("a", at_most="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.replace("a", 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    store.replace("a", 1, 5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.create("a", 1, expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.touch("a", KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    store.set("a", 1, expires="60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.set("a", 1, expires="60")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.incr("a", "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.incr("a", expires=KEEP)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def typed_writing(store: Store, key: str | Key[Any], names: Key[list[Cart]]) -> None:
+    cart, count, version = CART(user_id=1), Key("count", as_=int), "version"
+    store.create(cart, Cart())
+    store.set(cart, Cart(), expires=KEEP)
+    store.set(NOTE, None)
+    store.set(NOTE, "text")
+    store.set(TAGS, ["a"])
+    store.set(names, [Cart()])
+    store.set(PLAIN, object())
+    store.set(key, 1)
+    assert_type(store.replace(cart, Cart(), version), bool)
+    assert_type(store.incr(count), int)
+    assert_type(store.incr(PLAIN), int)
+    store.create(cart, ["tea"])  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set(cart, ["tea"])  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set(cart, None)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set(NOTE, 1)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set(TAGS, [1])  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.set(names, Cart())  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.replace(cart, ["tea"], version)  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.incr(cart)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def typed_writing_of_many(store: Store) -> None:
+    cart = CART(user_id=1)
+    store.set_many({cart: Cart(), CART(user_id=2): Cart()})
+    assert_type(store.create_many({cart: Cart()}), list[Key[Cart]])
+    assert_type(store.create_many({"a": 1}), list[str])
+    mixed: dict[str | Key[Any], Any] = {"a": 1, cart: Cart(), NOTE: "text"}
+    keys: dict[Key[Any], Any] = {cart: Cart(), NOTE: "text"}
+    assert_type(store.create_many(mixed), list[Any])
+    store.set_many(keys)
+    store.set_many({cart: ["tea"]})  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    store.create_many({cart: ["tea"]})  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def update(store: Store, key: str) -> None:

@@ -12,6 +12,7 @@ from .keys import KeysContract
 from .many import ManyContract
 from .namespaces import NamespacesContract
 from .typed_keys import TypedKeysContract
+from .typed_writes import TypedWritesContract
 from .types import TypesContract
 from .updates import UpdatesContract
 from .values import ValuesContract
@@ -26,6 +27,7 @@ class StoreContract(
     ValuesContract,
     TypesContract,
     TypedKeysContract,
+    TypedWritesContract,
     ManyContract,
     UpdatesContract,
     CountersContract,

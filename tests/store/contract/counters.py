@@ -37,3 +37,38 @@ class CountersContract(Contract):
         monkeypatch.setattr(store.driver, "get", late)
         store.set("a", "no integer")
         assert store.incr("a", 3) == 3
+
+    @pytest.mark.parametrize("bound", [True, 1.0, "1", b"1", [1]], ids=repr)
+    @pytest.mark.parametrize("name", ["at_least", "at_most"])
+    def test_a_bound_that_is_not_an_int_is_a_type_error(
+        self, uncalled: Store, name: str, bound: Any
+    ) -> None:
+        with pytest.raises(TypeError, match=f"{name} must be an int, not"):
+            uncalled.incr("a", **{name: bound})
+
+    @pytest.mark.parametrize(
+        ("at_least", "at_most"), [(2, 1), (MOST + 1, None), (None, LEAST - 1), (2**70, 2**80)]
+    )
+    def test_bounds_that_no_counter_is_within_are_a_value_error(
+        self, uncalled: Store, at_least: Any, at_most: Any
+    ) -> None:
+        with pytest.raises(ValueError, match="at least"):
+            uncalled.incr("a", at_least=at_least, at_most=at_most)
+
+    def test_bounds_past_the_range_are_none(self, store: Store) -> None:
+        store.set("a", MOST - 1)
+        assert store.incr("a", at_least=-(2**70), at_most=2**70) == MOST
+        with pytest.raises(CounterRangeError, match="the range of 64 bits"):
+            store.incr("a", at_least=-(2**70), at_most=2**70)
+
+    def test_the_error_names_the_bounds_and_not_the_value(self, store: Store) -> None:
+        store.set("a", 7654)
+        for bounds, message in (
+            ({"at_most": 100}, "The counter 'a' would leave its bounds: at most 100."),
+            ({"at_least": 9999}, "The counter 'a' would leave its bounds: at least 9999."),
+            ({"at_least": 0, "at_most": 3}, "would leave its bounds: at least 0 and at most 3."),
+        ):
+            with pytest.raises(CounterRangeError) as caught:
+                store.incr("a", **bounds)
+            assert message in str(caught.value)
+            assert "765" not in str(caught.value)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from django_persist import Key, Store
+from django_persist import KEEP, Key, Store
 from django_persist.drivers.base import Text
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import (
@@ -71,6 +71,18 @@ class ManyContract(Contract):
         assert store.get_many(["a", "b", "c", "d"], as_=int) == {"a": 1, "c": 3}
         assert len(caplog.records) == 2
 
+    def test_create_many_returns_the_keys_as_they_were_passed(self, store: Store) -> None:
+        store.set_many({"a": 1, "b": 1})
+        twice: dict[Any, Any] = {Key("a"): 2, "c": 2, Key("b"): 2, Key("c"): 3, "a": 4}
+        left = store.create_many(twice)
+        assert left == [Key("a"), Key("b"), Key("c"), "a"]
+        assert [type(key) for key in left] == [Key, Key, Key, str]
+        assert store.get_many(["a", "b", "c"]) == {"a": 1, "b": 1, "c": 2}
+
+    def test_create_many_refuses_keep(self, uncalled: Store) -> None:
+        with pytest.raises(TypeError, match="KEEP"):
+            uncalled.create_many({"a": 1}, expires=KEEP)  # type: ignore[call-overload]
+
     def test_a_name_that_is_given_twice_makes_one_entry(self, store: Store) -> None:
         twice: dict[Any, Any] = {"a": 1, Key("a", expires=60): 2}
         store.set_many(twice)
@@ -99,8 +111,10 @@ class ManyContract(Contract):
         self, uncalled: Store, bad: Any, expires: Any, error: type[PersistError], last: bool
     ) -> None:
         good: Any = {"old": 2, "new": 2}
-        with pytest.raises(error):
-            uncalled.set_many({**good, **bad} if last else {**bad, **good}, expires=expires)
+        mapping = {**good, **bad} if last else {**bad, **good}
+        for call in (uncalled.set_many, uncalled.create_many):
+            with pytest.raises(error):
+                call(mapping, expires=expires)
 
     @pytest.mark.parametrize(
         "keys", [["a", ""], ["a", "\0"], ["k" * 256], ["a", Key("x:{a}")]], ids=str

@@ -46,7 +46,7 @@ WRITES: dict[str, Callable[[Store, dict[str, Any]], object]] = {
     "set_many": lambda store, more: store.set_many({MINE: FULL}, **more),
     "get_or_create": lambda store, more: store.get_or_create(MINE, FULL, **more),
     "update": lambda store, more: store.update(MINE, lambda cart: cart, FULL, **more),
-    "incr": lambda store, more: store.incr(MINE, **more),
+    "create_many": lambda store, more: store.create_many({MINE: FULL}, **more),
 }
 
 
@@ -141,7 +141,7 @@ class TypedKeysContract(Contract):
         assert caught.value.key == "cart:4"
 
     def test_a_key_of_another_type_wants_that_type(self, store: Store) -> None:
-        store.set(MINE, [1, 2])
+        store.set("cart:4", [1, 2])
         assert store.get(Key("cart:4", as_=list[int])) == [1, 2]
         assert store.get(Key("cart:4", as_=tuple[int, int])) == (1, 2)
         assert store.get(Key("cart:4")) == [1, 2]

@@ -17,7 +17,7 @@ import msgspec
 import pydantic
 import pytest
 
-from django_persist import Item, Key, Store
+from django_persist import Key, Store
 from django_persist.exceptions import DecodeError, EncodeError
 from tests.store.contract.base import Contract
 
@@ -163,7 +163,9 @@ class TypesContract(Contract):
         other = object()
         assert is_the_same(store.get("a", other, as_=as_), value)
         assert is_the_same(store.get("a", other, as_=as_, strict=True), value)
-        assert is_the_same(store.get_item("a", as_=as_), Item(value, None))
+        item = store.get_item("a", as_=as_)
+        assert item is not None
+        assert is_the_same(item.value, value)
         assert is_the_same(store.get_many(["a", "b"], as_=as_), {"a": value})
         assert is_the_same(store.get_or_create("a", value, as_=as_), (value, False))
         assert is_the_same(store.get_or_create("new", value, as_=as_), (value, True))

@@ -143,6 +143,36 @@ class UpdatesContract(Contract):
             store.pop("a")
         assert store.get("a") == 1
 
+    # Versions.
+
+    @pytest.mark.parametrize("version", [None, 1, b"1"], ids=repr)
+    def test_a_version_that_is_not_a_str_is_a_type_error(self, store: Store, version: Any) -> None:
+        store.set("a", 1)
+        with pytest.raises(TypeError, match="version must be a str"):
+            store.replace("a", 2, version)
+        if version is not None:
+            with pytest.raises(TypeError, match="version must be a str"):
+                store.remove("a", version=version)
+        assert store.get("a") == 1
+
+    def test_a_replace_that_keeps_losing_comes_to_an_end(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_persist.store.TRIES", 3)
+        monkeypatch.setattr(store.driver, "replace", lambda *args, **kwargs: False)
+        monkeypatch.setattr(store.driver, "remove_if", lambda *args: False)
+        store.set("a", 1)
+        item = store.get_item("a")
+        assert item is not None
+        with pytest.raises(ContentionError, match="replace\\('a'\\)"):
+            store.replace("a", 2, item.version)
+        with pytest.raises(ContentionError, match="remove\\('a'\\)"):
+            store.remove("a", version=item.version)
+
+    def test_nothing_is_replaced_by_what_can_not_be_stored(self, uncalled: Store) -> None:
+        with pytest.raises(EncodeError):
+            uncalled.replace("a", object(), "version")
+
     # get_or_create.
 
     @pytest.mark.parametrize(("default", "value"), DEFAULTS.values(), ids=DEFAULTS)
