@@ -13,6 +13,7 @@ OURS_AT_IMPORT = {
     "django_persist.backoff",
     "django_persist.codec",
     "django_persist.codec.fidelity",
+    "django_persist.codec.pydantic_models",
     "django_persist.codec.quick",
     "django_persist.codec.text",
     "django_persist.codec.types",

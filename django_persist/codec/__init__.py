@@ -38,9 +38,10 @@ from ..exceptions import DecodeError, EncodeError
 from ..interruptions import raise_if_from_outside
 from . import fidelity
 from .fidelity import MAX_DEPTH
+from .pydantic_models import is_model
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, has_repeated_names, to_lines, to_text
-from .types import CACHED_TYPES, error_path, field_names, is_model, type_info, type_name
+from .types import CACHED_TYPES, error_path, field_names, type_info, type_name
 
 __all__ = [
     "MAX_DEPTH",

@@ -20,8 +20,9 @@ from msgspec import inspect
 
 from ..exceptions import EncodeError
 from ..interruptions import raise_if_from_outside
+from .pydantic_models import dump_model, is_model, load_model
 from .text import from_text, to_text
-from .types import error_path, field_names, is_lazy_text, is_model, type_info, type_name
+from .types import error_path, field_names, is_lazy_text, type_info, type_name
 
 MAX_DEPTH: Final = 200
 """How many levels a value can nest. It is far below the recursion limit, so that whatever was
@@ -179,20 +180,109 @@ def _check_keys(value: Any, path: str) -> None:
 
 
 def _check_model(value: Any, path: str, depth: int) -> None:
-    name = type_name(type(value))
+    cls = type(value)
     try:
         text = to_text(value)
     except Exception as error:
         raise_if_from_outside(error)
-        _refuse(path, f"the model {name} can't be dumped as JSON")
+        _refuse_dump(value, path)
     _check(from_text(text), path, depth)
     try:
-        reads_back = bool(type(value).model_validate_json(text, strict=True) == value)
+        back = load_model(cls, from_text(text))
     except Exception as error:
         raise_if_from_outside(error)
-        reads_back = False
-    if not reads_back:
-        _refuse(path, f"the JSON dump of the model {name} doesn't validate as an equal model")
+        _refuse_load(value, path, error)
+    _compare_models(value, back, path)
+
+
+def _refuse_dump(value: Any, path: str, seen: tuple[int, ...] = ()) -> NoReturn:
+    """Refuse a model that can't be dumped, with the path to the part of it that is the reason."""
+    if id(value) in seen:
+        _refuse(path, "the model contains itself")
+    name, fields = type_name(type(value)), _items(value)
+    for step, item in fields:
+        try:
+            if is_model(type(value)):
+                dump_model(value, include={step})
+            else:
+                to_text(item)
+        except Exception as error:
+            raise_if_from_outside(error)
+            _refuse_dump(item, _step(path, step), (*seen, id(value)))
+    _refuse(path, f"this {name} can't be dumped as JSON")
+
+
+def _refuse_load(value: Any, path: str, error: Exception) -> NoReturn:
+    """Refuse a model whose JSON isn't valid for it, with pydantic's reason but no value."""
+    name = type_name(type(value))
+    reason = f"the JSON that the model {name} dumps doesn't validate again"
+    try:
+        # Only the place and the name of the error: the message contains the value.
+        detail: Any = error.errors(include_url=False, include_input=False)[0]  # type: ignore[attr-defined]
+        for step in detail["loc"]:
+            # Between the fields, pydantic names members of unions, like "list[int]".
+            if isinstance(step, int) or step.isidentifier():
+                path = _step(path, step)
+        reason = f"{reason} (pydantic: {detail['type']})"
+    except Exception as detail_error:
+        raise_if_from_outside(detail_error)
+    _refuse(path, reason)
+
+
+def _items(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the fields of a model, or what is in a list, tuple or dict, with the step to each."""
+    if is_model(type(value)):
+        yield from value.__dict__.items()
+        yield from (value.__pydantic_extra__ or {}).items()
+    elif isinstance(value, list | tuple):
+        yield from enumerate(value)
+    elif isinstance(value, dict):
+        yield from value.items()
+
+
+def _compare_models(value: Any, back: Any, path: str) -> None:
+    """Raise EncodeError unless two values of a model, or of its fields, are the same.
+
+    Not with ==: a NaN equals nothing, and a time that occurs twice no other time.
+    """
+    cls: Any = type(value)
+    back_cls: Any = type(back)
+    if cls is not back_cls:
+        _refuse(path, f"{type_name(cls)} would read back as {type_name(back_cls)}")
+    if is_model(cls):
+        _compare_private(value, back, path)
+        is_root = bool(getattr(cls, "__pydantic_root_model__", False))
+        back_parts = dict(_items(back))
+        for field, part in _items(value):
+            # It isn't there if it is a cached_property.
+            if field in back_parts:
+                step = path if is_root else _step(path, field)
+                _compare_models(part, back_parts[field], step)
+    elif cls in (list, tuple, dict) and len(value) == len(back):
+        pairs = zip(_items(value), _items(back), strict=True)
+        for (step, item), (back_step, back_item) in pairs:
+            if cls is dict:
+                _compare_models(step, back_step, f"a key of {path}")
+            _compare_models(item, back_item, _step(path, step))
+    elif (names := field_names(cls)) is not None:
+        for field in names:
+            one, other = getattr(value, field, None), getattr(back, field, None)
+            _compare_models(one, other, _step(path, field))
+    elif not (_is_same(value, back) or _are_nan(value, back)):
+        _refuse(path, f"this {type_name(cls)} would read back as a different value")
+
+
+def _compare_private(value: Any, back: Any, path: str) -> None:
+    private = getattr(value, "__pydantic_private__", None) or {}
+    back_private = getattr(back, "__pydantic_private__", None) or {}
+    for name in dict.fromkeys((*private, *back_private)):
+        one, other = private.get(name, msgspec.UNSET), back_private.get(name, msgspec.UNSET)
+        if one is not other and not _is_same(one, other):
+            _refuse(_step(path, name), "pydantic doesn't dump private attributes")
+
+
+def _are_nan(value: Any, back: Any) -> bool:
+    return isinstance(value, float | Decimal) and bool(value != value and back != back)
 
 
 # Does it read back as its own type?
@@ -226,6 +316,9 @@ def _compare(value: Any, back: Any, node: Any, path: str) -> None:
         return
     if not _is_kind(value, back):
         _refuse(path, f"{type_name(type(value))} would read back as {type_name(type(back))}")
+    if is_model(type(back)):
+        _compare_models(value, back, path)
+        return
     parts = _parts(value, back, node, path)
     if parts is not None:
         for part in parts:

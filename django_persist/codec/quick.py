@@ -29,8 +29,9 @@ import msgspec
 
 from ..interruptions import raise_if_from_outside
 from .fidelity import MAX_DEPTH, has_whole_minute_offset
+from .pydantic_models import is_model
 from .text import from_text, to_text
-from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, is_model, type_info
+from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, type_info
 
 Check: TypeAlias = Callable[[Any, bytes | None, int], bool]
 """Takes a value, its text if that is at hand, and how many levels the value may nest."""

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from .types import is_lazy_text, is_model
+from .pydantic_models import dump_model, is_model
+from .types import is_lazy_text
 
 
 def _converters() -> dict[type, Callable[[Any], Any]]:
@@ -55,8 +56,7 @@ def _enc_hook(value: Any) -> Any:
             if cls is not base and issubclass(cls, base):
                 return convert(value)
     if is_model(cls):
-        # warnings=False because pydantic's warnings contain the value.
-        return value.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+        return dump_model(value)
     raise TypeError(f"{cls.__name__} isn't a type that can be stored.")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime
@@ -32,18 +31,13 @@ from django.utils.functional import Promise
 from msgspec import inspect
 
 from ..interruptions import raise_if_from_outside
+from .pydantic_models import is_model, load_model
 
 CACHED_TYPES: Final = 512
 """How many types each cache keeps: a program can create new types for as long as it runs."""
 
 
 # Classes that need special treatment.
-
-
-def is_model(cls: type) -> bool:
-    """Return whether `cls` is a pydantic model, without importing pydantic."""
-    pydantic = sys.modules.get("pydantic.main")
-    return pydantic is not None and issubclass(cls, pydantic.BaseModel)
 
 
 def is_lazy_text(cls: type) -> bool:
@@ -182,8 +176,7 @@ def _dec_hook(cls: Any, plain: Any) -> Any:
     """Convert plain JSON to a type that msgspec doesn't support itself."""
     if (datetime_type := _datetime_type(cls)) is not None:
         return msgspec.convert(plain, datetime_type)
-    # pydantic's strict mode takes a date from a str only when it reads JSON text.
-    return cls.model_validate_json(msgspec.json.encode(plain), strict=True)
+    return load_model(cls, plain)
 
 
 def _is_supported(cls: Any) -> bool:

@@ -19,6 +19,9 @@ from typing_extensions import TypedDict
 
 T = TypeVar("T")
 
+BY_NAME = tuple(map(int, pydantic.VERSION.split(".")[:2])) >= (2, 11)
+"""Whether models are stored by the names of their fields: older pydantic can't."""
+
 
 class Color(enum.Enum):
     RED = "red"

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from hypothesis import strategies as st
 
 from tests.codec.types import (
+    BY_NAME,
     Access,
     Address,
     Blind,
@@ -109,7 +110,7 @@ def _hook(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, User):
-        return value.model_dump(mode="json", by_alias=True)
+        return value.model_dump(mode="json", by_alias=not BY_NAME)
     raise ValueError
 
 

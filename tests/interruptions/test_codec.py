@@ -24,6 +24,7 @@ from tests.interruptions.moments import Interruption, LimitError, each_moment
 FILES = (
     *(f"django_persist/codec/{name}.py" for name in ("__init__", "quick", "fidelity")),
     *("django_persist/codec/text.py", "django_persist/codec/types.py"),
+    "django_persist/codec/pydantic_models.py",
     "tests/interruptions/test_codec.py",
 )
 
