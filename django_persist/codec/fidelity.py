@@ -30,6 +30,11 @@ written can be read, however deep in the call stack the reader is."""
 
 _MINUTE: Final = timedelta(minutes=1)
 
+_ZONE_REASON: Final = (
+    "the time would read back without its timezone, whose UTC offset depends on the date; store a "
+    "datetime, or the time without the zone and the zone's name"
+)
+
 _BYTES_TYPES: Final = (bytes, bytearray, memoryview)
 # Types whose JSON is a string that has to be parsed to read them back.
 _PARSED_TYPES: Final = (datetime, date, time, timedelta, UUID, Decimal, *_BYTES_TYPES)
@@ -72,6 +77,11 @@ def has_whole_minute_offset(value: datetime | time) -> bool:
     """Return whether the UTC offset is a whole number of minutes; msgspec rounds other offsets."""
     offset = value.utcoffset()
     return offset is None or not offset % _MINUTE
+
+
+def has_zone_without_offset(value: time) -> bool:
+    """Return whether the time is of a zone whose UTC offset depends on the date."""
+    return value.tzinfo is not None and value.utcoffset() is None
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
@@ -134,6 +144,8 @@ def _check_leaf(value: Any, path: str) -> None:
         _refuse(path, "JSON has no NaN or infinity")
     if issubclass(cls, datetime | time) and not has_whole_minute_offset(value):
         _refuse(path, "the UTC offset isn't a whole number of minutes")
+    if issubclass(cls, time) and has_zone_without_offset(value):
+        _refuse(path, _ZONE_REASON)
     if not issubclass(cls, _LEAF_TYPES) and not is_lazy_text(cls):
         _refuse(path, f"values of type {type_name(cls)} can't be encoded as JSON")
     try:
@@ -268,6 +280,8 @@ def _compare_models(value: Any, back: Any, path: str) -> None:
         for field in names:
             one, other = getattr(value, field, None), getattr(back, field, None)
             _compare_models(one, other, _step(path, field))
+    elif issubclass(cls, time) and has_zone_without_offset(value):
+        _refuse(path, _ZONE_REASON)
     elif not (_is_same(value, back) or _are_nan(value, back)):
         _refuse(path, f"this {type_name(cls)} would read back as a different value")
 

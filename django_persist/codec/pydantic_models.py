@@ -104,6 +104,21 @@ def _are_ambiguous(cls: Any) -> bool:
     return False
 
 
+def has_times(cls: Any) -> bool:
+    """Return whether a model, or one inside it, has a field for a time."""
+    return _has_time_schema(getattr(cls, "__pydantic_core_schema__", None))
+
+
+def _has_time_schema(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return schema.get("type") == "time" or any(
+            _has_time_schema(inner)
+            for key, inner in schema.items()
+            if key not in ("metadata", "default")
+        )
+    return isinstance(schema, list | tuple) and any(map(_has_time_schema, schema))
+
+
 def _field_schemas(schema: Any) -> Iterator[dict[str, Any]]:
     """Yield the fields of each model within a core schema of pydantic's."""
     if isinstance(schema, dict):

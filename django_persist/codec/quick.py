@@ -28,9 +28,9 @@ from uuid import UUID
 import msgspec
 
 from ..interruptions import raise_if_from_outside
-from .fidelity import MAX_DEPTH, has_whole_minute_offset
+from .fidelity import MAX_DEPTH, has_whole_minute_offset, has_zone_without_offset
 from .pydantic_models import is_model
-from .text import from_text, to_text
+from .text import from_text, to_text, with_times
 from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, type_info
 
 Check: TypeAlias = Callable[[Any, bytes | None, int], bool]
@@ -232,8 +232,9 @@ def _always(value: Any, text: bytes | None, max_depth: int) -> bool:
 
 _LEAF_CHECKS: Final[dict[type, Check]] = {
     **dict.fromkeys((date, timedelta, UUID, bytes, bytearray), _always),
-    **dict.fromkeys(
-        (datetime, time), lambda value, text, max_depth: has_whole_minute_offset(value)
+    datetime: lambda value, text, max_depth: has_whole_minute_offset(value),
+    time: lambda value, text, max_depth: (
+        has_whole_minute_offset(value) and not has_zone_without_offset(value)
     ),
     Decimal: lambda value, text, max_depth: value.is_finite(),
 }
@@ -281,6 +282,8 @@ def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth:
     ):
         return False
     try:
+        if info.has_times and not _all_read_back([with_times(value)], max_depth):
+            return False
         return bool(info.decode(text) == value)
     # The class's own code can raise anything when an object is created.
     except Exception as error:

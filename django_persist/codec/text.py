@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -66,6 +67,9 @@ _decoder: Final = msgspec.json.Decoder()
 to_text: Final = _encoder.encode
 """Encode a value as JSON text without checking that it reads back: NaN becomes null, and different
 keys can become the same key. Raises what msgspec and the value's own code raise."""
+
+with_times: Final = partial(msgspec.to_builtins, builtin_types=(time,), enc_hook=_enc_hook)
+"""Convert a value to plain JSON in which objects of datetime.time stay as they are."""
 
 from_text: Final = _decoder.decode
 """Decode JSON text to plain JSON. Raises what msgspec raises."""

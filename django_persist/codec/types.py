@@ -31,7 +31,7 @@ from django.utils.functional import Promise
 from msgspec import inspect
 
 from ..interruptions import raise_if_from_outside
-from .pydantic_models import is_model, load_model
+from .pydantic_models import has_times, is_model, load_model
 
 CACHED_TYPES: Final = 512
 """How many types each cache keeps: a program can create new types for as long as it runs."""
@@ -83,18 +83,21 @@ class TypeInfo:
     """A type that msgspec can validate.
 
     `decode` decodes JSON text as the type, `node` is the type's structure as msgspec sees it,
-    `max_depth` is how many levels its values can nest (inf if there is no limit), and
-    `is_comparable` says whether == on its values compares every field.
+    `max_depth` is how many levels its values can nest (inf if there is no limit),
+    `is_comparable` says whether == on its values compares every field, and `has_times` whether they
+    can contain a time: those with and without a zone can be equal.
     """
 
-    __slots__ = ("decode", "is_comparable", "max_depth", "node")
+    __slots__ = ("decode", "has_times", "is_comparable", "max_depth", "node")
 
     def __init__(self, type_: Any) -> None:
         self.node = inspect.type_info(type_)
         self.max_depth = _max_depth(self.node, ())
         self.is_comparable = True
+        self.has_times = False
         for node in _nodes(self.node):
             self.is_comparable &= _is_comparable(getattr(node, "cls", None))
+            self.has_times |= isinstance(node, inspect.TimeType)
             if isinstance(node, inspect.CustomType) and not _is_supported(node.cls):
                 raise TypeError(f"{type_name(node.cls)} can't be validated.")
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_, dec_hook=_dec_hook)
@@ -187,6 +190,8 @@ def _is_supported(cls: Any) -> bool:
 
 def _is_comparable(cls: Any) -> bool:
     """Return whether == on objects of this class compares every field."""
+    if isinstance(cls, type) and is_model(cls):
+        return not has_times(cls)
     if hasattr(cls, "__struct_config__"):
         return bool(cls.__struct_config__.eq)
     if dataclasses.is_dataclass(cls):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import subprocess
 import sys
@@ -185,6 +186,8 @@ TYPED: list[tuple[Any, Any]] = [
     (Decimal("-1E+30"), Decimal),
     (dt.datetime(2026, 1, 2, tzinfo=dt.timezone(-dt.timedelta(hours=5, minutes=30))), dt.datetime),
     (dt.time(1, tzinfo=dt.UTC), dt.time),
+    (dt.time(1, tzinfo=dt.timezone(dt.timedelta(hours=2))), dt.time),
+    (dataclasses.replace(everything(), clock=dt.time(1, tzinfo=dt.UTC)), Everything),
     ({1, 2}, set[int]),
     ((1, "a"), tuple[int, str]),
     (b"\0", bytes),

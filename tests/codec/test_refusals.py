@@ -12,8 +12,10 @@ from collections import deque
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
+import pydantic
 import pytest
 from django.utils.functional import SimpleLazyObject, lazy, lazystr
 
@@ -52,7 +54,18 @@ from tests.codec.types import (
 )
 
 ODD = dt.timezone(dt.timedelta(hours=1, seconds=30))
+ZONED = dt.time(9, tzinfo=ZoneInfo("Europe/Prague"))
 NAN = math.nan
+
+
+class Hours(pydantic.BaseModel):
+    opens: dt.time | None = None
+    others: list[dt.time] = []
+
+
+@dataclasses.dataclass
+class Shop:
+    hours: Hours
 
 
 class Own:
@@ -130,6 +143,17 @@ REFUSED: list[tuple[Any, str]] = [
     (dt.datetime(2026, 1, 1, tzinfo=ODD), "$"),
     ([dt.time(1, tzinfo=ODD)], "$[0]"),
     (changed(at=dt.datetime(2026, 1, 1, tzinfo=ODD)), "$.at"),
+    # Times whose zone has no UTC offset without a date.
+    (ZONED, "$"),
+    ([ZONED], "$[0]"),
+    ({ZONED: 1}, "a key of $"),
+    ([1, {"a": (ZONED,)}], "$[1].a[0]"),
+    (changed(clock=ZONED), "$.clock"),
+    ([changed(clock=ZONED)], "$[0].clock"),
+    (Cart(1, extra=[ZONED]), "$.extra[0]"),
+    (Hours(opens=ZONED), "$.opens"),
+    ([Hours(others=[dt.time(9), ZONED])], "$[0].others[1]"),
+    (Shop(Hours(opens=ZONED)), "$.hours.opens"),
     # Fields with a value of another type than the declared one.
     (Item("a", "1"), "$.count"),
     (Item("a", True), "$.count"),
