@@ -31,6 +31,26 @@ def value(size: int, edition: int) -> dict[str, Any]:
     return made
 
 
+def _small_dict(number: int) -> dict[str, Any]:
+    return {"sku": f"TX-{number:04}", "price": 19.9, "quantity": number % 9, "note": None}
+
+
+def _line(number: int) -> dict[str, Any]:
+    size = {"name": "M", "chest": 100}
+    return {"sku": f"TX-{number:04}", "quantity": 2, "options": {"size": size, "gift": False}}
+
+
+VALUES: dict[str, Any] = {
+    "a small dict": value(100, 0),
+    "a cart of nested dicts": {"user": 4711, "lines": [_line(n) for n in range(3)], "note": ""},
+    "4 KB of small dicts with a None": [_small_dict(number) for number in range(70)],
+    "100 KB of small dicts with a None": [_small_dict(number) for number in range(1750)],
+    "1,000 floats": [number / 7 for number in range(1000)],
+    "a long text": {"text": "Lorem ipsum " * 2250},
+}
+"""Values of the kinds that take different ways through our check that a value reads back."""
+
+
 def change(old: dict[str, Any]) -> dict[str, Any]:
     """Change a value as `update` does."""
     old["edition"] += 1
