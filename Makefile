@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml django_persist/__init__.py
 # mysqlclient needs a compiler and MariaDB's client library, so it is only installed if the tests
-# have a MariaDB.
-MARIADB := $(if $(PERSIST_TEST_MARIADB),$(VENV)/.mariadb)
+# have a MariaDB or a MySQL.
+MARIADB := $(if $(PERSIST_TEST_MARIADB)$(PERSIST_TEST_MYSQL),$(VENV)/.mariadb)
 
 .PHONY: demo test check bench clean
 

@@ -12,7 +12,11 @@ from django_persist.drivers.database import DatabaseDriver
 from .growth import PAGE, fill, key
 
 ENTRIES = 20_000
-EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (COSTS OFF)", "mysql": "EXPLAIN"}
+EXPLAIN = {
+    "sqlite": "EXPLAIN QUERY PLAN",
+    "postgresql": "EXPLAIN (COSTS OFF)",
+    "mysql": "EXPLAIN FORMAT=TRADITIONAL",
+}
 
 
 def plans(alias: str) -> None:

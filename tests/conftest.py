@@ -44,11 +44,14 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "sqlite": {"BACKEND": DATABASE, "OPTIONS": {"using": "default"}},
     "postgresql": {"BACKEND": DATABASE, "OPTIONS": {"using": "postgresql"}},
     "mariadb": {"BACKEND": DATABASE, "OPTIONS": {"using": "mariadb"}},
+    "mysql": {"BACKEND": DATABASE, "OPTIONS": {"using": "mysql"}},
     "memory": {"BACKEND": MEMORY, "OPTIONS": {"name": "tests"}},
     "valkey": {"BACKEND": REDIS, "OPTIONS": {"cache": "valkey"}},
     "redis": {"BACKEND": REDIS, "OPTIONS": {"cache": "redis"}},
 }
-DATABASES = ("sqlite", "postgresql", "mariadb")
+MYSQLS = ("mariadb", "mysql")
+DATABASE_SERVERS = ("postgresql", *MYSQLS)
+DATABASES = ("sqlite", *DATABASE_SERVERS)
 COSTLY = {"shared_browser", "shared_cluster"}
 """Fixtures that take seconds to start."""
 
@@ -56,6 +59,7 @@ MISSING = {
     name: f"{variable} names no server"
     for name, variable, url in (
         ("mariadb", "PERSIST_TEST_MARIADB", servers.mariadb()),
+        ("mysql", "PERSIST_TEST_MYSQL", servers.mysql()),
         ("redis", "PERSIST_TEST_REDIS", servers.redis()),
     )
     if url is None
@@ -83,7 +87,7 @@ def pytest_report_header(config: Any) -> str | None:
     """Say how long a run of all tests takes."""
     if config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword:
         return None
-    more_servers = 2 - len({"mariadb", "redis"} & MISSING.keys())
+    more_servers = 3 - len({"mariadb", "mysql", "redis"} & MISSING.keys())
     return extent.duration(config.getoption("numprocesses", None) or 1, more_servers)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 LONG = bool(os.environ.get("PERSIST_TEST_LONG"))
 
-# Of all tests, measured without MariaDB and Redis; each of these two adds about a tenth.
+# Of all tests, measured without MariaDB, MySQL and Redis; each of these adds about a tenth.
 COMPUTING: Final = 230
 """Seconds of a processor."""
 

@@ -36,8 +36,9 @@ DATABASES: dict[str, dict[str, object]] = {
     },
     "postgresql": servers.database(servers.postgresql()),
 }
-if url := servers.mariadb():
-    DATABASES["mariadb"] = {**servers.database(url), "TEST": {"NAME": servers.run()}}
+for name, url in (("mariadb", servers.mariadb()), ("mysql", servers.mysql())):
+    if url:
+        DATABASES[name] = {**servers.database(url), "TEST": {"NAME": servers.run()}}
 
 # A worker of a parallel run has keys of its own on the servers that all share.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "main")

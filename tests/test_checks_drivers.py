@@ -12,9 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from django_persist import stores
-from tests.conftest import BACKENDS
+from tests.conftest import BACKENDS, DATABASES, MYSQLS
 
-ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
+ALIASES = {name: BACKENDS[name]["OPTIONS"]["using"] for name in DATABASES}
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
 SQLITE = "django.db.backends.sqlite3"
 
@@ -147,7 +147,7 @@ def test_an_sqlite_that_is_too_old_is_reported(
     assert ids() == ["E013"]
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 def test_a_connection_without_found_rows_is_reported(
     settings: Any, add_database: AddDatabase, database: str
 ) -> None:
@@ -158,9 +158,9 @@ def test_a_connection_without_found_rows_is_reported(
         assert ids() == expected
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 @pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4"])
-def test_a_mariadb_connection_that_is_not_utf8mb4_is_reported(
+def test_a_connection_that_is_not_utf8mb4_is_reported(
     settings: Any, add_database: AddDatabase, database: str, charset: str
 ) -> None:
     alias = add_database(database, OPTIONS={"charset": charset})
@@ -168,16 +168,6 @@ def test_a_mariadb_connection_that_is_not_utf8mb4_is_reported(
     assert ids() == []
     assert ids("default") == []
     assert ids(alias) == ([] if charset == "utf8mb4" else ["E007"])
-
-
-@pytest.mark.parametrize("database", ["mariadb"])
-def test_a_mysql_server_is_reported_as_untested(
-    settings: Any, add_database: AddDatabase, database: str
-) -> None:
-    alias = add_database(database)
-    use(settings, alias)
-    connections[alias].__dict__["mysql_is_mariadb"] = False
-    assert ids(alias) == ["W001"]
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "UTF8"])

@@ -315,9 +315,14 @@ def test_columns_compare_as_exactly_as_the_driver_needs(alias: str) -> None:
             )
         }
         constraints = connection.introspection.get_constraints(cursor, Entry._meta.db_table)
-    exact = {"sqlite": (None, "BINARY"), "postgresql": ("C",), "mysql": ("utf8mb4_nopad_bin",)}
+    exact = {
+        "default": (None, "BINARY"),
+        "postgresql": ("C",),
+        "mariadb": ("utf8mb4_nopad_bin",),
+        "mysql": ("utf8mb4_0900_bin",),
+    }
     for name in ("key", "value"):
-        assert columns[name].collation in exact[connection.vendor]
+        assert columns[name].collation in exact[alias]
     indexed = sorted(
         constraint["columns"]
         for constraint in constraints.values()

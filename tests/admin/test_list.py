@@ -15,7 +15,7 @@ from django_persist.admin import listing
 from django_persist.admin.listing import EntryChangeList
 from tests.admin.conftest import LIST, Staff, driver_of, put
 from tests.conftest import Elapse, leave_expired
-from tests.drivers.database.test_plans import FILL, PRIMARY, explain
+from tests.drivers.database.test_plans import PRIMARY, explain, fill
 
 STATES = ("live", "expired", "never")
 
@@ -264,7 +264,7 @@ def test_page_query_uses_the_primary_key(
     connection = connections[driver_of(database_store).using]
     vendor = connection.vendor
     with connection.cursor() as cursor:
-        cursor.execute(FILL[vendor])
+        fill(cursor)
         if vendor == "postgresql":
             cursor.execute("ANALYZE django_persist_entry")
     queries: Any = [{}, {"q": "page:0000"}, {"p": ">page:00000100"}, {"p": "<page:00090000"}]

@@ -9,12 +9,13 @@ import pytest
 import time_machine
 
 from django_persist.exceptions import InvalidExpiryError
+from tests.conftest import DATABASES
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore
 
 HOUR = timedelta(hours=1)
-OUR_CLOCK = ("sqlite", "postgresql", "mariadb", "memory")
+OUR_CLOCK = (*DATABASES, "memory")
 
 
 @pytest.mark.parametrize("server", OUR_CLOCK)

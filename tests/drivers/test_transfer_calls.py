@@ -15,7 +15,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import ContentionError, InvalidExpiryError
 from tests import aliases
-from tests.conftest import BACKENDS, OpenStore
+from tests.conftest import BACKENDS, DATABASE_SERVERS, OpenStore
 from tests.processes import PROCESSES, race
 
 MANY = 2500
@@ -122,7 +122,7 @@ def test_of_many_processes_one_creates_each_entry(shared_store: Store) -> None:
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
-@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("database", DATABASE_SERVERS)
 def test_create_many_keeps_an_entry_newer_than_the_snapshot(
     open_store: OpenStore, database: str, level: str
 ) -> None:

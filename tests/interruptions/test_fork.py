@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from django_persist import Store, persist
 from tests import aliases
-from tests.conftest import BACKENDS, OpenStore
+from tests.conftest import BACKENDS, DATABASE_SERVERS, OpenStore
 from tests.processes import race
 
 CHILDREN = 4
@@ -137,7 +137,7 @@ def _outside(number: int) -> None:
     assert persist.get(f"key {number}") == number
 
 
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_a_child_is_not_inside_the_transaction_of_its_parent(
     server: str, open_store: OpenStore
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from django_persist import Store, stores
 from django_persist.exceptions import StoreUnavailableError
-from tests.conftest import OpenStore
+from tests.conftest import MYSQLS, OpenStore
 from tests.management.commands import Terminal, open_two, persist
 from tests.management.exports import entry, fill, lines
 
@@ -108,7 +108,7 @@ def test_spaces_around_a_stored_value_make_no_other_entry(store: Store, tmp_path
         assert (result.code, result.out) == (0, "0 entries stored in default; 1 already there.\n")
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 def test_value_too_large_for_the_server_does_not_stop_the_rest(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,14 @@ def test_export_with_a_prefix(store: Store) -> None:
 
 PAIRS = [(name, "memory") for name in BACKENDS] + [
     *(("memory", name) for name in BACKENDS if name != "memory"),
-    *(("postgresql", "valkey"), ("valkey", "mariadb"), ("sqlite", "sqlite"), ("redis", "redis")),
+    *(
+        ("postgresql", "valkey"),
+        ("valkey", "mariadb"),
+        ("mariadb", "mysql"),
+        ("mysql", "sqlite"),
+        ("sqlite", "sqlite"),
+        ("redis", "redis"),
+    ),
 ]
 
 

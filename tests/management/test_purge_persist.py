@@ -14,7 +14,7 @@ from django.db import connections
 
 from django_persist import Store, stores
 from django_persist.exceptions import StoreUnavailableError
-from tests.conftest import BACKENDS, leave_expired
+from tests.conftest import BACKENDS, DATABASES, leave_expired
 from tests.processes import race
 from tests.servers import free_port
 
@@ -27,7 +27,7 @@ def run(*args: str) -> str:
     return out.getvalue()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "memory"])
+@pytest.fixture(params=[*DATABASES, "memory"])
 def store(
     request: pytest.FixtureRequest, open_store: Callable[..., Store], elapse: Elapse
 ) -> Store:

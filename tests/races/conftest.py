@@ -9,6 +9,7 @@ import pytest
 
 from django_persist import Store
 from tests.aliases import alias, migrate, sqlite
+from tests.conftest import DATABASES
 
 ROLLBACK = "sqlite-rollback"
 
@@ -25,9 +26,7 @@ def rollback_journal(django_db_setup: None, django_db_blocker: Any) -> Iterator[
         yield ROLLBACK
 
 
-@pytest.fixture(
-    params=["sqlite", ROLLBACK, "postgresql", "pgbouncer", "mariadb", "valkey", "redis"]
-)
+@pytest.fixture(params=[*DATABASES, ROLLBACK, "pgbouncer", "valkey", "redis"])
 def shared_store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
     """The default store, on each server that other processes can reach, in turn."""
     if request.param == ROLLBACK:

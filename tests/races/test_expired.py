@@ -10,7 +10,7 @@ import pytest
 
 from django_persist import Store, persist
 from django_persist.exceptions import DuplicateKeyError
-from tests.conftest import leave_expired
+from tests.conftest import DATABASES, leave_expired
 from tests.processes import PROCESSES, race
 from tests.races.conftest import ROLLBACK
 from tests.races.test_single import KEYS, assert_lifetime, claim, create_each
@@ -126,7 +126,7 @@ def purge_all(i: int) -> int:
     return persist.purge(batch_size=20)
 
 
-@pytest.mark.parametrize("database", ["sqlite", ROLLBACK, "postgresql", "mariadb"])
+@pytest.mark.parametrize("database", [*DATABASES, ROLLBACK])
 def test_purges_at_once_delete_each_entry_once(
     database: str, open_store: Callable[..., Store], request: pytest.FixtureRequest
 ) -> None:

@@ -14,11 +14,11 @@ from django.db import OperationalError, transaction
 from django_persist import Store, persist
 from django_persist.exceptions import DuplicateKeyError
 from tests.aliases import LEVELS, alias, at_level, migrate, sqlite
-from tests.conftest import leave_expired
+from tests.conftest import DATABASE_SERVERS, leave_expired
 from tests.processes import PROCESSES, race
 
 ROUNDS = 6
-SERVERS = [(server, level) for server in ("postgresql", "mariadb") for level in LEVELS]
+SERVERS = [(server, level) for server in DATABASE_SERVERS for level in LEVELS]
 JOURNALS = [
     ("sqlite", f"{journal} {mode}")
     for journal in ("WAL", "DELETE")

@@ -20,6 +20,7 @@ from django.test.client import BOUNDARY
 from django_persist import Store, persist
 from django_persist.http import HttpRequest
 from testproject.site.recipes.idempotency import Attempt, IdempotencyKey
+from tests.conftest import DATABASE_SERVERS
 from tests.processes import race
 from tests.recipes.conftest import Advance
 from tests.recipes.helpers import EIGHT, child, in_threads, kill, make_request
@@ -345,7 +346,7 @@ def send_in_a_transaction(i: int) -> list[tuple[int, bytes]]:
     return [(answer.status_code, answer.content) for answer in answers]
 
 
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_in_transactions_the_others_wait_for_the_answer(server: str, open_store: Any) -> None:
     open_store(server)
     got = race(send_in_a_transaction, processes=EIGHT)

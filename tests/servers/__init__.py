@@ -2,8 +2,9 @@
 
 PostgreSQL and Valkey come as wheels that carry their server. Each runs on a free loopback port, for
 one test run, and is stopped with the process that started it; the workers of a parallel run find
-them by the environment that they inherit. PERSIST_TEST_MARIADB and PERSIST_TEST_REDIS name the
-others by URL. Where the machine has MariaDB's programs, tests that kill their server start one too.
+them by the environment that they inherit. PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and
+PERSIST_TEST_REDIS name the others by URL. Where the machine has MariaDB's programs, tests that kill
+their server start one too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def folder() -> Path:
 
 
 def run() -> str:
-    """Return a name that no other test run has, for what it keeps on MariaDB and Redis."""
+    """Return a name that no other test run has, for what it keeps on shared servers."""
     return shared_folder().name.replace("-", "_").lower()
 
 
@@ -310,6 +311,11 @@ def named(variable: str) -> str | None:
 
 def mariadb() -> str | None:
     return named("PERSIST_TEST_MARIADB")
+
+
+def mysql() -> str | None:
+    """Return the URL of a MySQL server. CI may have none: few machines can start one."""
+    return os.environ.get("PERSIST_TEST_MYSQL") or None
 
 
 def redis() -> str | None:

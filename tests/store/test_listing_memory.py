@@ -37,6 +37,10 @@ ROWS: Final = {
     ),
     "postgresql": "SELECT %s || n, '1', NULL FROM generate_series(0, {last}) AS n",
     "mariadb": "SELECT CONCAT(%s, seq), '1', NULL FROM seq_0_to_{last}",
+    "mysql": (
+        "WITH RECURSIVE sequence(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM sequence"
+        " WHERE n < {last}) SELECT CONCAT(%s, n), '1', NULL FROM sequence"
+    ),
 }
 """Selects numbered rows on each database."""
 
@@ -85,6 +89,8 @@ def test_a_database_is_listed_in_bounded_memory(open_store: OpenStore, database:
     open_store(database)
     table = "django_persist_entry"
     with connections[BACKENDS[database]["OPTIONS"]["using"]].cursor() as cursor:
+        if database == "mysql":
+            cursor.execute("SET cte_max_recursion_depth = %s", [MANY])
         for prefix, number in (("few:", FEW), ("many:", MANY)):
             rows = ROWS[database].format(last=number - 1)
             cursor.execute(f"INSERT INTO {table} {rows}", [prefix])

@@ -16,6 +16,7 @@ from freezegun import freeze_time
 from django_persist import Item, Key, Store
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import DecodeError, InvalidExpiryError
+from tests.conftest import DATABASES
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore
@@ -47,7 +48,7 @@ def freeze(request: pytest.FixtureRequest) -> Freeze:
     return tool
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "memory"])
+@pytest.fixture(params=[*DATABASES, "memory"])
 def store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
     """The default store, on each server that goes by the application's clock, in turn."""
     return open_store(request.param)

@@ -178,9 +178,3 @@ def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             hint=f"Use {needed}. Any other encoding changes or refuses characters that it lacks.",
             id="django_persist.E007",
         )
-    if connection.vendor == "mysql" and not connection.mysql_is_mariadb:  # type: ignore[attr-defined]
-        yield Warning(
-            f"DATABASES[{connection.alias!r}] is a MySQL server.",
-            hint="django_persist supports MySQL 8, but is tested only on MariaDB.",
-            id="django_persist.W001",
-        )

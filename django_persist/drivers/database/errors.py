@@ -153,10 +153,12 @@ def _sqlite(error: Error) -> Outcome:
 
 
 # MariaDB and MySQL: https://mariadb.com/docs/server/reference/error-codes
+# https://dev.mysql.com/doc/mysql-errors/9.4/en/server-error-reference.html
 
 MYSQL_LOST = {
     1020,  # CHECKREAD: the row has changed since the transaction's snapshot
     1213,  # LOCK_DEADLOCK
+    3101,  # MySQL: TRANSACTION_ROLLBACK_DURING_COMMIT: Group Replication found a conflict
     3572,  # MySQL: LOCK_NOWAIT
 }
 MYSQL_WAITED = {
@@ -172,6 +174,9 @@ MYSQL_READ_ONLY = {
     1290,  # OPTION_PREVENTS_STATEMENT: read_only
     1792,  # CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
     1836,  # READ_ONLY_MODE
+    1874,  # INNODB_READ_ONLY
+    3032,  # MySQL: SERVER_OFFLINE_MODE
+    3989,  # MySQL: SCHEMA_READ_ONLY
 }
 MYSQL_CUT_OFF = {
     0,  # mysqlclient: the connection was closed
@@ -186,6 +191,8 @@ MYSQL_CUT_OFF = {
     2026,  # SSL_CONNECTION_ERROR
     2027,  # MALFORMED_PACKET
     2055,  # SERVER_LOST_EXTENDED
+    3169,  # MySQL: SESSION_WAS_KILLED
+    4081, 4082,  # MySQL: GLOBAL_CONN_LIMIT, CONN_LIMIT: of the memory of connections
 }  # fmt: skip
 MYSQL_REFUSED = {
     3,  # EE_WRITE
@@ -206,8 +213,10 @@ MYSQL_REFUSED = {
     1637,  # TOO_MANY_CONCURRENT_TRXS
     1712,  # INDEX_CORRUPT
     1969,  # STATEMENT_TIMEOUT
-    3024,  # QUERY_TIMEOUT
-}
+    3024,  # MySQL: QUERY_TIMEOUT: max_execution_time
+    3100,  # MySQL: RUN_HOOK_ERROR: Group Replication could not certify the transaction
+    3781, 3782, 3783,  # MySQL: GR_HOLD: Group Replication held the statement, then gave up
+}  # fmt: skip
 
 
 def _mysql(error: Error) -> Outcome:

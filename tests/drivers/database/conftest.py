@@ -16,6 +16,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.models import Entry
 from tests import servers
 from tests.aliases import alias, another, migrate
+from tests.conftest import DATABASE_SERVERS, MYSQLS
 from tests.servers.proxy import Proxy
 
 
@@ -46,7 +47,7 @@ class ProxiedStore:
         return list(Entry.objects.using(self.direct).order_by("key").values_list())
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(params=DATABASE_SERVERS)
 def proxied(
     request: pytest.FixtureRequest, open_store: Callable[..., Store]
 ) -> Iterator[ProxiedStore]:
@@ -57,7 +58,7 @@ def proxied(
     proxy = Proxy(database["PORT"])
     # PostgreSQL's client waits for two seconds at least.
     timeouts = (
-        {"connect_timeout": 1, "read_timeout": 1} if direct == "mariadb" else {"connect_timeout": 2}
+        {"connect_timeout": 1, "read_timeout": 1} if direct in MYSQLS else {"connect_timeout": 2}
     )
     options = {**database["OPTIONS"], **timeouts}
     with alias("proxied", {**database, "PORT": proxy.port, "OPTIONS": options}) as name:

@@ -14,9 +14,9 @@ from django.db import OperationalError, connections, transaction
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, DuplicateKeyError, InvalidStoreError
-from tests.conftest import leave_expired
+from tests.conftest import DATABASE_SERVERS, MYSQLS, leave_expired
 
-SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+SERVERS = pytest.mark.parametrize("database", DATABASE_SERVERS)
 
 
 def using(store: Store) -> str:
@@ -96,7 +96,7 @@ def test_a_call_inside_a_transaction_sees_the_latest_value_or_raises(
         with isolated(store, level):
             store.set("mine", 1)
             store.get("key")
-            if database == "mariadb" and level == "SERIALIZABLE":
+            if database in MYSQLS and level == "SERIALIZABLE":
                 # Its reads lock: the other writer would wait for the end of this transaction. If
                 # both wait, either may be the one that loses.
                 thread = start(write_or_lose)
@@ -105,7 +105,7 @@ def test_a_call_inside_a_transaction_sees_the_latest_value_or_raises(
                 thread = None
             outcome = call(store)
     except ContentionError:
-        # On PostgreSQL a transaction with an old snapshot loses; MariaDB reads past the snapshot.
+        # On PostgreSQL a transaction with an old snapshot loses; MariaDB and MySQL read past it.
         assert level == "SERIALIZABLE" or (database, level) == ("postgresql", "REPEATABLE READ")
         assert store.get("mine") is None
     except DuplicateKeyError:
@@ -166,7 +166,7 @@ def test_a_deadlock_inside_a_transaction_raises_and_commits_nothing(
 def test_a_deadlock_inside_a_savepoint_undoes_at_least_the_savepoint(
     database: str, open_store: Callable[..., Store]
 ) -> None:
-    """MariaDB undoes the whole transaction. Then the outer block must not continue."""
+    """MariaDB and MySQL undo the whole transaction. Then the outer block must not continue."""
     store = open_store(database)
     store.set_many({"a": 0, "b": 0})
     met = threading.Barrier(2)

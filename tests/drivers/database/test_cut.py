@@ -89,7 +89,7 @@ WRITES = {
     "create_many, before its COMMIT": Call(create_many, 0, False),
     "purge": Call(purge, 0, False),
 }
-COMMIT = {"postgresql": 1, "mariadb": 3}
+COMMIT = {"postgresql": 1, "mariadb": 3, "mysql": 3}
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.models import Entry
 from tests.aliases import alias, another
-from tests.conftest import BACKENDS
+from tests.conftest import BACKENDS, DATABASE_SERVERS
 
 
 def found(store: Store) -> list[str | None]:
@@ -26,7 +26,7 @@ def test_a_database_that_is_as_it_should_be_has_no_messages(database_store: Stor
 
 
 @pytest.mark.parametrize("seconds", [-7200, -3, 3, 7200])
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_clocks_that_differ_are_warned_of(
     server: str, seconds: int, open_store: Callable[..., Store]
 ) -> None:
@@ -55,7 +55,7 @@ def test_an_unlogged_table_is_warned_of(server: str, open_store: Callable[..., S
     [({"PORT": "1"}, "127.0.0.1"), ({"NAME": "nowhere"}, "nowhere")],
     ids=["dead port", "no such database"],
 )
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_a_database_that_cannot_be_asked_is_named(
     server: str, changed: dict[str, str], reason: str, open_store: Callable[..., Store]
 ) -> None:

@@ -14,14 +14,16 @@ from django_persist.drivers.database.connection import Connection
 from django_persist.exceptions import ContentionError, PersistError, StoreUnavailableError
 
 
-def codes(postgresql: str, mariadb: str) -> list[tuple[str, str]]:
+def codes(postgresql: str, both: str, mysql: str = "") -> list[tuple[str, str]]:
+    """Return codes of PostgreSQL, of MariaDB and MySQL, and of MySQL alone."""
     return [
         *(("postgresql", code) for code in postgresql.split()),
-        *(("mariadb", code) for code in mariadb.split()),
+        *(("mariadb", code) for code in both.split()),
+        *(("mysql", code) for code in f"{both} {mysql}".split()),
     ]
 
 
-LOST = codes("40001 40P01", "1020 1213 3572")
+LOST = codes("40001 40P01", "1020 1213 3572", "3101")
 WAITED = codes("55P03", "1205")
 IDLE = codes("57P05", "4031")
 NO_TABLE = codes("42P01", "1146")
@@ -29,11 +31,13 @@ REFUSED = codes(
     "25006 53000 53100 53200 53300 53400 57014 57P03 58000 58030 XX001 XX002",
     "3 1021 1026 1030 1034 1037 1040 1041 1047 1114 1194 1203 1206 1226 1290 1317 1637 1712 1792"
     " 1836 1969 3024",
+    "1874 3032 3100 3781 3782 3783 3989",
 )
 CUT_OFF = codes(
     "08000 08003 08006 08P01 25P03 25P04 40003 57P01 57P02",
     "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2014 2026 2027"
     " 2055",
+    "3169 4081 4082",
 )
 # A broken transaction, a missing privilege, an internal error, an invalid statement.
 OTHER = codes("25P02 42501 XX000 42601", "1044 1064 1142")

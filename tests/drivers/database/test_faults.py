@@ -16,10 +16,11 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias, another
+from tests.conftest import DATABASE_SERVERS, MYSQLS
 from tests.drivers.database.conftest import OwnServer
 from tests.drivers.database.test_cut import after_statements
 
-SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+SERVERS = pytest.mark.parametrize("database", DATABASE_SERVERS)
 
 
 def session(database: str) -> int:
@@ -45,6 +46,7 @@ def end_session(database: str) -> None:
 SESSIONS = {
     "postgresql": "SELECT COUNT(*) FROM pg_stat_activity WHERE pid = %s",
     "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE id = %s",
+    "mysql": "SELECT COUNT(*) FROM performance_schema.processlist WHERE id = %s",
 }
 
 
@@ -114,6 +116,7 @@ def test_an_idle_timeout_of_the_server_costs_no_call_an_error(
     timeout = {
         "postgresql": {"options": "-c idle_session_timeout=300ms"},
         "mariadb": {"init_command": "SET SESSION wait_timeout = 1"},
+        "mysql": {"init_command": "SET SESSION wait_timeout = 1"},
     }[database]
     settings = another(database, CONN_MAX_AGE=max_age)
     settings["OPTIONS"] = {**settings["OPTIONS"], **timeout}
@@ -122,9 +125,9 @@ def test_an_idle_timeout_of_the_server_costs_no_call_an_error(
         store = Store(DatabaseDriver(name))
         for number in range(1, 4):
             assert store.incr("counter") == 2 * number - 1
-            time.sleep(1.3 if database == "mariadb" else 0.5)
+            time.sleep(1.3 if database in MYSQLS else 0.5)
             assert store.incr("counter") == 2 * number
-            time.sleep(1.3 if database == "mariadb" else 0.5)
+            time.sleep(1.3 if database in MYSQLS else 0.5)
             assert store.get("counter") == 2 * number
 
 
@@ -147,7 +150,7 @@ IDLE = {
 }
 
 
-@SERVERS
+@pytest.mark.parametrize("database", IDLE)  # MySQL has no such timeout.
 def test_a_transaction_that_idles_for_too_long_applies_nothing(
     database: str, open_store: Callable[..., Store]
 ) -> None:

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
+from tests.conftest import MYSQLS
 
 
 @pytest.mark.parametrize("call", ["get", "set", "incr", "get_many"])
@@ -30,7 +31,7 @@ def test_the_first_call_is_one_query(
     assert len(captured) == 1, captured.captured_queries
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 def test_max_allowed_packet_is_read_when_a_large_write_needs_it(
     database: str, open_store: Callable[..., Store]
 ) -> None:

@@ -11,7 +11,7 @@ from django.db import connections
 
 from django_persist import Store, stores
 from tests.aliases import alias, migrate, sqlite
-from tests.conftest import DATABASE
+from tests.conftest import DATABASE, DATABASE_SERVERS
 from tests.drivers.database.conftest import OwnServer
 from tests.writers import writing
 
@@ -82,7 +82,7 @@ def test_a_killed_writer_loses_nothing_on_sqlite(
         store.clear()
 
 
-@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("database", DATABASE_SERVERS)
 def test_a_killed_writer_loses_nothing(database: str, open_store: Callable[..., Store]) -> None:
     for _ in range(2):
         store = open_store(database)

@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
 
 from django_persist.drivers.database import DatabaseDriver
 from tests.conftest import BACKENDS, DATABASES
 
-EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mysql": "EXPLAIN"}
+EXPLAIN = {
+    "sqlite": "EXPLAIN QUERY PLAN",
+    "postgresql": "EXPLAIN",
+    "mysql": "EXPLAIN FORMAT=TRADITIONAL",
+}
 PRIMARY = {
     "sqlite": "sqlite_autoindex_django_persist_entry_1 (key",
     "postgresql": "django_persist_entry_pkey",
@@ -25,10 +30,23 @@ FILL = {
     "postgresql": "INSERT INTO django_persist_entry"
     " SELECT 'page:' || lpad(n::text, 8, '0'), repeat('1', 200), 32503680000000000 + n / 1000"
     " FROM generate_series(1, 100000) AS n",
-    "mysql": "INSERT INTO django_persist_entry"
+    "mariadb": "INSERT INTO django_persist_entry"
     " SELECT CONCAT('page:', LPAD(seq, 8, '0')), '1', 32503680000000000 + seq DIV 1000"
     " FROM seq_1_to_100000",
+    "mysql": "INSERT INTO django_persist_entry"
+    " WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000)"
+    " SELECT CONCAT('page:', LPAD(n, 8, '0')), '1', 32503680000000000 + n DIV 1000 FROM s",
 }
+
+
+def fill(cursor: CursorWrapper) -> None:
+    """Insert many entries that expire."""
+    name = cursor.db.vendor
+    if name == "mysql" and cursor.db.mysql_is_mariadb:
+        name = "mariadb"
+    elif name == "mysql":
+        cursor.execute("SET cte_max_recursion_depth = 100000")
+    cursor.execute(FILL[name])
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -44,7 +62,7 @@ def driver(
         vendor = cursor.db.vendor
         if vendor == "postgresql":
             cursor.execute("TRUNCATE django_persist_entry")  # and the statistics of autovacuum
-        cursor.execute(FILL[vendor])
+        fill(cursor)
         yield driver
         cursor.execute("DELETE FROM django_persist_entry")
         if vendor == "sqlite":
@@ -78,7 +96,7 @@ def test_rows_that_are_read_in_order_are_not_sorted(driver: DatabaseDriver) -> N
         (sql.keys_next, page),
         (sql.items, page),
         (sql.items_next, page),
-        # On MariaDB a purge reads a page, and deletes it by key.
+        # On MariaDB and MySQL a purge reads a page, and deletes it by key.
         (getattr(sql, "purge_page", sql.purge), purge),
     ):
         plan = explain(driver, statement, params)
@@ -90,7 +108,7 @@ def explain(driver: DatabaseDriver, statement: str, params: dict[str, Any]) -> s
     with connections[driver.using].cursor() as cursor:
         cursor.execute(f"{EXPLAIN[cursor.db.vendor]} {statement}", params)
         names = [column[0] for column in cursor.description]
-        # MariaDB also lists what it could have used.
+        # MariaDB and MySQL also list what they could have used.
         return "\n".join(
             " ".join(
                 str(part) for name, part in zip(names, row, strict=True) if name != "possible_keys"

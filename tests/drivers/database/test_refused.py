@@ -15,7 +15,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.models import Entry
 from tests.aliases import alias, sqlite
-from tests.conftest import BACKENDS
+from tests.conftest import BACKENDS, DATABASE_SERVERS
 from tests.drivers.database.conftest import OwnServer
 from tests.drivers.database.test_contention import elsewhere, using
 
@@ -129,9 +129,8 @@ def test_too_many_connections_raise(own: OwnServer) -> None:
 
 PATIENCE = {
     "postgresql": "SET statement_timeout = '50ms'",
-    "mysql": "SET max_statement_time = 0.05",
+    "mariadb": "SET max_statement_time = 0.05",
 }
-SERVERS = pytest.mark.parametrize("database", ["postgresql", "mariadb"])
 
 
 @contextmanager
@@ -148,7 +147,7 @@ def row_held(store: Store) -> Iterator[None]:
         other.close()
 
 
-@SERVERS
+@pytest.mark.parametrize("database", PATIENCE)  # On MySQL only a SELECT can be limited.
 def test_a_statement_that_takes_too_long_is_refused(
     database: str, open_store: Callable[..., Store]
 ) -> None:
@@ -157,7 +156,7 @@ def test_a_statement_that_takes_too_long_is_refused(
     errors = []
 
     def write() -> None:
-        run(database, PATIENCE[connections[database].vendor])
+        run(database, PATIENCE[database])
         calls: list[Callable[[], None]] = [
             lambda: store.set("key", 2),
             lambda: store.set_many({"key": 2, **{str(n): 2 for n in range(1001)}}),
@@ -179,6 +178,44 @@ def test_a_statement_that_takes_too_long_is_refused(
     assert [error.maybe_applied for error in errors] == [False] * 3
     assert store.get_many(["key", "other", "new", "1"]) == {"key": 1, "other": 1}
     assert store.count() == 2
+
+
+@pytest.mark.parametrize("database", ["mysql"])
+def test_a_read_that_takes_too_long_is_refused(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(database)
+    store.set("key", 1)
+    outcomes = []
+
+    def read() -> None:
+        run(database, "SET max_execution_time = 50")
+        for call in (lambda: store.get("key"), lambda: store.get_many(["key"]), store.count):
+            with refused():
+                call()
+            outcomes.append("refused")
+
+    with table_held(store):
+        elsewhere(read)
+    assert outcomes == ["refused"] * 3
+    assert store.get("key") == 1
+
+
+@pytest.mark.parametrize("database", ["mysql"])
+def test_a_read_only_schema_refuses_writes(database: str, open_store: Callable[..., Store]) -> None:
+    store = open_store(database)
+    store.set("key", 1)
+    schema = connections[database].ops.quote_name(connections[database].settings_dict["NAME"])
+    run(database, f"ALTER SCHEMA {schema} READ ONLY = 1")
+    try:
+        with refused():
+            store.set("key", 2)
+        with refused(), transaction.atomic(database):
+            store.incr("key")
+        assert store.get("key") == 1
+    finally:
+        run(database, f"ALTER SCHEMA {schema} READ ONLY = 0")
+    assert store.incr("key") == 2
 
 
 @contextmanager
@@ -271,7 +308,7 @@ def unmigrated(database: str) -> Iterator[str]:
         run(using, f"ALTER TABLE {away} RENAME TO {table}")
 
 
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_a_constraint_of_the_project_s_shows_no_value(
     server: str, open_store: Callable[..., Store]
 ) -> None:

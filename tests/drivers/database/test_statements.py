@@ -16,7 +16,8 @@ from django_persist.drivers.database.statements.mysql import KEY_BYTES
 from django_persist.drivers.database.statements.rows import CHUNK_BYTES, CHUNK_KEYS
 from django_persist.exceptions import DuplicateKeyError, ValueTooLargeError
 from django_persist.models import Entry
-from tests.conftest import leave_expired
+from tests.conftest import MYSQLS, leave_expired
+from tests.drivers.database.test_plans import EXPLAIN
 
 ONE_STATEMENT: dict[str, Callable[[Store], Any]] = {
     "create": lambda store: store.create("new", 1),
@@ -133,8 +134,7 @@ def test_statements_use_the_primary_key(database_store: Store, statement: str) -
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"ANALYZE {Entry._meta.db_table}")
-        explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
-        cursor.execute(explain + getattr(sql, statement), params)
+        cursor.execute(f"{EXPLAIN[connection.vendor]} {getattr(sql, statement)}", params)
         plan = str(cursor.fetchall())
     key_index = {
         "sqlite": "sqlite_autoindex_django_persist_entry_1",
@@ -144,7 +144,7 @@ def test_statements_use_the_primary_key(database_store: Store, statement: str) -
     assert key_index[connection.vendor] in plan, plan
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 def test_a_value_past_max_allowed_packet_is_refused_before_it_is_sent(
     database: str, open_store: Callable[..., Store]
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_listing_is_lazy(database_store: Store, call: str) -> None:
         assert len(queries) == 1
 
 
-@pytest.mark.parametrize("database", ["mariadb"])
+@pytest.mark.parametrize("database", MYSQLS)
 def test_a_batch_of_a_purge_fits_into_a_packet(
     database_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

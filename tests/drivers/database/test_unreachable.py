@@ -12,6 +12,7 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias, another
+from tests.conftest import MYSQLS
 from tests.drivers.database.conftest import ProxiedStore
 from tests.drivers.database.test_cut import READS, WRITES, fill
 from tests.servers.proxy import Fault
@@ -147,7 +148,7 @@ def test_a_connection_that_stalls_while_opening_is_given_up(proxied: ProxiedStor
     assert proxied.store.incr("counter") == 1
 
 
-@pytest.mark.parametrize("proxied", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("proxied", MYSQLS, indirect=True)
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_call_waits_for_an_answer_no_longer_than_read_timeout(
     inside: bool, proxied: ProxiedStore

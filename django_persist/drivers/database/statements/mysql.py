@@ -22,6 +22,15 @@ STATEMENT_BYTES = 8192
 SMALL_BYTES = 400
 """Values of this size fit, with their statement, into the smallest max_allowed_packet, 1024."""
 
+NEW_ROW_MARIADB = {"new": "", "new_v": "VALUES({v})", "new_e": "VALUES({e})"}
+NEW_ROW_MYSQL = {
+    # With names of their own, as the columns' names would be ambiguous.
+    "new": "AS new_row (new_key, new_value, new_expires_at)",
+    "new_v": "new_value",
+    "new_e": "new_expires_at",
+}
+"""How a statement names the row that it would insert."""
+
 KEY_BYTES = 2 * (4 * COLUMN_LENGTH + 4)
 """More than twice what a key takes in a statement."""
 
@@ -33,6 +42,9 @@ class MySQL(Statements):
     CLIENT.FOUND_ROWS. LAST_INSERT_ID(expression) can: the client receives the expression as
     `lastrowid`, which is 0 for an insert. Assignments run from left to right, so the value comes
     before the expiry that it depends on.
+
+    The slots `{new}`, `{new_v}` and `{new_e}` name the new row: MySQL gives it an alias, and warns
+    of VALUES(), which is all that MariaDB knows.
     """
 
     excludes_writers = False
@@ -41,29 +53,29 @@ class MySQL(Statements):
     get_for_update = "SELECT {text}, {e} FROM {t} WHERE {k} = %(key)s FOR UPDATE"
 
     create = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s)
-        ON DUPLICATE KEY UPDATE {v} = IF({e} <= %(now)s, VALUES({v}), {v}),
-        {e} = IF(LAST_INSERT_ID(IF({e} <= %(now)s, 1, 2)) = 1, VALUES({e}), {e})
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s) {new}
+        ON DUPLICATE KEY UPDATE {v} = IF({e} <= %(now)s, {new_v}, {v}),
+        {e} = IF(LAST_INSERT_ID(IF({e} <= %(now)s, 1, 2)) = 1, {new_e}, {e})
     """
     set = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s)
-        ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = VALUES({e})
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s) {new}
+        ON DUPLICATE KEY UPDATE {v} = {new_v}, {e} = {new_e}
     """
     set_keep = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s)
-        ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = IF({e} <= %(now)s, VALUES({e}), {e})
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(value)s, %(expires)s) {new}
+        ON DUPLICATE KEY UPDATE {v} = {new_v}, {e} = IF({e} <= %(now)s, {new_e}, {e})
     """
 
     # If the sum can't be stored, LAST_INSERT_ID is 1 and nothing changes. The outer cast stops a
     # negative sum from being stored as an unsigned number.
     incr = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s) {new}
         ON DUPLICATE KEY UPDATE {v} = CASE
         WHEN {e} <= %(now)s THEN CAST(LAST_INSERT_ID(%(by)s) AS SIGNED)
         WHEN {v} REGEXP %(canonical)s AND CAST({v} AS DECIMAL(20)) BETWEEN %(low)s AND %(high)s
         THEN CAST(LAST_INSERT_ID(CAST({v} AS SIGNED) + %(by)s) AS SIGNED)
         ELSE IF(LAST_INSERT_ID(1) = 1, {v}, {v}) END,
-        {e} = IF({e} <= %(now)s, VALUES({e}), {e})
+        {e} = IF({e} <= %(now)s, {new_e}, {e})
     """
     incr_live = """
         UPDATE {t} SET {v} = CAST(LAST_INSERT_ID(CAST({v} AS SIGNED) + %(by)s) AS SIGNED)
@@ -76,19 +88,19 @@ class MySQL(Statements):
 
     # `execute_rows` sends these, with positional parameters.
     set_rows = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s
-        ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = VALUES({e})
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s {new}
+        ON DUPLICATE KEY UPDATE {v} = {new_v}, {e} = {new_e}
     """
     set_rows_keep = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s
-        ON DUPLICATE KEY UPDATE {v} = VALUES({v}), {e} = IF({e} <= %s, VALUES({e}), {e})
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s {new}
+        ON DUPLICATE KEY UPDATE {v} = {new_v}, {e} = IF({e} <= %s, {new_e}, {e})
     """
     # LAST_INSERT_ID is 2 if any row met a live entry. Its argument is no constant, because the
     # server would call it with one even if no row met an entry.
     create_rows = """
-        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s
-        ON DUPLICATE KEY UPDATE {v} = IF({e} <= %s, VALUES({v}), {v}),
-        {e} = IF({e} <= %s, VALUES({e}), IF(LAST_INSERT_ID(IF({e} <= %s, 1, 2)) = 2, {e}, {e}))
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES %(rows)s {new}
+        ON DUPLICATE KEY UPDATE {v} = IF({e} <= %s, {new_v}, {v}),
+        {e} = IF({e} <= %s, {new_e}, IF(LAST_INSERT_ID(IF({e} <= %s, 1, 2)) = 2, {e}, {e}))
     """
 
     get_many = "SELECT {k}, {text} FROM {t} WHERE {k} IN %(keys)s AND {live}"
@@ -134,7 +146,11 @@ class MySQL(Statements):
 
     def __init__(self, connection: Connection, cursor: CursorWrapper) -> None:
         can_skip = cursor.db.features.has_select_for_update_skip_locked
-        self.slots = {**Statements.slots, "skip_locked": "SKIP LOCKED" if can_skip else ""}
+        self.slots = {
+            **Statements.slots,
+            **(NEW_ROW_MARIADB if cursor.db.mysql_is_mariadb else NEW_ROW_MYSQL),
+            "skip_locked": "SKIP LOCKED" if can_skip else "",
+        }
         super().__init__(connection, cursor)
 
     @cached_property
