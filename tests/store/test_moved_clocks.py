@@ -75,6 +75,35 @@ def test_an_entry_expires_when_the_clock_gets_there(store: Store, freeze: Freeze
         assert sorted(store.keys()) == ["a", "tries"]
 
 
+@pytest.mark.parametrize("microsecond", [0, 1, 500_000, 999_999])
+def test_purge_takes_what_expires_now_and_nothing_that_expires_later(
+    store: Store, freeze: Freeze, microsecond: int
+) -> None:
+    end = START + 60 * SECOND + microsecond * MICROSECOND
+    expiries = {
+        "a second ago": end - SECOND,
+        "just now": end - MICROSECOND,
+        "now": end,
+        "soon": end + MICROSECOND,
+        "in a second": end + SECOND,
+    }
+    with freeze(START) as move_to:
+        for key, expires_at in expiries.items():
+            store.set(key, key, expires=expires_at)
+        store.set("never", "never")
+        move_to(end)
+        live = {key: Item(key, expiries[key]) for key in ("soon", "in a second")}
+        live["never"] = Item("never", None)
+        assert store.driver.expired() == 3
+        assert store.purge() == 3
+        assert dict(store.items()) == live
+        assert store.driver.expired() == 0
+        assert store.purge() == 0
+        move_to(end + MICROSECOND)
+        assert store.purge() == 1
+        assert sorted(store.keys()) == ["in a second", "never"]
+
+
 def test_it_expires_wherever_within_a_second_the_clock_was_stopped(
     store: Store, freeze: Freeze
 ) -> None:
