@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from ..store import Item, Store
 from .base import Contract, MakeStore
 
 HOUR = timedelta(hours=1)
+MOMENT = datetime(2999, 1, 1, tzinfo=UTC)
 FALSE: list[Any] = ["", 0, False, [], {}, 0.0]
 
 
@@ -22,14 +23,15 @@ class EntriesContract(Contract):
         store.create("a", {"n": [1, None, "x"]})
         assert store.get("a") == {"n": [1, None, "x"]}
 
+    @pytest.mark.parametrize("expires", [60, MOMENT, None], ids=["lifetime", "moment", "never"])
     @pytest.mark.parametrize("old_expires", [None, HOUR])
     def test_a_duplicate_leaves_value_and_expiry_as_they_were(
-        self, store: Store, old_expires: timedelta | None
+        self, store: Store, old_expires: timedelta | None, expires: datetime | int | None
     ) -> None:
         store.create("a", "old", expires=old_expires)
         before = store.get_item("a")
         with pytest.raises(DuplicateKeyError):
-            store.create("a", "new", expires=60)
+            store.create("a", "new", expires=expires)
         assert store.get_item("a") == before
         assert before is not None
         assert before.value == "old"
