@@ -133,6 +133,16 @@ class AtomicContract(Contract):
             assert (seen, result) == ([1, 10], 11)
             assert store.get_item("a") == Item(11, None)
 
+    @pytest.mark.parametrize("expires", [HOUR, MOMENT, None], ids=["hour", "moment", "never"])
+    def test_a_new_expiry_costs_no_value_that_another_wrote(
+        self, store: Store, expires: timedelta | datetime | None
+    ) -> None:
+        store.set("a", 1, expires=60)
+        seen, fn = interfering(store, lambda old: old + 1, lambda store: store.set("a", 10))
+        assert store.update("a", fn, expires=expires) == 11
+        assert seen == [1, 10]
+        assert store.get("a") == 11
+
     def test_fn_starts_from_the_default_where_another_removed_the_entry(self, store: Store) -> None:
         store.set("a", 1)
         seen, fn = interfering(store, lambda old: old + 1, lambda store: store.remove("a"))
