@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -191,3 +191,24 @@ def test_a_batch_of_a_purge_fits_into_a_packet(
     monkeypatch.setattr(driver.sql, "packet", 3 * KEY_BYTES)
     assert max(driver.purge(1000)) == 3
     assert driver.expired() == 0
+
+
+@pytest.fixture
+def unordered_reversed(django_db_blocker: Any) -> Iterator[None]:
+    """Have SQLite return rows in reverse where a statement doesn't ask for an order."""
+    with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
+        cursor.execute("PRAGMA reverse_unordered_selects = ON")
+        yield
+        cursor.execute("PRAGMA reverse_unordered_selects = OFF")
+
+
+@pytest.mark.parametrize("call", ["keys", "items"])
+def test_pages_of_a_listing_are_in_order_because_the_statement_says_so(
+    open_store: Callable[..., Store], unordered_reversed: None, call: str
+) -> None:
+    """The planner reads them in order as it is, by the index of the primary key."""
+    store = open_store("sqlite")
+    keys = [f"key:{i:05}" for i in range(PAGE_KEYS + 1)]
+    store.set_many(dict.fromkeys(keys, 1), expires=60)
+    listed = [found if call == "keys" else found[0] for found in getattr(store, call)()]
+    assert listed == keys
