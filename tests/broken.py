@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django_persist.drivers.base import Stored, Text, Write
@@ -202,6 +202,33 @@ class ReplaceDoesNotCompare(MemoryDriver):
     ) -> bool:
         self.set(key, value, expires, keep=keep)
         return True
+
+
+@found_by("test_a_new_expiry_costs_no_value_that_another_wrote", machine=False)
+class ReplaceWithAnExpiryDoesNotCompare(MemoryDriver):
+    def replace(
+        self, key: str, seen: Text, value: bytes, expires: Expiry, *, keep: bool = False
+    ) -> bool:
+        if not keep:
+            seen = super().get(key) or b""
+        return super().replace(key, seen, value, expires, keep=keep)
+
+
+@found_by("test_a_duplicate_leaves_value_and_expiry_as_they_were", machine=False)
+class CreateUntilAMomentStoresOverTheLiving(MemoryDriver):
+    def create(self, key: str, value: bytes, expires: Expiry) -> bool:
+        if isinstance(expires, datetime):
+            self.set(key, value, expires)
+            return True
+        return super().create(key, value, expires)
+
+
+@found_by("test_what_lives_all_the_while_is_listed_while_others_write", machine=False)
+class AListingRepeatsWhatIsWrittenMeanwhile(MemoryDriver):
+    def keys(self, prefix: str) -> Iterator[str]:
+        texts = {key: self.get(key) for key in super().keys(prefix)}
+        yield from texts
+        yield from (key for key, text in texts.items() if self.get(key) not in (text, None))
 
 
 @found_by("test_update_keeps_the_expiry")
