@@ -2,7 +2,7 @@
 
 What a signal handler raises, or another thread throws in, arrives where the interpreter looks for
 it: when a function begins, after a call, and when a loop goes round. Here each of these moments is
-tried once, instead of some of them at random.
+tried once, instead of some of them at random. Threads switch at the same moments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+R = TypeVar("R")
 
 CHECKPOINTS = ("RESUME", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
 """The instructions after which CPython looks for signals and asynchronous exceptions."""
@@ -41,10 +43,8 @@ def _instructions(code: CodeType) -> dict[int, tuple[str, int | None]]:
     }
 
 
-def interrupted_at(
-    moment: int, call: Callable[[], object], files: tuple[str, ...], error: type[BaseException]
-) -> bool:
-    """Run `call`, raising `error` at a moment within code of `files`; return whether it was."""
+def _tracer(moment: int, files: tuple[str, ...], act: Callable[[], object]) -> Callable[..., Any]:
+    """Return a trace function that stops tracing and calls `act` at a moment in code of `files`."""
     left = moment
     last: dict[FrameType, int] = {}
 
@@ -62,14 +62,28 @@ def interrupted_at(
                 left -= 1
                 if left == 0:
                     sys.settrace(None)
-                    signal.raise_signal(signal.SIGUSR1)
+                    act()
         return trace
+
+    return trace
+
+
+def interrupted_at(
+    moment: int, call: Callable[[], object], files: tuple[str, ...], error: type[BaseException]
+) -> bool:
+    """Run `call`, raising `error` at a moment within code of `files`; return whether it was."""
+    is_raised = False
+
+    def interrupt() -> None:
+        nonlocal is_raised
+        is_raised = True
+        signal.raise_signal(signal.SIGUSR1)
 
     def raise_error(signum: int, frame: Any) -> None:
         raise error
 
     before = sys.gettrace(), signal.signal(signal.SIGUSR1, raise_error)
-    sys.settrace(trace)
+    sys.settrace(_tracer(moment, files, interrupt))
     try:
         call()
     except error:
@@ -77,8 +91,30 @@ def interrupted_at(
     finally:
         sys.settrace(before[0])
         signal.signal(signal.SIGUSR1, before[1])
-    assert left > 0, "The interruption was swallowed."
+    assert not is_raised, "The interruption was swallowed."
     return False
+
+
+def switched_at(
+    moment: int, call: Callable[[], R], files: tuple[str, ...], other: Callable[[], object]
+) -> tuple[R, bool]:
+    """Run `call`, and `other` at a moment within code of `files`, as if threads had switched there.
+
+    Return what `call` returns, and whether there was such a moment.
+    """
+    is_switched = False
+
+    def switch() -> None:
+        nonlocal is_switched
+        is_switched = True
+        other()
+
+    before = sys.gettrace()
+    sys.settrace(_tracer(moment, files, switch))
+    try:
+        return call(), is_switched
+    finally:
+        sys.settrace(before)
 
 
 def each_moment(
