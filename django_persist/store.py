@@ -390,12 +390,16 @@ class Store:
         `fn` gets a fresh copy of the value, which it may change, and returns the new value. If it
         returns REMOVE, the entry is removed and the call returns None. If another writer was
         faster, `fn` runs again on what that writer stored, so it should have no side effects.
+        Fields that the type doesn't know, stored by code with other classes, stay in the entry
+        wherever the new value still has an object of that class in that place.
         Without a live entry, `fn` starts from `default`, a value or a callable.
 
         Raises, without writing anything: MissingKeyError if there is no entry and no default;
-        DecodeError, before `fn` runs, if the value isn't of the type asked for; TypeError if `fn`
-        returns None for a value that was not None; EncodeError if what it returns can't be stored
-        or isn't of the type; ContentionError if it keeps losing against other writers.
+        DecodeError, before `fn` runs, if the value isn't of the type asked for; DecodeError, once
+        `fn` has run, if objects in a list, tuple or set have fields that the type doesn't know;
+        TypeError if `fn` returns None for a value that was not None; EncodeError if what it returns
+        can't be stored or isn't of the type; ContentionError if it keeps losing against other
+        writers.
         """
         full, expiry = self.keyspace.full(key), self._expiry_or_keep(key, expires)
         keep, as_ = expires is KEEP, _wanted_type(key, as_)
@@ -403,8 +407,10 @@ class Store:
             seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
                 old = codec.decode(seen, as_, key=key)
+                unknown = codec.find_unknown(seen, old, as_, key=key)
             elif default is not MISSING:
                 old, _ = self._as_stored(key, _call_default(default), as_)
+                unknown = None
             else:
                 raise MissingKeyError(key_name(key))
             was_none = old is None
@@ -419,6 +425,10 @@ class Store:
                     "return the new value, or REMOVE."
                 )
             result, text = self._as_stored(key, new, as_)
+            if unknown is not None:
+                text = unknown.merged(text, result, key=key)
+                self.keyspace.check_size(len(text))
+                result = codec.decode(text, as_, key=key)
             if seen is None:
                 done = self.driver.create(full, text, expiry)
             else:

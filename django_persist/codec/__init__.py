@@ -42,9 +42,11 @@ from .pydantic_models import is_model
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, has_repeated_names, to_lines, to_text
 from .types import CACHED_TYPES, error_path, field_names, type_info, type_name
+from .unknown import Kept, find
 
 __all__ = [
     "MAX_DEPTH",
+    "Kept",
     "MismatchError",
     "check_type",
     "check_type_of",
@@ -52,6 +54,7 @@ __all__ = [
     "decode_all",
     "encode",
     "encode_all",
+    "find_unknown",
     "from_text",
     "has_repeated_names",
     "read_back",
@@ -214,6 +217,21 @@ def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict
         return {key: read(text) for key, text in stored}
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def find_unknown(text: str | bytes, value: Any, as_: Any, *, key: object) -> Kept | None:
+    """Return the fields of a stored text that `value`, read from it as a type, leaves out.
+
+    None if there are none. Raises DecodeError if what the type leaves out isn't JSON.
+    """
+    if as_ is None or as_ is Any:
+        return None
+    try:
+        return find(text, value, as_)
+    except (msgspec.DecodeError, UnicodeError):
+        raise _corrupt_error(key) from None
+    except RecursionError as error:
+        raise _too_deep_error(key) from error
 
 
 def check_type(as_: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .corrupt import CorruptContract
 from .counters import CountersContract
+from .deploys import DeploysContract
 from .expiries import ExpiriesContract
 from .keys import KeysContract
 from .many import ManyContract
@@ -31,6 +32,7 @@ class StoreContract(
     ManyContract,
     UpdatesContract,
     CountersContract,
+    DeploysContract,
     CorruptContract,
 ):
     """Every promise of a store that no driver can break.
