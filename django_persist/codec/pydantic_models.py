@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -30,13 +30,12 @@ def is_model(cls: type) -> bool:
 
 def dump_model(value: Any, **options: Any) -> Any:
     """Return a model as plain JSON. Raises what pydantic raises; its errors contain the value."""
-    # Not model_dump(): it ignores ser_json_inf_nan. warnings=False because pydantic's warnings
-    # contain the value.
-    return _decode(
-        value.model_dump_json(
-            by_alias=not _can_use_names(), round_trip=True, warnings=False, **options
-        )
-    )
+    # warnings=False because pydantic's warnings contain the value.
+    options |= {"by_alias": not _can_use_names(), "round_trip": True, "warnings": False}
+    cls: Any = type(value)
+    if _dumps_strings(cls):
+        return _decode(value.model_dump_json(**options))
+    return value.model_dump(mode="json", **options)
 
 
 def load_model(cls: Any, plain: Any) -> Any:
@@ -79,6 +78,7 @@ def _agree(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@cache
 def _can_use_names() -> bool:
     version = sys.modules["pydantic.version"].VERSION
     return tuple(map(int, version.split(".")[:2])) >= (2, 11)
@@ -106,17 +106,26 @@ def _are_ambiguous(cls: Any) -> bool:
 
 def has_times(cls: Any) -> bool:
     """Return whether a model, or one inside it, has a field for a time."""
-    return _has_time_schema(getattr(cls, "__pydantic_core_schema__", None))
+    return _contains(getattr(cls, "__pydantic_core_schema__", None), "type", "time")
 
 
-def _has_time_schema(schema: Any) -> bool:
+@lru_cache(CACHED_MODELS)
+def _dumps_strings(cls: Any) -> bool:
+    """Return whether it dumps infinity as a string: model_dump() ignores that."""
+    schema = getattr(cls, "__pydantic_core_schema__", None)
+    return _contains(schema, "ser_json_inf_nan", "strings")
+
+
+def _contains(schema: Any, name: str, value: str) -> bool:
     if isinstance(schema, dict):
-        return schema.get("type") == "time" or any(
-            _has_time_schema(inner)
+        return schema.get(name) == value or any(
+            _contains(inner, name, value)
             for key, inner in schema.items()
             if key not in ("metadata", "default")
         )
-    return isinstance(schema, list | tuple) and any(map(_has_time_schema, schema))
+    return isinstance(schema, list | tuple) and any(
+        _contains(inner, name, value) for inner in schema
+    )
 
 
 def _field_schemas(schema: Any) -> Iterator[dict[str, Any]]:

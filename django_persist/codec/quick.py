@@ -57,7 +57,7 @@ def is_faithful(value: Any, text: bytes) -> bool:
         if cls in _SIZED and _is_plain(value, text):
             return True
         if cls is not dict:
-            return _all_read_back([*value], MAX_DEPTH - 1)
+            return _all_read_back(value if cls is list else [*value], MAX_DEPTH - 1)
         return _have_distinct_keys([value]) and _all_read_back([*value.values()], MAX_DEPTH - 1)
     if cls in _SCALARS:
         return _are_scalars([value])
