@@ -18,8 +18,6 @@ demo: $(VENV)/.demo
 
 # Keep the bytecode, or each worker, and each process that a test starts, compiles it again.
 test: export PYTHONDONTWRITEBYTECODE =
-# Many tests wait for servers and other processes more than they compute.
-test: export PYTEST_XDIST_AUTO_NUM_WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 test: $(VENV)/.test $(MARIADB)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
