@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from operator import countOf
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, overload
@@ -37,14 +37,21 @@ class Key(Generic[T]):
     Raises InvalidKeyError, when it is defined, for a template that can't keep that promise: fields
     with nothing between them, conversions (`{a!r}`), format specs (`{a:>4}`), unnamed fields, and
     `%` beside fields.
+
+    Where stored JSON isn't of the type, `upgrade` is tried: it gets a fresh copy of the plain JSON
+    and returns plain JSON, which is validated instead. The next write stores the new form; reads
+    write nothing. If it raises, the value counts as one of another type. The error then names the
+    class of what it raised, and has it as `__cause__` only if its text can't hold a stored value.
+    A call's own `as_` leaves the upgrade out.
     """
 
-    __slots__ = ("_literals", "_quoted", "as_", "expires", "fields", "name")
+    __slots__ = ("_literals", "_quoted", "as_", "expires", "fields", "name", "upgrade")
 
     name: str
     as_: TypeForm[T] | None
     expires: Expiry | Default
     fields: tuple[str, ...]
+    upgrade: Callable[[Any], Any] | None
 
     @overload
     def __init__(
@@ -53,7 +60,12 @@ class Key(Generic[T]):
 
     @overload
     def __init__(
-        self, name: str, *, as_: TypeForm[T], expires: ExpiresArg | Default = DEFAULT
+        self,
+        name: str,
+        *,
+        as_: TypeForm[T],
+        expires: ExpiresArg | Default = DEFAULT,
+        upgrade: Callable[[Any], Any] | None = None,
     ) -> None: ...
 
     def __init__(
@@ -62,8 +74,14 @@ class Key(Generic[T]):
         *,
         as_: TypeForm[T] | None = None,
         expires: ExpiresArg | Default = DEFAULT,
+        upgrade: Callable[[Any], Any] | None = None,
     ) -> None:
+        if upgrade is not None and not callable(upgrade):
+            raise TypeError(f"upgrade must be a function, not {type(upgrade).__name__}.")
+        if upgrade is not None and as_ is None:
+            raise TypeError(f"The Key {name!r} has an upgrade, so it needs a type: pass as_.")
         self.name = name
+        self.upgrade = upgrade
         self.as_ = as_
         self.expires = DEFAULT if isinstance(expires, Default) else parse(expires)
         self._literals, self.fields = _parse_template(name)
@@ -84,17 +102,19 @@ class Key(Generic[T]):
             name += quote(parts[field], self._quoted) + literal
         key: Key[T] = object.__new__(Key)
         key.name, key.as_, key.expires = check(name), self.as_, self.expires
+        key.upgrade = self.upgrade
         key.fields, key._literals, key._quoted = (), [name], self._quoted
         return key
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
             return NotImplemented
-        return (self.name, self.fields, self.as_, self.expires) == (
+        return (self.name, self.fields, self.as_, self.expires, self.upgrade) == (
             other.name,
             other.fields,
             other.as_,
             other.expires,
+            other.upgrade,
         )
 
     def __hash__(self) -> int:

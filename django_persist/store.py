@@ -402,12 +402,13 @@ class Store:
         writers.
         """
         full, expiry = self.keyspace.full(key), self._expiry_or_keep(key, expires)
+        upgrade = _upgrade(key, as_)
         keep, as_ = expires is KEEP, _wanted_type(key, as_)
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
-                old = codec.decode(seen, as_, key=key)
-                unknown = codec.find_unknown(seen, old, as_, key=key)
+                old, old_text = codec.decode_upgraded(seen, as_, upgrade, key=key)
+                unknown = codec.find_unknown(old_text, old, as_, key=key)
             elif default is not MISSING:
                 old, _ = self._as_stored(key, _call_default(default), as_)
                 unknown = None
@@ -473,12 +474,12 @@ class Store:
         what a later `get` would. Raises DecodeError if the value isn't of the type asked for.
         """
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
-        as_ = _wanted_type(key, as_)
+        upgrade, as_ = _upgrade(key, as_), _wanted_type(key, as_)
         text: bytes | None = None
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
-                return codec.decode(seen, as_, key=key), False
+                return codec.decode_upgraded(seen, as_, upgrade, key=key)[0], False
             if text is None:
                 result, text = self._as_stored(key, _call_default(default), as_)
             if self.driver.create(full, text, expiry):
@@ -742,13 +743,16 @@ class Store:
 
     def _decode(self, key: AnyKey, text: Text | None, as_: Any, *, strict: bool) -> Any:
         """Return the value; MISSING if there is none or, logged, if it is of another type."""
+        upgrade = None
         if as_ is None and isinstance(key, Key):
-            as_ = key.as_
+            as_, upgrade = key.as_, key.upgrade
         if text is None:
             codec.check_type(as_)
             return MISSING
         try:
-            return codec.decode(text, as_, key=key)
+            if upgrade is None:
+                return codec.decode(text, as_, key=key)
+            return codec.decode_upgraded(text, as_, upgrade, key=key)[0]
         except codec.MismatchError as error:
             if strict:
                 raise
@@ -786,6 +790,11 @@ def _wanted_type(key: AnyKey, as_: Any) -> Any:
     if as_ is None and isinstance(key, Key):
         as_ = key.as_
     return Any if as_ is None else as_
+
+
+def _upgrade(key: AnyKey, as_: Any) -> Callable[[Any], Any] | None:
+    """Return the Key's upgrade, which makes values of the Key's type: not if the call has one."""
+    return key.upgrade if as_ is None and isinstance(key, Key) else None
 
 
 def _call_default(default: Any) -> Any:

@@ -38,11 +38,13 @@ from ..exceptions import DecodeError, EncodeError
 from ..interruptions import raise_if_from_outside
 from . import fidelity
 from .fidelity import MAX_DEPTH
+from .mismatches import describe
 from .pydantic_models import is_model
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, has_repeated_names, to_lines, to_text
-from .types import CACHED_TYPES, error_path, field_names, type_info, type_name
+from .types import CACHED_TYPES, field_names, type_info, type_name
 from .unknown import Kept, find
+from .upgrades import Upgrade, call_upgrade, shows_no_value
 
 __all__ = [
     "MAX_DEPTH",
@@ -52,6 +54,7 @@ __all__ = [
     "check_type_of",
     "decode",
     "decode_all",
+    "decode_upgraded",
     "encode",
     "encode_all",
     "find_unknown",
@@ -70,8 +73,8 @@ _ALWAYS_FAITHFUL: Final = frozenset({str, int, bool, type(None)})
 class MismatchError(DecodeError):
     """The stored text is JSON, but not of the type that was asked for."""
 
-    path = ""
-    """Where in the value, like `$.items[3]`; "" if that is not known, or could contain a value."""
+    place = ""
+    """Where and why, as `describe` says it; "" if that is not known, or could contain a value."""
 
 
 def encode(value: Any) -> bytes:
@@ -131,8 +134,7 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
     except msgspec.ValidationError as error:
         # A typed decoder stops at the first mismatch; what follows may not be JSON.
         _raise_unless_json(text, key)
-        path = error_path(error)
-        at = f", at {path}" if path else ""
+        at = describe(error, as_)
     # "from None" because a UnicodeError contains the text.
     except (msgspec.DecodeError, UnicodeError):
         raise _corrupt_error(key) from None
@@ -144,7 +146,7 @@ def decode(text: str | bytes, as_: Any = None, *, key: object) -> Any:
         f"The value of {str(key)!r} is not of the type {type_name(as_)}{at}; "
         "read it as the type it was stored as, or replace it with set()."
     )
-    mismatch.path = path
+    mismatch.place = at
     raise mismatch
 
 
@@ -168,18 +170,17 @@ def read_back(value: Any, text: bytes, as_: Any, *, key: object) -> Any:
     try:
         back = decode(text, as_, key=key)
     except MismatchError as error:
-        raise _wrong_type(as_, key, error.path) from error
+        raise _wrong_type(as_, key, error.place) from error
     if as_ is not None and as_ is not Any and not _equals(back, value):
         path = fidelity.dropped_path(from_text(text), from_text(to_text(back)))
         if path is not None:
-            raise _wrong_type(as_, key, path)
+            raise _wrong_type(as_, key, f", at {path}")
     return back
 
 
-def _wrong_type(as_: Any, key: object, path: str) -> EncodeError:
-    at = f", at {path}" if path else ""
+def _wrong_type(as_: Any, key: object, place: str) -> EncodeError:
     return EncodeError(
-        f"The new value of {str(key)!r} is not of the type {type_name(as_)}{at}: nothing was "
+        f"The new value of {str(key)!r} is not of the type {type_name(as_)}{place}. Nothing was "
         "written."
     )
 
@@ -203,6 +204,40 @@ def _equals(back: Any, value: Any) -> bool:
     except Exception as error:
         raise_if_from_outside(error)
         return False
+
+
+def decode_upgraded(
+    text: str | bytes, as_: Any, upgrade: Upgrade | None, *, key: object
+) -> tuple[Any, str | bytes]:
+    """Return the value of a stored text, as `decode` does, and the text that it was read from.
+
+    Where the text is not of the type, `upgrade` gets its plain JSON; what it returns is validated
+    instead. Raises MismatchError if that isn't of the type either, or if `upgrade` raises.
+    """
+    try:
+        return decode(text, as_, key=key), text
+    except MismatchError:
+        if upgrade is None:
+            raise
+    new, error = call_upgrade(upgrade, from_text(text))
+    if error is not None:
+        # The text of another error could hold the value.
+        cause = error if shows_no_value(error) else None
+        raise MismatchError(
+            f"The value of {str(key)!r} is not of the type {type_name(as_)}, "
+            f"and its Key's upgrade raised {type_name(type(error))}."
+        ) from cause
+    try:
+        upgraded = encode(new)
+    except EncodeError as unencodable:
+        raise MismatchError(
+            f"The value of {str(key)!r} is not of the type {type_name(as_)}, "
+            "and what its Key's upgrade returned can't be stored."
+        ) from unencodable
+    try:
+        return decode(upgraded, as_, key=key), upgraded
+    except MismatchError as mismatch:
+        raise MismatchError(f"After its Key's upgrade: {mismatch}") from None
 
 
 def decode_all(stored: Iterable[tuple[K, str | bytes]], as_: Any = None) -> dict[K, Any] | None:

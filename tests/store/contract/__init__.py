@@ -16,6 +16,7 @@ from .typed_keys import TypedKeysContract
 from .typed_writes import TypedWritesContract
 from .types import TypesContract
 from .updates import UpdatesContract
+from .upgrades import UpgradesContract
 from .values import ValuesContract
 
 __all__ = ["StoreContract"]
@@ -33,6 +34,7 @@ class StoreContract(
     UpdatesContract,
     CountersContract,
     DeploysContract,
+    UpgradesContract,
     CorruptContract,
 ):
     """Every promise of a store that no driver can break.

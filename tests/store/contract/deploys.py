@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -166,6 +167,40 @@ class Pets(pydantic.RootModel[dict[str, Cat | Dog]]):
 @dataclass(frozen=True)
 class Tag:
     name: str
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@dataclass
+class Painted:
+    color: Color
+
+
+MISMATCHES: dict[str, tuple[Any, Any, str]] = {
+    "new required field": ({"gift": None}, DataCart, "the field 'owner' of DataCart is missing"),
+    "the same of attrs": ({"x": 51927}, AttrsCart, "the field 'owner' of AttrsCart is missing"),
+    "the same of a Struct": (
+        {"x": 51927},
+        StructCart,
+        "the field 'owner' of StructCart is missing",
+    ),
+    "the same of a model": ({"x": 51927}, ModelCart, "the field 'owner' of ModelCart is missing"),
+    "removed member": ({"color": "51927"}, Painted, "the field 'color' of Painted isn't"),
+    "in a list": (
+        {"owner": 1, "lines": [{"sku": 51927}]},
+        DataCart,
+        "at $.lines[0].sku: the field 'sku' of DataLine isn't",
+    ),
+    "in a dict of models": (
+        [{"owner": 1, "by_id": {"51927": {"sku": 51927}}}],
+        list[ModelCart],
+        "at $[0]: the field 'sku' of ModelLine isn't",
+    ),
+    "renamed in JSON": ({"x": 1}, Renamed, "the field 'firstName' of Renamed is missing"),
+    "of a union": ([{"type": "card"}], list[Card | Bank], "'number' of Card | Bank is missing"),
+}
 
 
 def plus_one(value: Any) -> Any:
@@ -339,6 +374,24 @@ class DeploysContract(Contract):
         store.update("a", change, as_=DataCart)
         stored = store.get("a")
         assert (stored["owner"], "coupon" in stored) == (8, False)
+
+    @pytest.mark.parametrize(("stored", "as_", "words"), MISMATCHES.values(), ids=MISMATCHES)
+    def test_a_mismatch_names_the_field_and_the_class(
+        self,
+        store: Store,
+        unwritten: Store,
+        caplog: pytest.LogCaptureFixture,
+        stored: Any,
+        as_: Any,
+        words: str,
+    ) -> None:
+        store.set("a", stored)
+        assert unwritten.get("a", as_=as_) is None
+        assert words in caplog.text
+        with pytest.raises(DecodeError) as caught:
+            unwritten.update("a", lambda old: old, as_=as_)
+        assert words in str(caught.value)
+        assert "51927" not in str(caught.value) + caplog.text
 
     def test_a_default_has_nothing_to_keep(self, store: Store) -> None:
         assert store.update("a", lambda old: old, DataCart(1), as_=DataCart) == DataCart(1)
