@@ -407,7 +407,10 @@ class Store:
         for attempt in attempts(TRIES, SECONDS):
             seen = self.driver.get(full, for_update=attempt > 0)
             if seen is not None:
-                old, old_text = codec.decode_upgraded(seen, as_, upgrade, key=key)
+                if upgrade is None:
+                    old, old_text = codec.decode(seen, as_, key=key), seen
+                else:
+                    old, old_text = codec.decode_upgraded(seen, as_, upgrade, key=key)
                 unknown = codec.find_unknown(old_text, old, as_, key=key)
             elif default is not MISSING:
                 old, _ = self._as_stored(key, _call_default(default), as_)

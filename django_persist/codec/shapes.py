@@ -14,6 +14,7 @@ from types import UnionType
 from typing import (
     Annotated,
     Any,
+    ClassVar,
     Final,
     NewType,
     TypeAlias,
@@ -55,6 +56,8 @@ class Object:
     tag: tuple[str, Any] | None = None
     inner: tuple[Field, ...] = ()
     """The fields that have a shape."""
+    is_model: bool = False
+    """Whether its values are pydantic models, which are slow to encode."""
 
     @property
     def runtime(self) -> type:
@@ -71,6 +74,7 @@ class Object:
 class Row:
     """A class with declared fields, in JSON an array: a NamedTuple, or an array-like Struct."""
 
+    is_model: ClassVar[bool] = False
     cls: Any
     fields: tuple[Field, ...] = ()
     tag: tuple[str, Any] | None = None
@@ -90,6 +94,7 @@ class Row:
 class Map:
     """A dict with any keys."""
 
+    is_model: ClassVar[bool] = False
     item: Shape
 
 
@@ -97,6 +102,7 @@ class Map:
 class Array:
     """A list, set, or tuple of any length; or, with several items, a tuple of so many."""
 
+    is_model: ClassVar[bool] = False
     items: tuple[Shape | None, ...]
     is_tuple: bool = False
 
@@ -111,6 +117,7 @@ class Array:
 class Root:
     """A pydantic RootModel: in JSON it is what it holds."""
 
+    is_model: ClassVar[bool] = True
     cls: Any
     item: Shape | None = None
 
@@ -119,6 +126,7 @@ class Root:
 class OneOf:
     """A union, without the members that have no shape."""
 
+    is_model: ClassVar[bool] = False
     members: tuple[Shape, ...] = ()
 
 
@@ -133,14 +141,14 @@ _QUALIFIERS: Final = frozenset(
 
 
 @lru_cache(CACHED_TYPES)
-def _cached_shape_of(type_: Any) -> Shape | None:
+def cached_shape_of(type_: Any) -> Shape | None:
     return _Builder().from_node(type_info(type_).node)
 
 
 def shape_of(type_: Any) -> Shape | None:
     """Return the shape of a type that msgspec can validate; None if it has no objects inside."""
     try:
-        return _cached_shape_of(type_)
+        return cached_shape_of(type_)
     except TypeError:
         # Not hashable, like Annotated[int, [...]].
         return _Builder().from_node(type_info(type_).node)
@@ -211,7 +219,7 @@ class _Builder:
             root = self.made[cls] = Root(cls)
             root.item = self.from_annotation(cls.model_fields["root"].annotation)
             return root
-        shape = self.made[cls] = Object(cls)
+        shape = self.made[cls] = Object(cls, is_model=True)
         _set_extra(shape, cls.model_config)
         computed = cls.model_computed_fields
         more = [*computed, *(info.alias for info in computed.values() if info.alias)]

@@ -22,8 +22,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from ..exceptions import DecodeError
 from ..interruptions import raise_if_from_outside
-from .pydantic_models import is_model
-from .shapes import Array, Field, Map, Object, OneOf, Root, Row, Shape, shape_of
+from .shapes import Array, Field, Map, Object, OneOf, Root, Row, Shape, cached_shape_of, shape_of
 from .text import from_text, to_text
 from .types import type_name
 
@@ -121,7 +120,11 @@ def find(text: str | bytes, value: Any, as_: Any) -> Kept | None:
 
     `value` is what was read from the text as the type. Raises what `from_text` raises.
     """
-    shape = shape_of(as_)
+    try:
+        # `shape_of` inlined: every update with a type comes through here.
+        shape = cached_shape_of(as_)
+    except TypeError:
+        shape = shape_of(as_)
     if shape is None or _encodes_as(value, text, shape):
         return None
     plain = from_text(text)
@@ -140,7 +143,7 @@ def _encodes_as(value: Any, text: str | bytes, shape: Shape) -> bool:
     Nearly every text was written by the same code that reads it. To encode the value again and
     compare is then several times as fast as to look at each field, except for pydantic's models.
     """
-    if isinstance(shape, Root) or (isinstance(shape, Object) and is_model(shape.cls)):
+    if shape.is_model:
         return False
     try:
         encoded = to_text(value)
