@@ -65,20 +65,22 @@ class View:
         entry = self.model.entries.get(self.key(name))
         return entry and entry.sample.form
 
-    def _check(self, *given: Name | Sample | Expires) -> None:
-        """Refuse invalid arguments. Of several errors the store may raise any."""
+    def _check(
+        self, *given: Name | Sample | Expires, writes: Sequence[tuple[Name, Sample]] = ()
+    ) -> None:
+        """Refuse invalid arguments, and values that are not of the types of their Keys.
+
+        Of several errors the store may raise any.
+        """
         errors = [each.error for each in given if each.error]
+        valid = [(sample, name.form) for name, sample in writes if sample.error is None]
+        if any(read(sample, form) is ABSENT for sample, form in valid):
+            errors.append(EncodeError)
         names = [each.text for each in given if isinstance(each, Name) and each.error is None]
         if any(len(self.namespace + name) > LONGEST for name in names):
             errors.append(InvalidKeyError)
         if errors:
             raise RefusedError(*errors)
-
-    def _check_types(self, writes: Sequence[tuple[Name, Sample]]) -> None:
-        """Refuse a value that isn't of the type of its Key."""
-        for name, sample in writes:
-            if read(sample, name.form) is ABSENT:
-                raise RefusedError(EncodeError)
 
     def _entry(self, name: Name) -> Entry | None:
         entry = self.model.entries.get(self.key(name))
@@ -106,8 +108,7 @@ class View:
     # The calls.
 
     def create(self, name: Name, sample: Sample, expires: Expires) -> None:
-        self._check(name, sample, expires)
-        self._check_types([(name, sample)])
+        self._check(name, sample, expires, writes=[(name, sample)])
         end = self._end(name, expires)
         if self._entry(name):
             raise RefusedError(DuplicateKeyError)
@@ -118,8 +119,7 @@ class View:
 
     def set_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> None:
         names, samples = [name for name, _ in writes], [sample for _, sample in writes]
-        self._check(expires, *names, *samples)
-        self._check_types(writes)
+        self._check(expires, *names, *samples, writes=writes)
         kept = [self._entry(name) if expires.arg is KEEP else None for name, _ in writes]
         ends = [self._end(name, expires) for name, _ in writes]
         for (name, sample), old, end in zip(writes, kept, ends, strict=True):
@@ -172,8 +172,7 @@ class View:
 
     def create_many(self, writes: Sequence[tuple[Name, Sample]], expires: Expires) -> list[Any]:
         names, samples = [name for name, _ in writes], [sample for _, sample in writes]
-        self._check(expires, *names, *samples)
-        self._check_types(writes)
+        self._check(expires, *names, *samples, writes=writes)
         ends = [self._end(name, expires) for name, _ in writes]
         existing = []
         for (name, sample), end in zip(writes, ends, strict=True):
@@ -189,8 +188,7 @@ class View:
         return entry is not None and repr(entry.sample.plain) == repr(plain)
 
     def replace(self, name: Name, sample: Sample, plain: Any, expires: Expires) -> bool:
-        self._check(name, sample, expires)
-        self._check_types([(name, sample)])
+        self._check(name, sample, expires, writes=[(name, sample)])
         entry = self._entry(name)
         if entry is None or not self._has_version(name, plain):
             # The entry may be gone, and no moment is refused then.
