@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import UnionType
 from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -209,7 +210,9 @@ class TypesContract(Contract):
         [record] = caplog.records
         assert (record.name, record.levelno) == ("django_persist", logging.WARNING)
         assert "'a'" in record.getMessage()
-        assert getattr(as_, "__name__", "") in record.getMessage()
+        # A union has a name only from Python 3.14 on, which is the same for all unions.
+        name = str(as_) if isinstance(as_, UnionType) else getattr(as_, "__name__", "")
+        assert name in record.getMessage()
         assert "51927" not in caplog.text
         with pytest.raises(DecodeError, match="'a' is not of the type") as caught:
             read(unwritten, as_, True)
