@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import redis
 
 from django_persist.drivers.redis import RedisDriver
@@ -63,6 +64,7 @@ def test_connections_in_use_at_the_same_time_are_different(
         pool.release(connection)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(driver: RedisDriver) -> None:
     driver.set("parent", b"1", None)
     pool = driver.servers.primaries()[0].pool
