@@ -29,8 +29,8 @@ LISTINGS: Final = ("keys", "items")
 CALLS: Final = (
     *READS,
     *LISTINGS,
-    *("create", "set", "remove", "touch", "pop", "update", "get_or_create", "incr"),
-    *("set_many", "remove_many", "count", "clear", "purge"),
+    *("create", "set", "replace", "remove", "touch", "pop", "update", "get_or_create", "incr"),
+    *("set_many", "create_many", "remove_many", "count", "clear", "purge"),
 )
 KEYS_SHOWN: Final = 10
 KEY_CHARS_SHOWN: Final = 300
@@ -201,11 +201,13 @@ def _record_result(call: Call, result: Any) -> None:
             call.hits = int(result is not _ABSENT)
         case "get_item":
             call.hits = int(result is not None)
-        case "__contains__" | "remove" | "touch":
+        case "__contains__" | "remove" | "replace" | "touch":
             call.hits = int(result)
         case "get_or_create":
             call.hits = int(not result[1])
         case "get_many":
+            call.hits = len(result)
+        case "create_many":
             call.hits = len(result)
         case "remove_many":
             call.hits = result

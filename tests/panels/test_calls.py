@@ -60,6 +60,11 @@ CALLS: dict[str, tuple[Callable[[Store], object], dict[str, Any]]] = {
         {"hits": 1, "misses": 2, "keys": ["here", "a", "b", "a"]},
     ),
     "set_many": (lambda store: store.set_many({"a": 1, "b": 2}), {"keys": ["a", "b"]}),
+    "replace": (lambda store: store.replace("here", 1, "no version"), {"misses": 1}),
+    "create_many": (
+        lambda store: store.create_many({"a": 1, "here": 2, "b": 3}),
+        {"hits": 1, "misses": 2, "keys": ["a", "here", "b"]},
+    ),
     "remove_many": (
         lambda store: store.remove_many(key for key in ["here", "a"]),
         {"hits": 1, "misses": 1, "keys": ["here", "a"]},
