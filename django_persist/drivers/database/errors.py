@@ -210,6 +210,7 @@ MYSQL_REFUSED = {
     1206,  # LOCK_TABLE_FULL
     1226,  # USER_LIMIT_REACHED
     1317,  # QUERY_INTERRUPTED
+    1399,  # XAER_RMFAIL: the caller's XA transaction takes no such statement now
     1637,  # TOO_MANY_CONCURRENT_TRXS
     1712,  # INDEX_CORRUPT
     1969,  # STATEMENT_TIMEOUT

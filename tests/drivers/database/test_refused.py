@@ -23,9 +23,9 @@ TABLE = Entry._meta.db_table
 
 
 @contextmanager
-def refused() -> Iterator[None]:
+def refused(match: str | None = None) -> Iterator[None]:
     """The call reports that it was refused, and has changed nothing."""
-    with pytest.raises(StoreUnavailableError) as caught:
+    with pytest.raises(StoreUnavailableError, match=match) as caught:
         yield
     assert isinstance(caught.value, OperationalError)
     assert caught.value.maybe_applied is False
@@ -107,12 +107,13 @@ def test_a_full_database_refuses(database: str, open_store: Callable[..., Store]
 
 def test_too_many_connections_raise(own: OwnServer) -> None:
     store = Store(DatabaseDriver(own.alias))
+    connections[own.alias].close()
     others = [connections[own.alias].copy() for _ in range(20)]
     try:
         with pytest.raises(OperationalError):
             for other in others:
                 other.ensure_connection()
-        with refused():
+        with refused("too many clients|Too many connections"):
             store.set("key", 1)
     finally:
         for other in others:
@@ -125,6 +126,47 @@ def test_too_many_connections_raise(own: OwnServer) -> None:
         except StoreUnavailableError:
             time.sleep(0.01)
     assert store.get("key") == 2
+
+
+@pytest.mark.parametrize(
+    "state", [["XA END 'x'"], ["XA END 'x'", "XA PREPARE 'x'"]], ids=["idle", "prepared"]
+)
+@pytest.mark.parametrize("server", ["mariadb"])
+def test_an_xa_transaction_that_has_ended_refuses_calls(
+    server: str, state: list[str], open_store: Callable[..., Store]
+) -> None:
+    """MariaDB's error 1399: this session takes no other statement until the transaction is over."""
+    store = open_store(server)
+    store.set("key", 1)
+    run(server, "XA START 'x'", f"UPDATE {TABLE} SET value = '2'", *state)
+    try:
+        for call in (
+            lambda: store.get("key"),
+            lambda: store.set("key", 3),
+            lambda: store.create("new", 3),
+            lambda: store.incr("key"),
+            store.clear,
+        ):
+            with refused():
+                call()
+    finally:
+        run(server, "XA ROLLBACK 'x'")
+    assert store.get("key") == 1
+    assert store.count() == 1
+
+
+@pytest.mark.parametrize("server", ["mariadb"])
+def test_a_transaction_of_many_statements_inside_an_xa_transaction_is_refused(
+    server: str, open_store: Callable[..., Store]
+) -> None:
+    """Its COMMIT is refused, and as it can't be rolled back either, the connection is closed."""
+    store = open_store(server)
+    store.set("key", 1)
+    run(server, "XA START 'x'")
+    with refused():
+        store.set_many({"key": 2, **{str(n): 2 for n in range(1001)}})
+    assert store.get("key") == 1
+    assert store.count() == 1
 
 
 PATIENCE = {
