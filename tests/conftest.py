@@ -19,6 +19,7 @@ from django_persist import Store, stores
 from tests import browser as browsers
 from tests import extent, servers
 from tests.aliases import alias, another
+from tests.servers import galera as galera_servers
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.valkey_servers import ValkeyCluster, start_cluster
 
@@ -72,6 +73,8 @@ if why := servers.MariaDB.missing():
     MISSING["own mariadb"] = why
 if why := PgBouncer.missing():
     MISSING["pgbouncer"] = why
+if why := galera_servers.missing():
+    MISSING["galera"] = why
 if why := browsers.missing():
     MISSING["browser"] = why
 
@@ -118,6 +121,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
             seen.add(function)
         (left_out if is_left_out else kept).append(item)
         item.user_properties += [("server", name) for name in sorted(_servers(item))]
+    if not config.option.collectonly and any("galera" in _needed(item) for item in kept):
+        galera_servers.use()  # It starts while other tests run.
     if left_out:
         config.hook.pytest_deselected(items=left_out)
     # Each worker has a browser and a cluster of its own, if it needs one. Side by side, these tests
@@ -128,7 +133,11 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 def _servers(item: Any) -> set[str]:
     """Return the names of the servers of a test, also those that a mark `server` gives it."""
     named = {name for mark in item.iter_markers("server") for name in mark.args}
-    return named | {name for name in _needed(item) if name in (*BACKENDS, *OWN)}
+    return named | {name for name in _needed(item) if name in (*BACKENDS, *OWN, "pgbouncer", "galera")}
+
+
+def pytest_unconfigure() -> None:
+    galera_servers.end_use()
 
 
 def _needed(item: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
+from itertools import cycle
 
 
 class Fault(Enum):
@@ -87,6 +88,10 @@ class Proxy:
         self._listener.close()
         self.cut()
 
+    def _next_target(self) -> int:
+        """Return the port to which a new connection leads."""
+        return self.target
+
     def _accept(self) -> None:
         while True:
             try:
@@ -97,7 +102,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self.target))
+                server = socket.create_connection(("127.0.0.1", self._next_target()))
             except OSError:  # The server is down.
                 client.close()
                 continue
@@ -137,3 +142,14 @@ class Proxy:
                     break
                 line.client.sendall(data)
         line.cut()
+
+
+class Balancer(Proxy):
+    """A proxy that leads each new connection to the next of several servers in turn."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self._targets = cycle(ports)
+        super().__init__(ports[0])
+
+    def _next_target(self) -> int:
+        return next(self._targets)

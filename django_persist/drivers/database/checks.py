@@ -36,6 +36,14 @@ CLOCKS = {
     "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
 }
 
+GALERA = (
+    "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_sync_wait')",
+    "SHOW STATUS LIKE 'wsrep_cluster_size'",
+)
+
+SYNC_WAIT_READ = 1
+"""The bit of wsrep_sync_wait that makes reads wait for what other nodes have committed."""
+
 PERSISTENCE = "SELECT relpersistence FROM pg_class WHERE oid = to_regclass(%s)"
 
 
@@ -159,7 +167,27 @@ def _deployed(cursor: CursorWrapper) -> list[CheckMessage]:
                     id="django_persist.W009",
                 )
             )
+    if vendor == "mysql":
+        messages += _galera(cursor)
     return messages
+
+
+def _galera(cursor: CursorWrapper) -> Iterator[CheckMessage]:
+    found: dict[str, str] = {}
+    for query in GALERA:
+        cursor.execute(query)
+        found |= dict(cursor.fetchall())
+    # A server without Galera has no such variables, or keeps wsrep_on off.
+    is_cluster = found.get("wsrep_on") == "ON" and int(found.get("wsrep_cluster_size", 0)) > 1
+    if is_cluster and not int(found["wsrep_sync_wait"]) & SYNC_WAIT_READ:
+        yield Warning(
+            f"DATABASES[{cursor.db.alias!r}] is a node of a Galera cluster, and its connections "
+            f"have wsrep_sync_wait={found['wsrep_sync_wait']}.",
+            hint="A read on one node can miss what another node has just acknowledged. Set OPTIONS "
+            'to {"init_command": "SET SESSION wsrep_sync_wait=1"}, or to 7, if requests of one '
+            "user can reach more than one node.",
+            id="django_persist.W010",
+        )
 
 
 def check_server(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
