@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from django.db import OperationalError, connections, transaction
 
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
-from django_persist.exceptions import StoreUnavailableError
+from django_persist.exceptions import ContentionError, StoreUnavailableError
+from django_persist.models import Entry
 from tests.aliases import alias, migrate, sqlite
 from tests.drivers.database.test_refused import refused, run
 
@@ -91,3 +94,20 @@ def test_a_file_that_is_no_database_raises(file: Path) -> None:
     for call in (lambda: store.get("key:1"), lambda: store.set("key:1", 2)):
         with refused():
             call()
+
+
+def test_a_table_that_another_connection_has_locked_is_contention(file: Path) -> None:
+    """Connections that share a cache lock tables, for which SQLite's timeout doesn't wait."""
+    uri = f"file:{file}?cache=shared"
+    with (
+        alias("shared", {**sqlite(uri=True), "NAME": uri}) as name,
+        closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as other,
+    ):
+        store = Store(DatabaseDriver(name))
+        assert store.count() == 100
+        other.execute("BEGIN IMMEDIATE")
+        other.execute(f"DELETE FROM {Entry._meta.db_table}")
+        with pytest.raises(ContentionError), transaction.atomic(name):
+            store.get("key:1")
+        other.execute("ROLLBACK")
+        assert store.get("key:1") == "x" * 1000
