@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
-
-import pytest
 
 from tests.browser import DESKTOP, PHONE, Browser
 
@@ -14,15 +13,12 @@ CURRENT = """
 """
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_it_has_the_size_and_colour_scheme_asked_for(
-    browser: Browser, live_server: Any, size: tuple[int, int], dark: bool
-) -> None:
-    browser.show(size, dark=dark)
+def test_it_has_the_size_and_colour_scheme_asked_for(browser: Browser, live_server: Any) -> None:
     browser.get(live_server.url + "/admin/login/")
-    assert browser.execute_script(CURRENT) == [*size, dark]
-    assert browser.overflow() == 0
+    for size, dark in product((DESKTOP, PHONE), (False, True)):
+        browser.show(size, dark=dark)
+        assert browser.execute_script(CURRENT) == [*size, dark]
+        assert browser.overflow() == 0
     assert browser.complaints() == []
 
 

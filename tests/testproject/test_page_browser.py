@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -155,10 +156,8 @@ def test_the_report_runs_once_at_a_time(site: Browser) -> None:
         assert "409" in entry["message"]
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_the_page_fits_and_can_be_read(site: Browser, size: tuple[int, int], dark: bool) -> None:
-    site.show(size, dark=dark)
-    site.refresh()
-    assert site.overflow() == 0
-    assert (site.colour("body", "background-color") == "rgba(21, 26, 24, 1)") is dark
+def test_the_page_fits_and_can_be_read(site: Browser) -> None:
+    for size, dark in product((DESKTOP, PHONE), (False, True)):
+        site.show(size, dark=dark)
+        assert site.overflow() == 0, (size, dark)
+        assert (site.colour("body", "background-color") == "rgba(21, 26, 24, 1)") is dark, size
