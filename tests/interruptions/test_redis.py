@@ -23,6 +23,8 @@ from tests.interruptions.conftest import CONNECTIONS, PASSWORD
 from tests.servers.valkey_servers import ValkeyServer
 
 ROUNDS = 20_000 if LONG else 400
+INTERRUPTIONS = ROUNDS // 10
+"""How many of the rounds must end in an interruption."""
 # A socket that an interruption takes from redis-py is closed by Python, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -78,7 +80,10 @@ def test_a_call_that_is_interrupted_while_it_connects_hurts_no_other(
     store.set("there", "value")
     moment, sums, interruptions = typical(store), list[int](), 0
     with alarms() as interrupted:
-        for number in range(ROUNDS):
+        # On a busy machine few of the alarms come while a call runs.
+        for number in range(10 * ROUNDS):
+            if number >= ROUNDS and interruptions >= INTERRUPTIONS:
+                break
             if number % 3:
                 store.driver.close()
             which = number % len(CALLS)
@@ -88,7 +93,7 @@ def test_a_call_that_is_interrupted_while_it_connects_hurts_no_other(
             else:
                 assert result == RESULTS[which]
             check(store, number, sums)
-    assert interruptions
+    assert interruptions >= INTERRUPTIONS
     assert sorted(store.keys()) == ["counter", "there"]
     assert store.get("counter") == sums[-1]
     assert redis.Redis(port=guarded.port, password=PASSWORD, db=0).dbsize() == 0
