@@ -133,7 +133,9 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 def _servers(item: Any) -> set[str]:
     """Return the names of the servers of a test, also those that a mark `server` gives it."""
     named = {name for mark in item.iter_markers("server") for name in mark.args}
-    return named | {name for name in _needed(item) if name in (*BACKENDS, *OWN, "pgbouncer", "galera")}
+    return named | {
+        name for name in _needed(item) if name in (*BACKENDS, *OWN, "pgbouncer", "galera")
+    }
 
 
 def pytest_unconfigure() -> None:
