@@ -97,7 +97,8 @@ def test_any_value_reads_back_as_its_json(store: Store, bounded: settings) -> No
             plain = as_json(value)
             listed = dict(store.items())
             assert listed.keys() == {*WRITES, "other"}
-            assert all(same(listed[key], Item(plain, None)) for key in WRITES)
+            assert all(same(listed[key].value, plain) for key in WRITES)
+            assert all(listed[key].expires_at is None for key in WRITES)
             assert_reads_back(store, lambda back: same(back, plain), None)
 
     reads_back()
