@@ -184,7 +184,8 @@ class EntryForm(ModelForm):
 
     def _conflict(self) -> ValidationError | None:
         """Return an error if the entry has changed since the form was opened, else None."""
-        if StoredText.of(self.instance) is None:
+        stored = StoredText.of(self.instance)
+        if stored is None:
             message = _("The entry was deleted after you opened it. Nothing was saved.")
             return ValidationError(message, code="conflict")
         if self.cleaned_data.get("version") == version(self.instance):
@@ -194,8 +195,18 @@ class EntryForm(ModelForm):
             if has_expired(self.original_expires_at)
             else _("The entry has changed since you opened it. Nothing was saved.")
         )
-        link = format_html('{} <a href="">{}</a>', message, _("Open the current entry."))
-        return ValidationError(link, code="conflict")
+        html = format_html('{} <a href="">{}</a>', message, _("Open the current entry."))
+        if stored.can_be_edited and not has_expired(self.original_expires_at):
+            # Only what is shown may be overwritten: the next submission is checked against it.
+            current = {self.add_prefix("version"): version(self.instance)}
+            self.data = dict(self.data.items()) | current
+            html = format_html(
+                '{} {}<pre class="persist-value">{}</pre>',
+                html,
+                _("Its value is now as below. Save again to replace it with yours:"),
+                stored.pretty,
+            )
+        return ValidationError(html, code="conflict")
 
     def _check_key(self, driver: DatabaseDriver) -> None:
         key = self.cleaned_data.get("key")

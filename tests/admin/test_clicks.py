@@ -117,7 +117,7 @@ def test_add_an_entry_that_expires_today_and_delete_it(page: Any, store: Store) 
     assert browser.complaints() == []
 
 
-def test_conflict_page_links_to_the_current_entry(page: Any, store: Store) -> None:
+def test_conflict_page_shows_the_current_value_and_links_to_it(page: Any, store: Store) -> None:
     browser: Browser = page()
     browser.click(browser.link("settings"))
     store.set("settings", "written by another")
@@ -125,6 +125,7 @@ def test_conflict_page_links_to_the_current_entry(page: Any, store: Store) -> No
     browser.click("[name=_save]")
     assert "has changed since you opened it. Nothing was saved." in browser.css("#content").text
     assert browser.css("#id_text").get_attribute("value") == '"mine"'
+    assert browser.css(".errorlist .persist-value").text == '"written by another"'
     browser.click(browser.link("Open the current entry."))
     assert browser.css("#id_text").get_attribute("value") == '"written by another"'
     browser.fill("#id_text", '"mine"')

@@ -14,7 +14,7 @@ from django.test import Client
 from django_persist import KEEP, Store, persist
 from django_persist.admin import EntryAdmin
 from django_persist.exceptions import ContentionError
-from tests.admin.conftest import LIST, Staff, driver_of, row
+from tests.admin.conftest import LIST, Staff, driver_of, fields, row
 from tests.conftest import Elapse, leave_expired
 from tests.processes import race
 
@@ -56,17 +56,23 @@ def test_entry_changed_since_it_was_opened_is_not_overwritten(
     assert staff.log() == []
 
 
-def test_conflict_page_keeps_the_input_and_links_to_the_current_entry(
+def test_conflict_page_keeps_the_input_and_shows_the_current_value(
     staff: Staff, entry: Store
 ) -> None:
     sent = staff.open("key")
-    entry.set("key", "written by another")
+    entry.set("key", "by <b> another")
     response: Any = staff.client.post(staff.address("key"), sent | {"text": '"typed <b>"'})
     assert "&quot;typed &lt;b&gt;&quot;</textarea>" in response.text
+    assert '<pre class="persist-value">&quot;by &lt;b&gt; another&quot;</pre>' in response.text
     assert '<a href="">Open the current entry.</a>' in response.text
-    # Submitting it again is the same error, until the entry is opened again.
-    assert staff.save("key", sent | {"text": '"typed"'})
-    assert staff.save("key", staff.open("key") | {"text": '"typed"'}) is None
+    # What is saved from that page replaces the value that it shows, and no later one.
+    again = fields(response.context["adminform"].form)
+    entry.set("key", "by a third")
+    assert "by a third" in conflict(staff.save("key", again))
+    entry.set("key", "by <b> another", expires=KEEP)
+    assert conflict(staff.save("key", sent | {"text": '"typed"'}))
+    response = staff.client.post(staff.address("key"), sent | {"text": '"typed"'})
+    assert staff.save("key", fields(response.context["adminform"].form)) is None
     assert entry.get("key") == "typed"
 
 
