@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import sys
 import time
@@ -150,7 +151,8 @@ class Connection:
     def _start(self, connection: Any, inside: bool) -> float:
         """Return the time; close a connection that the server ended while it was idle."""
         started = time.monotonic()
-        was_idle = started - getattr(self._used, "at", started) > IDLE_SECONDS
+        # Nobody knows how long the ORM's connection was idle before the first call.
+        was_idle = started - getattr(self._used, "at", -math.inf) > IDLE_SECONDS
         if was_idle and not inside and _is_ended(connection.connection):
             _abandon(connection)
         self._used.at = started
