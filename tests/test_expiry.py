@@ -131,7 +131,7 @@ def test_an_expiry_of_another_type_is_a_type_error(expires: Any) -> None:
 
 
 def test_keep_is_not_an_expiry() -> None:
-    with pytest.raises(TypeError, match="only for set, set_many and update"):
+    with pytest.raises(TypeError, match="only for set, set_many, replace and update"):
         parse(KEEP)  # type: ignore[arg-type]
 
 

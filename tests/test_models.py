@@ -71,7 +71,9 @@ def test_the_orm_reads_what_the_store_writes(
     entry = entries.get()
     assert (entry.pk, repr(entry.value), entry.expires_at) == ("a", repr(value), MOMENT)
     entry.save()
-    assert repr(database_store.get_item("a")) == repr(Item(value, MOMENT))
+    item = database_store.get_item("a")
+    assert item == Item(value, MOMENT)
+    assert repr(item.value) == repr(value)
 
 
 def test_an_entry_can_be_changed_and_deleted(entries: Entries, database_store: Store) -> None:

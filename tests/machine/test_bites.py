@@ -24,7 +24,7 @@ def test_a_broken_driver_is_found(driver: type[MemoryDriver], open_place: OpenPl
         run_state_machine_as_test(
             machine,  # type: ignore[arg-type]
             settings=settings(
-                max_examples=200,
+                max_examples=600,
                 stateful_step_count=STEPS,
                 derandomize=True,
                 database=None,

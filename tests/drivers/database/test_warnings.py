@@ -9,7 +9,14 @@ import pytest
 from django.db import connections
 
 from django_persist import KEEP, REMOVE, Store
+from django_persist.exceptions import CounterRangeError
 from tests.conftest import MYSQLS, leave_expired
+
+
+def start_beyond_its_bounds(store: Store) -> None:
+    with pytest.raises(CounterRangeError):
+        store.incr("never started", 5, at_most=4)
+
 
 CALLS: tuple[Callable[[Store], Any], ...] = (
     lambda store: store.create("new", 1),
@@ -40,6 +47,7 @@ CALLS: tuple[Callable[[Store], Any], ...] = (
     lambda store: store.driver.expired(),
     lambda store: store.driver.size(),
     lambda store: store.purge(batch_size=2),
+    start_beyond_its_bounds,
     lambda store: store.pop("a"),
     lambda store: store.remove("b"),
     lambda store: store.remove_many(["new", "missing"]),
@@ -78,4 +86,4 @@ def test_no_statement_makes_a_warning(
         and not any(each.startswith(statement.partition("%(rows)s")[0]) for each in sent)
     }
     # They differ from statements that were sent only in FOR UPDATE.
-    assert unsent <= {"get_for_update", "get_items_for_update"}
+    assert unsent <= {"get_for_update", "get_items_for_update", "live_keys_for_update"}
