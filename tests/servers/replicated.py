@@ -68,7 +68,7 @@ class ReplicatedPostgreSQL(PostgreSQL):
         """Refuse writes from now on, also in sessions that are open."""
         self.query("ALTER SYSTEM SET default_transaction_read_only = on")
         self.query("SELECT pg_reload_conf()")
-        # A new session starts with the setting after the others were told of it.
+        # A new session starts with the setting after the others got it.
         wait_until(
             lambda: self.query("SHOW default_transaction_read_only") == [("on",)], "read-only"
         )
