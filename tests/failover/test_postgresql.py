@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from tests.writers import writing
 FailOver = Callable[..., Failover]
 
 TIMEOUTS = " ".join(
-    f"-c {name}=50ms"
+    f"-c {name}=400ms"
     for name in (
         *("statement_timeout", "lock_timeout", "transaction_timeout"),
         *("idle_in_transaction_session_timeout", "idle_session_timeout"),
@@ -180,13 +180,15 @@ def test_no_timeout_ends_the_wait_for_a_synchronous_standby(fail_over: FailOver)
         # In several statements, with a COMMIT of its own.
         lambda: store.set_many({f"many:{n}": 1 for n in range(1001)}),
     ]
-    with elsewhere(*calls) as running:
-        with found.pair.standby.cut_off():
+    with ExitStack() as cut:
+        cut.enter_context(found.pair.standby.cut_off())
+        with elsewhere(*calls) as running:
             primary.wait_for_waiting_commits(2)
-            primary.query("SELECT pg_sleep(0.3)")
+            primary.query("SELECT pg_sleep(1)")
             primary.wait_for_waiting_commits(2)
-        for call in running:
-            call.result(20)
+            cut.close()
+            for call in running:
+                call.result(20)
     assert store.count() == 1002
 
 
