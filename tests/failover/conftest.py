@@ -59,7 +59,7 @@ def start_pair(django_db_setup: None) -> Iterator[Callable[[], Pair]]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(params=["own postgresql"])
 def fail_over(
     start_pair: Callable[[], Pair], settings: Any, django_db_blocker: Any
 ) -> Iterator[Callable[..., Failover]]:
