@@ -51,8 +51,6 @@ class Object:
     """Every key that the class knows: of its fields, its tag, and of what it only writes."""
     keeps_all: bool = False
     """Whether its objects hold the fields that they don't declare (pydantic's extra="allow")."""
-    forbids: bool = False
-    """Whether a field that it doesn't declare is a mismatch."""
     tag: tuple[str, Any] | None = None
     inner: tuple[Field, ...] = ()
     """The fields that have a shape."""
@@ -100,7 +98,7 @@ class Map:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Array:
-    """A list, set, or tuple of any length; or, with several items, a tuple of so many."""
+    """A list, a set or a tuple of any length; with `is_tuple`, a tuple with a shape per element."""
 
     is_model: ClassVar[bool] = False
     items: tuple[Shape | None, ...]
@@ -190,7 +188,6 @@ class _Builder:
         cls = get_origin(node.cls) or node.cls
         shape = self.made[id(node)] = Object(cls)
         self.nodes.append(node)
-        shape.forbids = getattr(node, "forbid_unknown_fields", False)
         shape.tag = _tag(node)
         more = [*_write_only_names(cls), *([shape.tag[0]] if shape.tag else ())]
         shape.set_fields(self.fields_from_node(node), more)
@@ -220,7 +217,7 @@ class _Builder:
             root.item = self.from_annotation(cls.model_fields["root"].annotation)
             return root
         shape = self.made[cls] = Object(cls, is_model=True)
-        _set_extra(shape, cls.model_config)
+        shape.keeps_all = cls.model_config.get("extra") == "allow"
         computed = cls.model_computed_fields
         more = [*computed, *(info.alias for info in computed.values() if info.alias)]
         shape.set_fields(self.fields_from_infos(cls.model_fields), more)
@@ -273,7 +270,8 @@ class _Builder:
         if (made := self.made.get(type_)) is not None:
             return made
         shape = self.made[type_] = Object(cls)
-        _set_extra(shape, getattr(cls, "__pydantic_config__", None) or {})
+        config = getattr(cls, "__pydantic_config__", None) or {}
+        shape.keeps_all = config.get("extra") == "allow"
         infos = getattr(cls, "__pydantic_fields__", None)
         fields: Iterable[Field]
         if infos is not None and not args:
@@ -330,11 +328,6 @@ def _write_only_names(cls: type) -> Iterator[str]:
                 yield name
     if dataclasses.is_dataclass(cls):
         yield from (field.name for field in dataclasses.fields(cls))
-
-
-def _set_extra(shape: Object, config: Mapping[str, Any]) -> None:
-    shape.keeps_all = config.get("extra") == "allow"
-    shape.forbids = config.get("extra") == "forbid"
 
 
 def _keys(name: str, info: Any) -> tuple[str, ...]:
