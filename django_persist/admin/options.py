@@ -125,14 +125,12 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "POST":
-            post = request.POST.copy()
             # The page offers no selection across pages. Asked for by a crafted request, it would
             # put all entries of the table on one page.
-            post.pop("select_across", None)
+            _replace_in_post(request, "select_across", [])
             if self._is_delete_expired(request):
                 # The admin runs an action only with a selection, but this one needs none.
-                post.setlist(ACTION_CHECKBOX_NAME, [""])
-            request.POST = post  # type: ignore[assignment]
+                _replace_in_post(request, ACTION_CHECKBOX_NAME, [""])
         context = {"database": self.database if len(databases()) > 1 or self.using else None}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -206,9 +204,7 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         view, object_id = super().delete_view, str(_object_id(object_id))
         if request.method == "POST":
             # Only the form of a deleted entry can be shown: see `get_object`.
-            post = request.POST.copy()
-            post.pop("version", None)
-            request.POST = post  # type: ignore[assignment]
+            _replace_in_post(request, "version", [])
         return _retry(lambda: view(request, object_id, extra_context))
 
     def history_view(
@@ -260,6 +256,15 @@ def _retry(view: Callable[[], Any]) -> Any:
             last_error = error
     assert last_error is not None
     raise last_error
+
+
+def _replace_in_post(request: HttpRequest, name: str, values: list[str]) -> None:
+    """Give a posted field other values, or remove it."""
+    post = request.POST.copy()
+    post.pop(name, None)
+    if values:
+        post.setlist(name, values)
+    request.POST = post  # type: ignore[assignment]
 
 
 def _object_id(segment: str | None) -> str | None:
