@@ -39,7 +39,7 @@ WRITES: dict[str, Call] = {
     "create over the expired": lambda store: store.create("gone", "created"),
     "set": lambda store: store.set("cart", "set", expires=2),
     "set in the same second": lambda store: store.set("cart", "again", expires=1),
-    "set for never": lambda store: store.set("cart", "for ever"),
+    "set for never": lambda store: store.set("cart", "permanent"),
     "set KEEP": lambda store: store.set("cart", "kept", expires=KEEP),
     "remove": lambda store: store.remove("cart"),
     "touch": lambda store: store.touch("cart", 3),

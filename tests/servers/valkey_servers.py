@@ -202,6 +202,15 @@ def start_cluster(count: int = 3, replicas: int = 0, timeout: int = CALM) -> Val
     return cluster
 
 
+def start_replica(port: int) -> ValkeyServer:
+    """Start a replica of the server on a port, and wait until it follows."""
+    server = start(*REPLICATES_AT_ONCE)
+    # As a command, because a server that is started as a replica waits a second to connect.
+    server.run("REPLICAOF", "127.0.0.1", port)
+    wait_for(lambda: server.client.info("replication")["master_link_status"] == "up", "The replica")
+    return server
+
+
 def catch_up(replica: ValkeyServer, primary: ValkeyServer) -> None:
     """Wait until the replica has all that has been written on the primary."""
     written = primary.client.info("replication")["master_repl_offset"]

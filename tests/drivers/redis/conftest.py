@@ -15,7 +15,7 @@ from redis.retry import Retry
 from django_persist.drivers.redis import RedisDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.servers.proxy import Proxy
-from tests.servers.valkey_servers import ValkeyServer, start
+from tests.servers.valkey_servers import REPLICATES_AT_ONCE, ValkeyServer, start
 
 DJANGO_REDIS = "django_redis.cache.RedisCache"
 DJANGO = "django.core.cache.backends.redis.RedisCache"
@@ -52,6 +52,14 @@ MakeDriver = Callable[..., RedisDriver]
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[ValkeyServer]:
     server = start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def primary() -> Iterator[ValkeyServer]:
+    """A server of its own, which sends what it gets to its replicas at once."""
+    server = start(*REPLICATES_AT_ONCE)
     yield server
     server.kill()
 

@@ -10,19 +10,11 @@ from django_persist.exceptions import StoreUnavailableError
 from tests.drivers.redis.conftest import MakeDriver
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.valkey_servers import (
-    REPLICATES_AT_ONCE,
     ValkeyServer,
     catch_up,
-    start,
+    start_replica,
     wait_for,
 )
-
-
-@pytest.fixture
-def primary() -> Iterator[ValkeyServer]:
-    server = start(*REPLICATES_AT_ONCE)
-    yield server
-    server.kill()
 
 
 @pytest.fixture
@@ -35,9 +27,7 @@ def link(primary: ValkeyServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def replica(link: Proxy) -> Iterator[ValkeyServer]:
-    server = start(*REPLICATES_AT_ONCE)
-    server.run("REPLICAOF", "127.0.0.1", link.port)
-    wait_for(lambda: server.client.info("replication")["master_link_status"] == "up", "The replica")
+    server = start_replica(link.port)
     yield server
     server.kill()
 

@@ -15,11 +15,10 @@ from tests.drivers.redis.calls import CALLS, MANY, prepare
 from tests.drivers.redis.conftest import MakeDriver
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.valkey_servers import (
-    REPLICATES_AT_ONCE,
     ValkeySentinel,
     ValkeyServer,
     catch_up,
-    start,
+    start_replica,
     wait_for,
 )
 
@@ -27,18 +26,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def primary() -> Iterator[ValkeyServer]:
-    server = start(*REPLICATES_AT_ONCE)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def replica(primary: ValkeyServer) -> Iterator[ValkeyServer]:
-    server = start(*REPLICATES_AT_ONCE)
-    # As a command, because a server that is started as a replica waits a second to connect.
-    server.run("REPLICAOF", "127.0.0.1", primary.port)
-    wait_for(lambda: server.client.info("replication")["master_link_status"] == "up", "The replica")
+    server = start_replica(primary.port)
     yield server
     server.kill()
 
