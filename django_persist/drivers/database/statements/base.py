@@ -38,10 +38,11 @@ class Statements(ABC):
     """
 
     slots: Mapping[str, str] = {
-        # An entry has not expired. Written so that the planner can't use the expires_at index:
-        # while PostgreSQL has no statistics of the table, it would read all of that index to find
-        # a few keys.
-        "live": "({e} > %(now)s) IS NOT FALSE",
+        # An entry has not expired. Written so that the planner can't use the expires_at index, and
+        # can't estimate how many entries that are. While PostgreSQL has no statistics of the table,
+        # it would read all of that index to find a few keys. Where old statistics say that almost
+        # all have expired, it would read and sort the rest of the table for each page of a listing.
+        "live": "COALESCE({e} > %(now)s, TRUE)",
         # How a value is read.
         "text": "{v}",
     }
