@@ -170,6 +170,16 @@ class FileDriver(Driver):
                     expires_at = entries[key][1]
                 entries[key] = value.decode(), expires_at
 
+    def create_many(self, writes: Sequence[Write]) -> list[str]:
+        with self._writing() as entries:
+            current = now()
+            there = []
+            for key, value, expires in writes:
+                new = value.decode(), expires_at_micros(expires, current)
+                if entries.setdefault(key, new) is not new:
+                    there.append(key)
+            return there
+
     def remove_many(self, keys: Sequence[str]) -> int:
         with self._writing() as entries:
             return sum(entries.pop(key, None) is not None for key in keys)

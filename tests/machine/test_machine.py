@@ -11,7 +11,7 @@ from tests.extent import examples
 from tests.machine.machine import StoreMachine
 from tests.machine.place import Place
 
-EXAMPLES: Final = 15
+EXAMPLES: Final = 8
 STEPS: Final = 40
 
 
