@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
 
 from ..backoff import attempts
 from ..drivers.database import DatabaseDriver
@@ -34,6 +39,7 @@ from .form import EntryForm
 from .listing import KEY_SEGMENTS, LOOKED, EntryChangeList, StateFilter, change_url, search
 from .parts import PartFilter
 from .stored import MAX_EDITABLE_CHARS, StoredText, ValueSize, has_expired
+from .stores import other_stores, store_view
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Entry]
@@ -85,10 +91,24 @@ class EntryAdmin(EntryColumns, ModelAdmin):
             return self.using
         return next(iter(databases()), None) or router.db_for_write(self.model)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Hide the model on the admin index if no store keeps its entries in a database."""
-        is_used = self.using is not None or bool(databases())
-        return is_used and super().has_module_permission(request)
+    def get_urls(self) -> list[URLPattern]:
+        urls = super().get_urls()
+        if self.using is None:
+            view = self.admin_site.admin_view(self.store_view)
+            urls.insert(0, path("store/<path:alias>/", view, name="django_persist_store"))
+        return urls
+
+    @method_decorator(require_safe)
+    def store_view(self, request: HttpRequest, alias: str) -> HttpResponse:
+        """Show the entries of a store that keeps them elsewhere."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return store_view(self, self._used_database, request, alias)
+
+    @property
+    def _used_database(self) -> str | None:
+        """The same as `database`, or None if no store keeps its entries there."""
+        return self.database if self.using is not None or databases() else None
 
     def get_queryset(self, request: HttpRequest) -> Entries:
         entries = super().get_queryset(request).using(self.database)
@@ -122,6 +142,8 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if self._used_database is None and self.has_view_permission(request):
+            return redirect("admin:django_persist_store", other_stores(None)[0])
         if request.method == "POST":
             # The page offers no selection across pages. Asked for by a crafted request, it would
             # put all entries of the table on one page.
@@ -131,6 +153,8 @@ class EntryAdmin(EntryColumns, ModelAdmin):
                 _replace_in_post(request, ACTION_CHECKBOX_NAME, [""])
         context = {
             "database": self.database if len(databases()) > 1 or self.using else None,
+            "stores_database": self.database,
+            "aliases": other_stores(self.database) if self.using is None else [],
             "looked": number_format(LOOKED, force_grouping=True),
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
