@@ -215,7 +215,7 @@ def _refuse_dump(value: Any, path: str, seen: tuple[int, ...] = ()) -> NoReturn:
     for step, item in fields:
         try:
             if is_model(type(value)):
-                to_text(dump_model(value, include={step}))
+                to_text(dump_model(value, {step}))
             else:
                 to_text(item)
         except Exception as error:

@@ -28,14 +28,22 @@ def is_model(cls: type) -> bool:
     return pydantic is not None and issubclass(cls, pydantic.BaseModel)
 
 
-def dump_model(value: Any, **options: Any) -> Any:
-    """Return a model as plain JSON. Raises what pydantic raises; its errors contain the value."""
-    # warnings=False because pydantic's warnings contain the value.
-    options |= {"by_alias": not _can_use_names(), "round_trip": True, "warnings": False}
+def dump_model(value: Any, include: set[Any] | None = None) -> Any:
+    """Return a model, or some of its fields, as plain JSON.
+
+    Raises what pydantic raises; its errors contain the value.
+    """
+    by_alias = not _can_use_names()
     cls: Any = type(value)
+    # warnings=False because pydantic's warnings contain the value.
     if _dumps_strings(cls):
-        return _decode(value.model_dump_json(**options))
-    return value.model_dump(mode="json", **options)
+        text = value.model_dump_json(
+            include=include, by_alias=by_alias, round_trip=True, warnings=False
+        )
+        return _decode(text)
+    return value.model_dump(
+        mode="json", include=include, by_alias=by_alias, round_trip=True, warnings=False
+    )
 
 
 def load_model(cls: Any, plain: Any) -> Any:
@@ -45,19 +53,27 @@ def load_model(cls: Any, plain: Any) -> Any:
     a number), is read if pydantic coerces nothing else: the model must be dumped as the same JSON.
     """
     # pydantic's strict mode takes a date from a str only when it reads JSON text.
-    text = msgspec.json.encode(plain)
+    return load_text(cls, msgspec.json.encode(plain))
+
+
+def load_text(cls: Any, text: bytes) -> Any:
+    """Return text as a model of the class, as `load_model` does.
+
+    The text must be valid JSON: pydantic takes NaN for a number.
+    """
     options = _read_options(cls)
     try:
         return cls.model_validate_json(text, strict=True, **options)
     # A ValueError is all that a ValidationError is for sure.
     except ValueError:
-        value = _load_leniently(cls, text, plain, options)
+        value = _load_leniently(cls, text, options)
         if value is None:
             raise
         return value
 
 
-def _load_leniently(cls: Any, text: bytes, plain: Any, options: dict[str, bool]) -> Any:
+def _load_leniently(cls: Any, text: bytes, options: dict[str, bool]) -> Any:
+    plain = _decode(text)
     try:
         value = cls.model_validate_json(text, **options)
         by_alias = _decode(value.model_dump_json(by_alias=True, round_trip=True, warnings=False))

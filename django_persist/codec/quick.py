@@ -29,7 +29,7 @@ import msgspec
 
 from ..interruptions import raise_if_from_outside
 from .fidelity import MAX_DEPTH, has_whole_minute_offset, has_zone_without_offset
-from .pydantic_models import is_model
+from .pydantic_models import is_model, load_text
 from .text import from_text, to_text, with_times
 from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, type_info
 
@@ -275,7 +275,8 @@ def _check_for(cls: Any) -> Check | None:
             info = type_info(cls)
         except TypeError:
             return None
-        return partial(_reads_back_equal, info) if info.is_comparable else None
+        read = partial(load_text, cls) if is_model(cls) else info.decode
+        return partial(_reads_back_equal, info, read) if info.is_comparable else None
     return _always if issubclass(cls, str | int) or is_lazy_text(cls) else None
 
 
@@ -284,7 +285,13 @@ def _is_shallow(text: bytes, max_depth: int) -> bool:
     return text.count(b"{") + text.count(b"[") <= max_depth
 
 
-def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth: int) -> bool:
+def _reads_back_equal(
+    info: TypeInfo,
+    read: Callable[[bytes], Any],
+    value: Any,
+    text: bytes | None,
+    max_depth: int,
+) -> bool:
     """Return whether the value, read back as its own type, equals itself."""
     text = text or to_text(value)
     # If the type sets no limit to the depth, the text shows how deep the value is.
@@ -295,7 +302,7 @@ def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth:
     try:
         if info.has_times and not _all_read_back([with_times(value)], max_depth):
             return False
-        return bool(info.decode(text) == value)
+        return bool(read(text) == value)
     # The class's own code can raise anything when an object is created.
     except Exception as error:
         raise_if_from_outside(error)
