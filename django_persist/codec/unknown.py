@@ -125,8 +125,16 @@ def find(text: str | bytes, value: Any, as_: Any) -> Kept | None:
         shape = cached_shape_of(as_)
     except TypeError:
         shape = shape_of(as_)
-    if shape is None or _encodes_as(value, text, shape):
+    if shape is None:
         return None
+    # Nearly every text was written by the same code that reads it. To encode the value again and
+    # compare is then several times as fast as to look at each field, except for pydantic's models.
+    if not shape.is_model:
+        try:
+            if to_text(value) == (text if isinstance(text, bytes) else text.encode()):
+                return None
+        except Exception as error:
+            raise_if_from_outside(error)
     plain = from_text(text)
     if _knows_all(plain, shape):
         return None
@@ -135,22 +143,6 @@ def find(text: str | bytes, value: Any, as_: Any) -> Kept | None:
         return None
     # A class can write fields that it doesn't declare, by a serializer of its own.
     return _find(plain, value, _encoding(value), shape)
-
-
-def _encodes_as(value: Any, text: str | bytes, shape: Shape) -> bool:
-    """Return whether the value certainly has everything that is in the text it was read from.
-
-    Nearly every text was written by the same code that reads it. To encode the value again and
-    compare is then several times as fast as to look at each field, except for pydantic's models.
-    """
-    if shape.is_model:
-        return False
-    try:
-        encoded = to_text(value)
-    except Exception as error:
-        raise_if_from_outside(error)
-        return False
-    return encoded == (text if isinstance(text, bytes) else text.encode())
 
 
 def _knows_all(plain: Any, shape: Shape) -> bool:
