@@ -16,7 +16,7 @@ never unknown, nor is a declared field that the new value lacks: whoever removed
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -158,10 +158,15 @@ def _knows_all(plain: Any, shape: Shape) -> bool:
                 if key in plain and field.shape is not None
             )
         case Array(items=(Object(inner=(), keeps_all=False) as item,), is_tuple=False):
-            return isinstance(plain, list) and all(map(item.known.issuperset, plain))
+            return isinstance(plain, list) and _know_all(item, plain)
         case Map(item=Object(inner=(), keeps_all=False) as item) if isinstance(plain, dict):
-            return all(map(item.known.issuperset, plain.values()))
+            return _know_all(item, plain.values())
     return not isinstance(plain, dict | list)
+
+
+def _know_all(shape: Object, items: Iterable[Any]) -> bool:
+    # The items that are no objects, like None, are of other members of a union.
+    return all(map(shape.known.issuperset, [item for item in items if isinstance(item, dict)]))
 
 
 def _encoding(value: Any) -> Any:
