@@ -59,8 +59,12 @@ def is_faithful(value: Any, text: bytes) -> bool:
     if cls in _CONTAINERS:
         if cls in _SIZED:
             if len(text) <= _SHORT_TEXT:
-                if from_text(text) == value:
-                    return True
+                try:
+                    if from_text(text) == value:
+                        return True
+                # The == of a class within the value can raise anything.
+                except Exception as error:
+                    raise_if_from_outside(error)
             elif _is_small(value, text) and _are_json([value]):
                 return True
         if cls is not dict:
