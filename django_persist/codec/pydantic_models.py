@@ -110,7 +110,7 @@ def _read_options(cls: Any) -> dict[str, bool]:
 
 def _are_ambiguous(cls: Any) -> bool:
     """Return whether the alias of one field is the name of another, in a model or one inside it."""
-    for fields in _field_schemas(getattr(cls, "__pydantic_core_schema__", None)):
+    for fields in _field_schemas(_core_schema(cls)):
         for name, field in fields.items():
             aliases = field.get("validation_alias") or []
             for alias in [aliases] if isinstance(aliases, str) else aliases:
@@ -122,14 +122,21 @@ def _are_ambiguous(cls: Any) -> bool:
 
 def has_times(cls: Any) -> bool:
     """Return whether a model, or one inside it, has a field for a time."""
-    return _contains(getattr(cls, "__pydantic_core_schema__", None), "type", "time")
+    return _contains(_core_schema(cls), "type", "time")
 
 
 @lru_cache(CACHED_MODELS)
 def _dumps_strings(cls: Any) -> bool:
     """Return whether it dumps infinity as a string: model_dump() ignores that."""
-    schema = getattr(cls, "__pydantic_core_schema__", None)
-    return _contains(schema, "ser_json_inf_nan", "strings")
+    return _contains(_core_schema(cls), "ser_json_inf_nan", "strings")
+
+
+def _core_schema(cls: Any) -> Any:
+    """Return how pydantic validates a model. Raises if its annotations can't be evaluated yet."""
+    # With defer_build, a model has no schema until it is used.
+    if not cls.__pydantic_complete__:
+        cls.model_rebuild()
+    return cls.__pydantic_core_schema__
 
 
 def _contains(schema: Any, name: str, value: str) -> bool:

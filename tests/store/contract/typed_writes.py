@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from typing_extensions import TypedDict
+from typing_extensions import ReadOnly, TypedDict
 
 from django_persist import Key, Store
 from django_persist.exceptions import EncodeError
@@ -76,6 +76,14 @@ class Customer:
 @dataclass
 class Odd:
     size: complex | None = None
+
+
+class Fixed(TypedDict):
+    number: ReadOnly[int]
+
+
+class Undefined(pydantic.BaseModel):
+    number: NotThere  # type: ignore[name-defined]  # noqa: F821
 
 
 @attrs.define
@@ -171,6 +179,8 @@ INVALID_TYPES: dict[str, tuple[Any, Any, str]] = {
     "union": (Cash | Cheque, Cash(1), "Cash | Cheque"),
     "list of unions": (list[Cash | Cheque], [], "Cash | Cheque"),
     "no union": (Odd, Odd(), "Odd.size (complex)"),
+    "TypedDict": (Fixed, {"number": 1}, "Fixed.number (ReadOnly[int])"),
+    "undefined": (Undefined, {"number": 1}, "name 'NotThere' is not defined. The reason is Undef"),
 }
 REFUSED = [
     pytest.param(as_, value, path, id=f"{name} {number}")
