@@ -162,8 +162,9 @@ def check_type_of(value: Any, text: bytes, as_: Any, *, key: object) -> None:
 def read_back(value: Any, text: bytes, as_: Any, *, key: object) -> Any:
     """Return what a text that `encode` made from a value reads back as.
 
-    Raises EncodeError, which names the type and the path, if it isn't of the type `as_`, or has
-    fields that the type doesn't have and that a read would drop; TypeError as `decode` does.
+    Raises EncodeError, which names the type and the path, if it isn't of the type `as_`, if a read
+    would drop fields that the type doesn't have, or if a number would read back as something else;
+    TypeError as `decode` does.
     """
     try:
         back = decode(text, as_, key=key)
@@ -173,6 +174,7 @@ def read_back(value: Any, text: bytes, as_: Any, *, key: object) -> Any:
         return back
     if not _equals(back, value):
         path = fidelity.dropped_path(from_text(text), from_text(to_text(back)))
+        path = path or fidelity.changed_path(value, back)
         if path is not None:
             raise _wrong_type(as_, key, f", at {path}")
     return back

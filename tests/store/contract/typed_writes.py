@@ -147,7 +147,17 @@ TYPES: dict[str, tuple[Any, list[Any], list[tuple[Any, str]]]] = {
     "Enum": (Color, [Color.RED], [("SECRET", ""), (1, "")]),
     "int": (int, [1, -(2**70)], [("SECRET", ""), (True, ""), (1.5, ""), (None, "")]),
     "str": (str, ["a"], [(1, ""), (None, ""), (["SECRET"], "")]),
-    "float": (float, [1.5, 1], [("SECRET", ""), (True, "")]),
+    # No float has the value 2**53 + 1.
+    "float": (float, [1.5, 1], [("SECRET", ""), (True, ""), (2**53 + 1, ", at $.")]),
+    "floats": (
+        dict[str, list[float]],
+        [{"a": [1, 2**53]}],
+        [({"a": [1, 2**53 + 1]}, ", at $.a[1].")],
+    ),
+    "set of floats": (set[float], [{1, 2.5}], [({2**53 + 1}, ", at $.")]),
+    "generic of floats": (Box[float], [Box(1)], [(Box(2**53 + 1), ", at $.inside.")]),
+    # "1" is read as a str.
+    "key of a union": (dict[int | str, int], [{"1": 2}], [({1: 2}, ", at a key of $.")]),
     "tuple": (tuple[int, str], [(1, "a")], [((1, 2), ", at $[1]"), ((1,), ""), ("SECRET", "")]),
     "datetime": (dt.datetime, [dt.datetime(2030, 1, 1)], [(1, ""), ("SECRET", "")]),
     "constraint": (
