@@ -6,7 +6,7 @@ pyright. Both fail if there is no error on such a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, assert_type
@@ -58,6 +58,26 @@ def keys(uuid: UUID) -> None:
     CART(user_id=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Key("a", as_=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     Key("a", expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def from_list(plain: Any) -> dict[str, Any]:
+    return {"lines": plain}
+
+
+def upgrades(store: Store) -> None:
+    key = Key("cart:{user_id}", as_=Cart, upgrade=from_list)
+    assert_type(key, Key[Cart])
+    assert_type(key(user_id=1), Key[Cart])
+    assert_type(key.upgrade, Callable[[Any], Any] | None)
+    assert_type(Key("a", as_=int | None, upgrade=lambda plain: plain["a"]), Key[int | None])
+    assert_type(Key("a", as_=list[Cart], expires=60, upgrade=None), Key[list[Cart]])
+    assert_type(store.get(key(user_id=1)), Cart | None)
+    assert_type(store.get_many([key(user_id=1)]), dict[Key[Cart], Cart])
+    assert_type(store.update(key(user_id=1), add), Cart)
+    assert_type(store.get_or_create(key(user_id=1), Cart), tuple[Cart, bool])
+    Key("a", upgrade=from_list)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    Key("a", as_=Cart, upgrade="from_list")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    Key("a", as_=Cart, upgrade=lambda: [1])  # type: ignore[arg-type, misc]  # pyright: ignore[reportArgumentType]
 
 
 def reading(store: Store, key: str) -> None:
