@@ -214,7 +214,7 @@ class MariaDB(Server):
     """
 
     PROGRAMS = ("mariadbd", "mariadb-install-db")
-    USERS = (
+    USERS: tuple[str, ...] = (
         "CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;",
         "CREATE USER IF NOT EXISTS persist@'%';",
         "GRANT ALL ON test.* TO persist@'%';",
