@@ -213,7 +213,7 @@ class MariaDB(Server):
     The user "persist" may do anything in the database "test", "admin" anything at all.
     """
 
-    PROGRAMS = ("mariadbd", "mariadb-install-db")
+    PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
     USERS: tuple[str, ...] = (
         "CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;",
         "CREATE USER IF NOT EXISTS persist@'%';",
