@@ -106,6 +106,10 @@ def _postgresql(error: Error) -> Outcome:
             if isinstance(error, OperationalError | InterfaceError)
             else Outcome.OTHER
         )
+    if getattr(getattr(cause, "diag", None), "severity_nonlocalized", None) == "PANIC":
+        # The server crashes, such as when its log can't grow on a full disk. A COMMIT that met the
+        # error may be in the log already.
+        return Outcome.CUT_OFF
     for states, outcome in (
         (POSTGRESQL_LOST, Outcome.LOST),
         (POSTGRESQL_WAITED, Outcome.WAITED),
