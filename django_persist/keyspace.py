@@ -1,7 +1,7 @@
 """The part of a driver that belongs to one store: its keys there, and the values it may hold.
 
 `Store` is built on it. So is everything that works below the public API: the admin, the commands,
-transfers and the toolbar panel use `store.keyspace` and the driver, never a store's own attributes.
+transfers and tracing use `store.keyspace` and the driver, never a store's own attributes.
 """
 
 from __future__ import annotations
