@@ -171,6 +171,15 @@ class Keyspace:
         chunks = iter(lambda: list(dict.fromkeys(islice(keys, CHUNK))), [])
         return map(self.driver.remove_many, chunks)
 
+    def purge_steps(self, batch_size: int) -> Iterator[int]:
+        """Delete expired entries wherever the driver keeps them; yield how many each batch deleted.
+
+        Raises ValueError if `batch_size` is not a positive int.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError("batch_size must be a positive int.")
+        return self.driver.purge(batch_size)
+
 
 def key_name(key: AnyKey) -> str:
     """Return the key as a str, without PREFIX and namespaces.
