@@ -1,4 +1,4 @@
-"""Purging several stores in one go."""
+"""Purging several stores in one go: what the command `purge_persist` and the task share."""
 
 from __future__ import annotations
 
