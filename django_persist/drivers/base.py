@@ -66,6 +66,9 @@ class Driver(ABC):
     supports_exact_listings: bool = True
     """Whether a listing has each key once. Redis may repeat a key while it resizes its tables."""
 
+    supports_several_processes: bool = True
+    """Whether other processes see the entries. Those in memory end with their process."""
+
     # One key.
 
     @abstractmethod

@@ -7,8 +7,6 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from django.core.checks import CheckMessage, Warning
-
 from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, expires_at_micros, from_micros, now
@@ -27,6 +25,8 @@ class MemoryDriver(CacheDriver):
 
     The threads of a process share it; each process has its own. The clock is the application's.
     """
+
+    supports_several_processes = False
 
     def __init__(self, name: str = "default") -> None:
         if not isinstance(name, str):
@@ -216,16 +216,6 @@ class MemoryDriver(CacheDriver):
     def expired(self) -> int:
         with self.memory.lock:
             return sum(1 for _ in self.memory.expired(now()))
-
-    def check_deployment(self) -> Sequence[CheckMessage]:
-        return [
-            Warning(
-                f"The memory driver {self.name!r} keeps separate entries in each process.",
-                hint="Use another driver if there is more than one process, or if entries must "
-                "survive a restart.",
-                id="django_persist.W002",
-            )
-        ]
 
 
 def _stored(slot: Slot) -> Stored:
