@@ -80,7 +80,7 @@ class EntryColumns:
         shown, note = stored.pretty, ""
         if not stored.can_be_edited:
             shown = shown[:SHOWN_CHARS]
-            note = _("Only the beginning is shown: the value is too large to be edited here.")
+            note = _("Only the beginning is shown.")
         elif stored.is_corrupt:
             note = _("The stored text is not JSON.")
         html = '<pre class="persist-value">{}</pre><div class="persist-note">{}</div>'

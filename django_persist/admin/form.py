@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +133,16 @@ class EntryForm(ModelForm):
     key = forms.CharField(
         label=_("Key"), max_length=COLUMN_LENGTH, strip=False, widget=AdminTextInputWidget
     )
-    text = ValueFormField(label=_("Value"))
+    text = ValueFormField(
+        label=_("Value"),
+        help_text=_('JSON. A text is in double quotes: "tea", but 12, true, null, ["a", 1].'),
+    )
     expires_at = ExpiresAtFormField(label=_("Expires at"), required=False)
     version = forms.CharField(required=False, widget=forms.HiddenInput)
 
     database: str
+    url_of: Callable[[str], str]
+    """Returns the address of an entry, or "" if the user may not view entries."""
     encoded: bytes | None = None
     """The new text of the value, or None if the stored bytes stay."""
     expiry: Expiry = None
@@ -224,7 +230,10 @@ class EntryForm(ModelForm):
             self.add_error("key", str(error))
             return
         if driver.contains(key):
-            self.add_error("key", _("An entry with this key already exists."))
+            url = self.url_of(key)
+            link = format_html(' <a href="{}">{}</a>', url, _("Open it.")) if url else ""
+            message = _("An entry with this key already exists.")
+            self.add_error("key", format_html("{}{}", message, link))
 
     def _check_value(self, driver: DatabaseDriver) -> None:
         key = self.cleaned_data.get("key") or self.instance.key

@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.db.models import QuerySet, Value
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
 from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_safe
 
 from ..backoff import attempts
-from ..drivers.database import DatabaseDriver, prefix_end
+from ..drivers.database import DatabaseDriver
 from ..drivers.database.connection import Connection
 from ..exceptions import ContentionError, InvalidKeyError
 from ..keys import check_characters
@@ -30,8 +36,10 @@ from ..models import Entry, RawValue
 from .columns import EntryColumns
 from .databases import databases
 from .form import EntryForm
-from .listing import KEY_SEGMENTS, EntryChangeList, StateFilter
+from .listing import KEY_SEGMENTS, LOOKED, EntryChangeList, StateFilter, change_url, search
+from .parts import PartFilter
 from .stored import MAX_EDITABLE_CHARS, StoredText, ValueSize, has_expired
+from .stores import other_stores, store_view
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Entry]
@@ -60,10 +68,10 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     """An alias of DATABASES, or None for the first database that `databases()` returns."""
 
     form = EntryForm
-    list_display = ("exact_key", "time_left", "size", "short_value")
-    list_filter = (StateFilter,)
+    list_display = ("exact_key", "short_value", "time_left", "size")
+    list_filter = (PartFilter, StateFilter)
     search_fields = ("key",)
-    search_help_text = _("The beginning of a key")
+    search_help_text = _("The beginning of a key, or * and a text anywhere in it")
     sortable_by = ()
     ordering = ("key",)
     show_full_result_count = False
@@ -83,10 +91,24 @@ class EntryAdmin(EntryColumns, ModelAdmin):
             return self.using
         return next(iter(databases()), None) or router.db_for_write(self.model)
 
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """Hide the model on the admin index if no store keeps its entries in a database."""
-        is_used = self.using is not None or bool(databases())
-        return is_used and super().has_module_permission(request)
+    def get_urls(self) -> list[URLPattern]:
+        urls = super().get_urls()
+        if self.using is None:
+            view = self.admin_site.admin_view(self.store_view)
+            urls.insert(0, path("store/<path:alias>/", view, name="django_persist_store"))
+        return urls
+
+    @method_decorator(require_safe)
+    def store_view(self, request: HttpRequest, alias: str) -> HttpResponse:
+        """Show the entries of a store that keeps them elsewhere."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return store_view(self, self._used_database, request, alias)
+
+    @property
+    def _used_database(self) -> str | None:
+        """The same as `database`, or None if no store keeps its entries there."""
+        return self.database if self.using is not None or databases() else None
 
     def get_queryset(self, request: HttpRequest) -> Entries:
         entries = super().get_queryset(request).using(self.database)
@@ -115,15 +137,13 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Entries, search_term: str
     ) -> tuple[Entries, bool]:
-        if search_term:
-            # A range of the primary key, as the driver uses for a prefix. LIKE would depend on the
-            # collation.
-            queryset = queryset.filter(key__gte=search_term, key__lt=prefix_end(search_term))
-        return queryset, False
+        return search(queryset, search_term) if search_term else queryset, False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if self._used_database is None and self.has_view_permission(request):
+            return redirect("admin:django_persist_store", other_stores(None)[0])
         if request.method == "POST":
             # The page offers no selection across pages. Asked for by a crafted request, it would
             # put all entries of the table on one page.
@@ -131,7 +151,12 @@ class EntryAdmin(EntryColumns, ModelAdmin):
             if self._is_delete_expired(request):
                 # The admin runs an action only with a selection, but this one needs none.
                 _replace_in_post(request, ACTION_CHECKBOX_NAME, [""])
-        context = {"database": self.database if len(databases()) > 1 or self.using else None}
+        context = {
+            "database": self.database if len(databases()) > 1 or self.using else None,
+            "stores_database": self.database,
+            "aliases": other_stores(self.database) if self.using is None else [],
+            "looked": number_format(LOOKED, force_grouping=True),
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def _is_delete_expired(self, request: HttpRequest) -> bool:
@@ -140,8 +165,13 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         return index.isdecimal() and chosen[int(index) : int(index) + 1] == ["delete_expired"]
 
     @admin.action(permissions=["delete"], description=_("Delete all expired entries"))
-    def delete_expired(self, request: HttpRequest, queryset: Entries) -> None:
-        """Delete the expired entries of the whole table in batches, whatever is selected."""
+    def delete_expired(self, request: HttpRequest, queryset: Entries) -> TemplateResponse | None:
+        """Delete the expired entries of the whole table in batches, whatever is selected.
+
+        Like the admin's own deletion, it asks first.
+        """
+        if not request.POST.get("post"):
+            return self._ask_before_deleting(request)
         deadline, deleted = time.monotonic() + PURGE_SECONDS, 0
         is_done = True
         for number in DatabaseDriver(self.database).purge(CHUNK):
@@ -155,6 +185,18 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         if not is_done:
             message += " " + str(_("There may be more: run the action again."))
         self.message_user(request, message, messages.SUCCESS if is_done else messages.WARNING)
+        return None
+
+    def _ask_before_deleting(self, request: HttpRequest) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Delete all expired entries"),
+            "opts": self.opts,
+            "media": self.media,
+            "expired": DatabaseDriver(self.database).expired(),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "django_persist/admin/delete_expired.html", context)
 
     # The form.
 
@@ -166,13 +208,19 @@ class EntryAdmin(EntryColumns, ModelAdmin):
         return allowed and (not stored or request.method == "POST" or stored.can_be_edited)
 
     def get_fieldsets(self, request: HttpRequest, obj: Entry | None = None) -> Any:
+        description: Any = None
         if obj is None:
             fields = ["key", "text", "expires_at"]
         elif self.has_change_permission(request, obj):
             fields = ["exact_key", "text", "size", "expires_at", "time_left", "version"]
         else:
             fields = ["exact_key", "whole_value", "size", "expires_at", "time_left"]
-        return [(None, {"fields": fields})]
+            # Without the permission, the size of the value doesn't matter.
+            stored = StoredText.of(obj) if super().has_change_permission(request, obj) else None
+            description = (
+                stored.why_read_only if stored else _("You may view this entry, but not change it.")
+            )
+        return [(None, {"fields": fields, "description": description})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Entry | None = None) -> Any:
         # With "key", so that the form of an existing entry has no field for it.
@@ -183,6 +231,10 @@ class EntryAdmin(EntryColumns, ModelAdmin):
     ) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         form.database = self.database  # type: ignore[attr-defined]
+        can_view = self.has_view_permission(request)
+        form.url_of = staticmethod(  # type: ignore[attr-defined]
+            lambda key: change_url(self, key) if can_view else ""
+        )
         return form
 
     # Writing.

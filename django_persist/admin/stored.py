@@ -13,6 +13,9 @@ from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, IntegerField
 from django.db.models.sql.compiler import SQLCompiler
+from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from .. import codec
 from ..drivers.base import Text
@@ -26,7 +29,7 @@ MAX_EDITABLE_CHARS: Final = 1024 * 1024
 FORM_BYTES: Final = 8192
 """More bytes than a submitted form takes in addition to the value."""
 
-SHORT_CHARS: Final = 80
+SHORT_CHARS: Final = 200
 """How many characters of a value the list shows."""
 
 
@@ -93,17 +96,27 @@ class StoredText:
         return msgspec.json.format(self.encoded, indent=2).decode()
 
     @cached_property
-    def can_be_edited(self) -> bool:
-        """Whether the text fits into a form, and the form into DATA_UPLOAD_MAX_MEMORY_SIZE."""
+    def why_read_only(self) -> str:
+        """Why the text doesn't fit into a form, or the form into a request; "" if it does."""
         if not self.is_whole or len(self.pretty) > MAX_EDITABLE_CHARS:
-            return False
+            message = _("The value is too large to be edited here: it has over %s characters.")
+            return message % number_format(MAX_EDITABLE_CHARS, force_grouping=True)
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         submitted = quote_plus(self.pretty.replace("\n", "\r\n"))
-        return limit is None or len(submitted) + FORM_BYTES < limit
+        if limit is None or len(submitted) + FORM_BYTES < limit:
+            return ""
+        return _(
+            "The value is too large to be edited here: its form would exceed the %s of the "
+            "setting DATA_UPLOAD_MAX_MEMORY_SIZE."
+        ) % filesizeformat(limit)
+
+    @property
+    def can_be_edited(self) -> bool:
+        return not self.why_read_only
 
     @property
     def short(self) -> str:
-        """The first characters, for one line of the list."""
+        """The first characters, for the list."""
         text = self.encoded[: 4 * SHORT_CHARS].decode(errors="replace")
         return text if len(text) <= SHORT_CHARS else text[: SHORT_CHARS - 1] + "…"
 

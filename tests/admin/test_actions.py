@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -44,9 +45,26 @@ def test_delete_expired_works_in_batches_and_stops_after_a_time(
 
 
 def test_delete_expired_ignores_the_filter(staff: Staff, entries: Store) -> None:
-    sent = {"action": "delete_expired", "index": "0"}
+    sent = {"action": "delete_expired", "index": "0", "post": "yes"}
     staff.client.post(f"{LIST}?state=never&q=perm", sent)
     assert entries.driver.expired() == 0
+
+
+@pytest.mark.parametrize("selected", [[], ["new"]])
+def test_delete_expired_asks_first(staff: Staff, entries: Store, selected: list[str]) -> None:
+    sent: Any = {"action": "delete_expired", "index": "0", "_selected_action": selected}
+    response = staff.client.post(LIST, sent)
+    assert response.status_code == 200
+    assert "5 entries have expired." in response.text
+    assert "new" not in response.text.partition('id="content"')[2].partition("<form")[0]
+    assert entries.driver.expired() == 5
+    # What the page's own form submits.
+    [form] = re.findall(r'(?s)<form method="post">(.*?)</form>', response.text)
+    inputs = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
+    inputs.pop("csrfmiddlewaretoken")
+    assert staff.client.post(LIST, inputs).status_code == 302
+    assert entries.driver.expired() == 0
+    assert entries.get("new") == 1
 
 
 @pytest.mark.parametrize("index", ["0", "1", "x", "-1", "9", ""])

@@ -117,6 +117,30 @@ def test_add_an_entry_that_expires_today_and_delete_it(page: Any, store: Store) 
     assert browser.complaints() == []
 
 
+def test_a_key_that_exists_leads_to_its_entry(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    browser.click(browser.css(".object-tools .addlink"))
+    assert 'double quotes: "tea"' in browser.css(".field-text .help").text
+    browser.fill("#id_key", "settings")
+    browser.fill("#id_text", "1")
+    browser.click("[name=_save]")
+    assert browser.css(".field-key .errorlist").text.endswith("already exists. Open it.")
+    browser.click(browser.link("Open it."))
+    assert browser.css("#id_text").get_attribute("value") == '{\n  "<b>": "&"\n}'
+
+
+def test_find_an_entry_by_part_and_by_a_text_anywhere(page: Any, store: Store) -> None:
+    browser: Browser = page()
+    browser.click(browser.link("code: (2)"))
+    assert keys(browser) == ["code:1", "code:2"]
+    browser.click(browser.all("details[data-filter-title*=part] a")[0])
+    browser.fill("#searchbar", ":2")
+    browser.click("#changelist-search [type=submit]")
+    assert keys(browser) == []
+    browser.click(browser.link("Look for this text anywhere in the keys"))
+    assert keys(browser) == ["cart:2", "code:2"]
+
+
 def test_conflict_page_shows_the_current_value_and_links_to_it(page: Any, store: Store) -> None:
     browser: Browser = page()
     browser.click(browser.link("settings"))
@@ -136,6 +160,11 @@ def test_conflict_page_shows_the_current_value_and_links_to_it(page: Any, store:
 def test_delete_expired_and_selected_entries(page: Any, store: Store) -> None:
     browser: Browser = page()
     run(browser, "Delete all expired entries")
+    assert "2 entries have expired." in browser.css("#content").text
+    browser.click(browser.link("No, take me back"))
+    assert keys(browser) == ["cart:1", "cart:2", "cart:3", "code:1", "code:2", "settings"]
+    run(browser, "Delete all expired entries")
+    browser.click("#content [type=submit]")
     assert browser.css(".messagelist").text == "2 expired entries were deleted."
     assert keys(browser) == ["cart:1", "cart:2", "cart:3", "settings"]
     browser.all(".action-select")[1].click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +12,7 @@ import pytest
 
 from django_persist import Item, Store, persist
 from django_persist.expiry import to_micros
-from tests.admin.conftest import Staff, driver_of, put, row
+from tests.admin.conftest import LetIn, Staff, driver_of, put, row
 from tests.conftest import leave_expired
 
 FAR_FUTURE = datetime(2999, 10, 27, 0, 30, 5, 678901, tzinfo=UTC)
@@ -284,12 +285,37 @@ def test_only_the_beginning_of_a_large_value_is_shown(staff: Staff, database_sto
     database_store.set("large", ["x" * 3_000_000], expires=FAR_FUTURE)
     response: Any = staff.client.get(staff.address("large"))
     assert not response.context["has_change_permission"]
-    assert "too large to be edited here" in response.text
+    assert "too large to be edited here: it has over 1,048,576 characters." in response.text
+    assert "Only the beginning is shown." in response.text
     assert len(response.text) < 30_000
     assert "2.9\xa0MB" in response.text
     assert 'name="text"' not in response.text
     staff.client.post(staff.address("large", "delete"), {"post": "yes"})
     assert row(database_store, "large") is None
+
+
+def test_page_says_why_a_value_cannot_be_edited(
+    settings: Any, sqlite_staff: Staff, let_in: LetIn
+) -> None:
+    persist.set("large", "x" * 50_000)
+    assert "edited here" not in sqlite_staff.client.get(sqlite_staff.address("large")).text
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 51_200
+    page = sqlite_staff.client.get(sqlite_staff.address("large")).text
+    assert "exceed the 50.0\xa0KB of the setting DATA_UPLOAD_MAX_MEMORY_SIZE." in page
+    page = let_in("view").client.get(sqlite_staff.address("large")).text
+    assert "You may view this entry, but not change it." in page
+    assert "DATA_UPLOAD_MAX_MEMORY_SIZE" not in page
+
+
+def test_link_at_a_duplicate_key_is_for_those_who_may_view_entries(
+    sqlite_staff: Staff, let_in: LetIn
+) -> None:
+    for key in ("a/b <i>", "."):
+        persist.set(key, 1)
+        [error] = sqlite_staff.add(key, "1")["key"]
+        [link] = re.findall(r'<a href="([^"]+)">Open it.</a>', error)
+        assert sqlite_staff.client.get(link).status_code == 200
+        assert let_in("add").add(key, "1") == {"key": ["An entry with this key already exists."]}
 
 
 @pytest.mark.parametrize("limit", [2_621_440, 200_000, None])

@@ -119,7 +119,7 @@ def test_long_value_is_truncated_in_the_database(staff: Staff, database_store: S
     page = staff.page()
     assert len(page) < 20_000
     assert "5.7\xa0MB" in cell(page, "size")
-    assert f"{'é' * 78}…" in cell(page, "short_value")
+    assert f"{'é' * 198}…" in cell(page, "short_value")
 
 
 # States and search.
@@ -291,6 +291,9 @@ def test_list_query_counts_and_sorts_nothing(
         with CaptureQueriesContext(connections[driver_of(many).using]) as captured:
             staff.change_list(state=state, **query)
         executed = [query["sql"] for query in captured if "django_persist_entry" in query["sql"]]
+        # Before it, the filter by part looks for parts and counts the only one, each with a limit.
+        assert all("LIMIT" in sql for sql in executed[:2])
+        executed = executed[2:]
         assert len(executed) == (2 if state else 1)
         for sql in executed:
             assert "LIMIT" in sql or " IN (" in sql
