@@ -47,7 +47,7 @@ def _errors(callback: Any) -> Iterator[CheckMessage]:
     for decoration in _decorations(callback):
         decorator = decoration.decorator
         if iscoroutinefunction(callback):
-            yield _error(f"{type(decorator).__name__} decorates {name_of(view)}, which is async.")
+            yield _error(f"{decorator.label} decorates {name_of(view)}, which is async.")
         elif is_drf and not decorator.works_in_drf and decoration not in on_dispatch:
             yield _error(decorator.inside_drf(view))
         else:
