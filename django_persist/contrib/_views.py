@@ -82,7 +82,10 @@ class ViewDecorator(ABC):
     """The store, instead of `request.persist`."""
 
     needs_every_alias: ClassVar[bool] = False
-    """Whether it must also be outside the transactions of databases that the store isn't in."""
+    """Whether it must also be outside the transactions of databases that the store isn't in.
+
+    It then runs the view's transactions itself, so no other ViewDecorator may be inside it.
+    """
 
     works_in_drf: ClassVar[bool] = True
     """Whether it can decorate what DRF calls with its own Request: a handler or an action."""
@@ -110,6 +113,12 @@ class ViewDecorator(ABC):
         instance = getattr(getattr(view, "func", None), "__self__", None)
         self._refuse_async(view, instance)
         known = getattr(view, "_non_atomic_requests", ())
+        if self.needs_every_alias and isinstance(known, Outside):
+            [inner, *_] = getattr(view, "_persist_decorations", ())
+            raise TypeError(
+                f"{self.label} decorates {name_of(view)} outside {inner.decorator.label}. Let "
+                f"{self.label} be the innermost of the decorators of django_persist.contrib."
+            )
         outside = known if isinstance(known, Outside) else Outside(known)
         outside.update(getattr(getattr(instance, "dispatch", None), "_non_atomic_requests", ()))
 

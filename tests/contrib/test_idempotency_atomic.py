@@ -8,9 +8,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connections, transaction
 from django.http import Http404, HttpResponse, JsonResponse
 from django.test import Client
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from rest_framework.decorators import api_view
@@ -21,7 +23,7 @@ from rest_framework.viewsets import ViewSet
 
 from django_persist import Store, persist
 from django_persist.contrib._checks import check_views
-from django_persist.contrib.idempotency import Attempt, IdempotencyKey
+from django_persist.contrib.idempotency import Attempt, IdempotencyKey, Run
 from django_persist.contrib.rest import IdempotencyMixin
 from django_persist.drivers.database.driver import DatabaseDriver
 from tests.aliases import alias, another
@@ -266,15 +268,11 @@ def order_slowly(line: Connection) -> None:
         line.recv()
         return JsonResponse({})
 
-    from django.conf import settings
-
-    settings.ROOT_URLCONF = urls(work)
+    settings.ROOT_URLCONF = (path("", function(work)),)
     client.post("/")
 
 
 def order_and_pause_before_the_commit(line: Connection) -> None:
-    from django_persist.contrib.idempotency import Run
-
     settle = Run._settle
 
     def settle_and_pause(self: Any, outcome: Any) -> Any:
@@ -299,16 +297,8 @@ def order_and_pause(line: Connection, pause: bool = True) -> None:
             transaction.on_commit(committed, persist.driver.using)  # type: ignore[attr-defined]
         return JsonResponse({"order": persist.incr("orders")})
 
-    from django.conf import settings
-
-    settings.ROOT_URLCONF = urls(work)
+    settings.ROOT_URLCONF = (path("", function(work)),)
     client.post("/")
-
-
-def urls(work: Body) -> Any:
-    from django.urls import path
-
-    return (path("", function(work)),)
 
 
 @pytest.mark.parametrize(
@@ -330,14 +320,19 @@ def test_a_worker_that_is_killed_orders_once(
     assert persist.get("orders") == 1
 
 
-KEYS = [f"key-{n}" for n in range(10)]
+KEYS = [f"key-{n}" for n in range(5)]
 
 
 def send_each(i: int) -> list[int]:
-    from django.conf import settings
+    def work() -> Any:
+        return HttpResponse(str(persist.incr("orders")))
 
-    settings.ROOT_URLCONF = urls(lambda: JsonResponse({"order": persist.incr("orders")}))
-    return [client.post("/", headers={"Idempotency-Key": key}).status_code for key in KEYS]
+    settings.ROOT_URLCONF = (path("", function(work)), path("drf", viewset_mixin(work)))
+    return [
+        client.post(where, headers={"Idempotency-Key": key}).status_code
+        for where in ("/", "/drf")
+        for key in KEYS
+    ]
 
 
 @pytest.mark.parametrize("server", DATABASE_SERVERS)
@@ -347,9 +342,8 @@ def test_of_eight_processes_one_orders(
     open_store(server)
     atomic_requests(server)
     for statuses in zip(*race(send_each, processes=EIGHT), strict=True):
-        assert 201 not in statuses
-        assert set(statuses) <= {200, 409}
-    assert persist.get("orders") == len(KEYS)
+        assert {200} <= set(statuses) <= {200, 409}
+    assert persist.get("orders") == 2 * len(KEYS)
 
 
 def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(
