@@ -114,10 +114,9 @@ class ViewDecorator(ABC):
         self._refuse_async(view, instance)
         known = getattr(view, "_non_atomic_requests", ())
         if self.needs_every_alias and isinstance(known, Outside):
-            [inner, *_] = getattr(view, "_persist_decorations", ())
             raise TypeError(
-                f"{self.label} decorates {name_of(view)} outside {inner.decorator.label}. Let "
-                f"{self.label} be the innermost of the decorators of django_persist.contrib."
+                f"{self.label} decorates {name_of(view)} outside another decorator of "
+                f"django_persist.contrib. Let {self.label} be the innermost of them."
             )
         outside = known if isinstance(known, Outside) else Outside(known)
         outside.update(getattr(getattr(instance, "dispatch", None), "_non_atomic_requests", ()))
