@@ -27,7 +27,7 @@ from .. import REMOVE, Key, Remove, Store
 from ..exceptions import EncodeError, PersistError
 from ..http import HttpRequest
 from ._bodies import BodyTooLargeError, digest_of_request
-from ._views import Call, ViewDecorator
+from ._views import Call, ViewDecorator, alias_of
 
 METHODS: Final = ("POST", "PATCH")
 RETRYABLE: Final = frozenset({401, 403, 408, 425, 429, *range(500, 600)})
@@ -146,42 +146,42 @@ class IdempotencyKey(ViewDecorator):
             return call()
         run.read()
         view = call.api_view()
-        scope = self.scope(request) if view is None else _scope_in_drf(self.scope, request, view)
+        scope = self.scope(request) if view is None else self._scope_in_drf(request, view, call)
         if not isinstance(scope, str):
             return scope
         try:
-            return run.begin(scope) or run.answer()
+            answer = run.begin(scope)
         except RefusedError as error:
             return error.response()
+        return answer or run.answer()
 
+    def _scope_in_drf(self, request: HttpRequest, view: Any, call: Call) -> str | HttpResponseBase:
+        """Return the caller that DRF finds, or the response of the view if it refuses the caller.
 
-def _scope_in_drf(
-    scope: Callable[[HttpRequest], str], request: HttpRequest, view: Any
-) -> str | HttpResponseBase:
-    """Return the caller that DRF finds, or the response of the view if it refuses the caller.
+        DRF only authenticates in its dispatch. This lets the view's authenticators find the caller
+        before, and leaves the request as it was.
+        """
+        from rest_framework.exceptions import APIException  # there is a view of DRF's
 
-    DRF only authenticates in its dispatch. This lets the view's authenticators find the caller
-    before, and leaves the request as it was.
-    """
-    from rest_framework.exceptions import APIException  # there is a view of DRF's
-
-    known = {name: vars(request).get(name) for name in ("user", "auth")}
-    api_request = view.initialize_request(request, *view.args, **view.kwargs)
-    view.request, view.headers = api_request, view.default_response_headers
-    view.format_kwarg = view.get_format_suffix(**view.kwargs)
-    try:
-        _ = api_request.user
-        return scope(api_request)
-    except APIException as error:
-        refused: HttpResponseBase = view.handle_exception(error)
-        view.finalize_response(api_request, refused, *view.args, **view.kwargs)
-        return refused
-    finally:
-        # DRF sets both. SessionAuthentication would take its user for one that has a session.
-        for name, value in known.items():
-            vars(request).pop(name, None)
-            if value is not None:
-                setattr(request, name, value)
+        known = {name: vars(request).get(name) for name in ("user", "auth")}
+        api_request = view.initialize_request(request, *view.args, **view.kwargs)
+        view.request, view.headers = api_request, view.default_response_headers
+        view.format_kwarg = view.get_format_suffix(**view.kwargs)
+        try:
+            _ = api_request.user
+            return self.scope(api_request)
+        except APIException as error:
+            # DRF marks the transactions for rollback, which are not to be those of a TestCase.
+            with call.atomic():
+                refused: HttpResponseBase = view.handle_exception(error)
+            view.finalize_response(api_request, refused, *view.args, **view.kwargs)
+            return refused
+        finally:
+            # DRF sets both. SessionAuthentication would take its user for one that has a session.
+            for name, value in known.items():
+                vars(request).pop(name, None)
+                if value is not None:
+                    setattr(request, name, value)
 
 
 class Run:
@@ -189,10 +189,11 @@ class Run:
 
     def __init__(self, key: IdempotencyKey, request: HttpRequest, call: Call) -> None:
         self.given = request.headers.get("Idempotency-Key", "")
+        self.has_entered = False
         self.is_concerned = request.method in METHODS and bool(self.given or key.required)
         self._settings = key
         self._request = request
-        self._call = call
+        self.call = call
         self._store = key.store or request.persist
         self._transactions = ExitStack()
         self._is_committed = self._is_settled = False
@@ -234,8 +235,9 @@ class Run:
 
     def enter(self) -> None:
         """Enter the view's transactions, which `answer` leaves."""
-        self._transactions.enter_context(self._call.atomic())
-        for outermost in self._call.aliases[:1]:
+        self.has_entered = True
+        self._transactions.enter_context(self.call.atomic())
+        for outermost in self.call.aliases[:1]:
             transaction.on_commit(partial(setattr, self, "_is_committed", True), outermost)
 
     def answer(self) -> HttpResponseBase:
@@ -250,8 +252,12 @@ class Run:
                 if self._key is None:
                     raise
                 response = response_for_exception(self._request, error)
+            if self._key is None:
+                return response
             if self._outcome is None:
                 self._outcome = self._outcome_of(response)
+        except RefusedError as error:
+            return error.response()
         except BaseException as error:
             self._settle_after(error)
             raise
@@ -267,11 +273,11 @@ class Run:
 
     def _in_transactions(self) -> HttpResponseBase:
         with self._transactions:
-            response = self._call.view()
-            if self._key is None or any(map(transaction.get_rollback, self._call.aliases)):
+            response = self.call.view()
+            if self._key is None or any(map(transaction.get_rollback, self.call.aliases)):
                 return response
             self._outcome = self._outcome_of(response)
-            if self._store.driver.in_transaction():
+            if alias_of(self._store) in self.call.aliases:
                 # The answer is committed with the work, or neither is.
                 self._is_settled = self._settle(self._outcome)
                 if not self._is_settled:

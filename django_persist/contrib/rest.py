@@ -73,7 +73,12 @@ class IdempotencyMixin(Base):
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, _RepeatedError):
             return exc.answer  # type: ignore[return-value]  # DRF finishes any HttpResponse
-        return super().handle_exception(exc)
+        run: Run | None = getattr(self.request, RUN, None)
+        if run is None or run.has_entered:
+            return super().handle_exception(exc)
+        # DRF marks the transactions for rollback, which are not to be those of a TestCase.
+        with run.call.atomic():
+            return super().handle_exception(exc)
 
 
 class _RepeatedError(Exception):

@@ -10,13 +10,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import SimpleTemplateResponse
-from django.test import Client, RequestFactory
+from django.test import AsyncClient, Client, RequestFactory
 from django.test.client import BOUNDARY
 from django.views.decorators.clickjacking import xframe_options_exempt
 
@@ -406,6 +407,23 @@ def test_a_store_of_its_own(open_store: Any) -> None:
     assert [send(view).content for _ in range(2)] == [b'{"payment": 1}'] * 2
     assert mine.count() == 1
     assert persist.count("idempotency:") == 0
+
+
+def test_under_asgi(open_store: Any, serve: Serve) -> None:
+    open_store("memory")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        assert request.FILES["file"].read() == b"text"  # type: ignore[union-attr]
+        return pay(request)
+
+    serve(IdempotencyKey()(view))
+
+    async def post() -> bytes:
+        file = SimpleUploadedFile("a.txt", b"text")
+        headers = {"Idempotency-Key": "a"}
+        return (await AsyncClient().post("/", {"file": file}, headers=headers)).content
+
+    assert [async_to_sync(post)() for _ in range(2)] == [b'{"payment": 1}'] * 2
 
 
 def test_an_async_view_is_refused() -> None:

@@ -15,8 +15,10 @@ from django.test import Client
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import api_view
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
+from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
@@ -85,7 +87,7 @@ def on_viewset(body: Body) -> Any:
 
 
 def on_as_view(body: Body) -> Any:
-    return once(Set.as_view({"post": "create"}, body=body))
+    return once(new(Set).as_view({"post": "create"}, body=body))
 
 
 def on_api_view(body: Body) -> Any:
@@ -242,7 +244,10 @@ def test_a_response_that_cannot_be_rendered_rolls_the_work_back(using: str, serv
     assert persist.count() == 0
 
 
-def test_a_late_view_is_rolled_back(using: str, serve: Serve, advance: Advance) -> None:
+@pytest.mark.parametrize("decorated", [function, mixin])
+def test_a_late_view_is_rolled_back(
+    using: str, serve: Serve, advance: Advance, decorated: Any
+) -> None:
     """Its lease has ended, and another request has taken the key meanwhile."""
     taken = Attempt("the other request", "payload")
 
@@ -252,9 +257,9 @@ def test_a_late_view_is_rolled_back(using: str, serve: Serve, advance: Advance) 
             [key] = aside.keys("idempotency:")
             advance(61)
             aside.create(key, taken)
-        return JsonResponse({"order": persist.incr("orders")})
+        return reply(decorated, {"order": persist.incr("orders")})
 
-    serve(once(lambda request: work()))
+    serve(decorated(work))
     answer = client.post("/")
     assert (answer.status_code, answer["Content-Type"]) == (409, "application/problem+json")
     [(key, _)] = persist.items()
@@ -360,3 +365,42 @@ def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(
     serve(function(work))
     assert [client.post("/").content for _ in range(2)] == [b"1", b"1"]
     assert seen == [2]
+
+
+@pytest.mark.django_db
+@each_kind
+def test_in_a_test_case_errors_leave_its_transaction_alone(
+    atomic_requests: Any, serve: Serve, decorated: Any
+) -> None:
+    """DRF marks a transaction for rollback, also for a caller it refuses."""
+    atomic_requests("default")
+
+    def fail() -> Any:
+        persist.incr("orders")
+        raise Http404
+
+    view = decorated(fail)
+    serve(view)
+    if hasattr(view, "cls"):
+        view.cls.permission_classes = [Forbidden]
+        assert client.post("/").status_code == 403
+        assert persist.count() == 0
+        view.cls.permission_classes = []
+        view.cls.authentication_classes = [Unknown]
+        assert client.post("/").status_code == 403
+        assert persist.count() == 0
+        view.cls.authentication_classes = []
+    assert [client.post("/").status_code for _ in range(2)] == [404, 404]
+    assert persist.get("orders") is None
+    assert client.post("/", {"a": 1}).status_code == 422
+    assert persist.count() == 1
+
+
+class Forbidden(BasePermission):
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return False
+
+
+class Unknown(BaseAuthentication):
+    def authenticate(self, request: Any) -> Any:
+        raise AuthenticationFailed
