@@ -17,10 +17,9 @@ from unittest import mock
 import pytest
 import time_machine
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
-from django.urls import path
 
 from django_persist import Store, persist
 from django_persist.backoff import polls
@@ -30,11 +29,11 @@ from django_persist.memory import Memory
 from django_persist.testing import OwnMemoryDriver
 from testproject.site import page
 from tests.conftest import BACKENDS, DATABASES
+from tests.contrib.conftest import Advance, Serve
 from tests.extent import LONG
 from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
 from tests.interruptions.moments import each_moment
 from tests.processes import race
-from tests.recipes.conftest import Advance
 from tests.recipes.helpers import EIGHT, child, in_threads, kill
 from tests.servers import Server
 from tests.servers.proxy import Fault, Proxy
@@ -744,9 +743,6 @@ def in_free_view(request: Any) -> HttpResponse:
     return in_view(request)
 
 
-urlpatterns = [path("atomic", in_view), path("free", in_free_view)]
-
-
 @pytest.mark.parametrize("call", ["acquire", "adopt", "renew", "release"])
 def test_a_transaction_on_the_same_database_is_refused(database_store: Store, call: str) -> None:
     using = database_store.driver.using  # type: ignore[attr-defined]
@@ -780,15 +776,15 @@ def test_a_transaction_elsewhere_does_not_matter(open_store: Any, server: str) -
         lock.renew()
 
 
-@pytest.mark.urls(__name__)
 def test_a_view_under_atomic_requests_is_refused(
-    open_store: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+    open_store: Any, client: Client, serve: Serve, atomic_requests: Callable[[str], None]
 ) -> None:
     open_store("sqlite")
-    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    atomic_requests("default")
+    serve(in_view, free=in_free_view)
     assert client.get("/free").text == "1"
     with pytest.raises(ImproperlyConfigured):
-        client.get("/atomic")
+        client.get("/")
     assert client.get("/free").text == "2"
 
 
