@@ -81,6 +81,14 @@ def parse(expires: ExpiresArg) -> Expiry:
     return lifetime
 
 
+def parse_lifetime(name: str, lifetime: timedelta | float) -> timedelta:
+    """Turn the argument `name`, a lifetime or seconds, into a timedelta. Raises as `parse` does."""
+    parsed = parse(lifetime)
+    if not isinstance(parsed, timedelta):
+        raise TypeError(f"{name} must be a timedelta or seconds, not {type(lifetime).__name__}.")
+    return parsed
+
+
 def _parse_seconds(seconds: float) -> timedelta:
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise InvalidExpiryError(f"A lifetime must be finite, not {seconds}; None means never.")

@@ -21,10 +21,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.http.response import HttpResponseBase
 
-from ..drivers.database.connection import in_transaction
-from ..drivers.database.driver import DatabaseDriver
 from ..http import HttpRequest
 from ..store import Store
+from ._transactions import alias_of, in_transaction_of_project
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -146,7 +145,7 @@ class ViewDecorator(ABC):
         """Yield the aliases in whose transactions the view runs, the store's first."""
         left_out, own = list(opted_out), alias_of(store)
         for alias in sorted(atomic_aliases(), key=lambda alias: alias != own):
-            if alias not in left_out and not _in_transaction_of_project(alias):
+            if alias not in left_out and not in_transaction_of_project(alias):
                 yield alias
 
     def _refuse_async(self, view: Any, of: Any) -> None:
@@ -160,7 +159,7 @@ class ViewDecorator(ABC):
         if own is None and store.driver.in_transaction():
             raise ImproperlyConfigured(f"{self.inside(view, 'the store')} {FIX}")
         for alias in dict.fromkeys([*([own] if own else []), *atomic_aliases()]):
-            if self.stands_outside(alias, store) and _in_transaction_of_project(alias):
+            if self.stands_outside(alias, store) and in_transaction_of_project(alias):
                 raise ImproperlyConfigured(f"{self.inside(view, repr(alias))} {FIX}")
 
     def inside(self, view: Any, where: str) -> str:
@@ -190,11 +189,6 @@ def atomic_aliases() -> list[str]:
     return [alias for alias in connections if connections.settings[alias]["ATOMIC_REQUESTS"]]
 
 
-def alias_of(store: Store) -> str | None:
-    """Return the alias of DATABASES in whose transactions the store takes part, or None."""
-    return store.driver.using if isinstance(store.driver, DatabaseDriver) else None
-
-
 def name_of(view: Any) -> str:
     """Return how messages call a view."""
     module, name = getattr(view, "__module__", ""), getattr(view, "__qualname__", repr(view))
@@ -208,11 +202,3 @@ def _api_view(instance: Any, view: Any, args: tuple[Any, ...], kwargs: dict[str,
         instance.action_map = getattr(view, "actions", None)
         instance.setup(*args, **kwargs)
     return instance if hasattr(instance, "initialize_request") else None
-
-
-def _in_transaction_of_project(alias: str) -> bool:
-    """Return whether a transaction is open, other than those of Django's TestCase."""
-    connection: Any = connections[alias]
-    if connection.atomic_blocks:
-        return not all(block._from_testcase for block in connection.atomic_blocks)
-    return in_transaction(connection)

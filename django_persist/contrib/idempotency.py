@@ -27,7 +27,8 @@ from .. import REMOVE, Key, Remove, Store
 from ..exceptions import EncodeError, PersistError
 from ..http import HttpRequest
 from ._bodies import BodyTooLargeError, digest_of_request
-from ._views import Call, ViewDecorator, alias_of
+from ._transactions import alias_of
+from ._views import Call, ViewDecorator
 
 METHODS: Final = ("POST", "PATCH")
 RETRYABLE: Final = frozenset({401, 403, 408, 425, 429, *range(500, 600)})

@@ -20,6 +20,8 @@ from rest_framework.viewsets import ViewSet
 
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
 from django_persist.contrib.idempotency import IdempotencyKey
+from django_persist.contrib.lock import Lease, Lock, Slots
+from django_persist.contrib.one_time import OneTimeCode, OneTimeToken
 from django_persist.contrib.rest import IdempotencyMixin
 from django_persist.http import HttpRequest
 from django_persist.store import Remove
@@ -244,6 +246,34 @@ def get_or_create(store: Store, key: str) -> None:
     store.get_or_create(CART, 5)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.get_or_create(key, 0, expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     store.get_or_create(key, "none", as_=int)  # type: ignore[arg-type]
+
+
+def locks(store: Store) -> None:
+    with Lock(store, "report", lease=300, wait=timedelta(seconds=5)) as lock:
+        assert_type(lock, Lease)
+        assert_type(lock.number, int)
+        assert_type(lock.token, str)
+        lock.renew()
+    with Slots(store, 5, 4) as slot, Lock(store, "report").adopt("token") as adopted:
+        assert_type(slot.slot, int)
+        assert_type(adopted, Lease)
+    assert_type(Slots(store, "gpu", 4).owners(), list[str])
+    assert_type(Lock(store, "report").acquire(), Lease)
+    Lock(store, "report", lease=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Slots(store, "gpu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def one_time(store: Store) -> None:
+    token = OneTimeToken("login", as_=Cart, expires=60)
+    assert_type(token.issue(store, Cart()), str)
+    assert_type(token.redeem(store, "token"), Cart | None)
+    assert_type(OneTimeToken("a", as_=int | str, expires=60).redeem(store, ""), int | str | None)
+    token.issue(store, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    code = OneTimeCode("login", expires=timedelta(minutes=10))
+    assert_type(code.issue(store, 5), str)
+    assert_type(code.redeem(store, 5, "123456"), bool)
+    assert_type(code.tries_left(store, 5), int)
+    OneTimeCode("login")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def in_tests() -> None:
