@@ -178,6 +178,12 @@ def alias_of(store: Store) -> str | None:
     return store.driver.using if isinstance(store.driver, DatabaseDriver) else None
 
 
+def inside_transaction(store: Store) -> bool:
+    """Return whether a rollback of the project could undo what the store would now write."""
+    alias = alias_of(store)
+    return store.driver.in_transaction() if alias is None else _in_transaction_of_project(alias)
+
+
 def name_of(view: Any) -> str:
     """Return how messages call a view."""
     module, name = getattr(view, "__module__", ""), getattr(view, "__qualname__", repr(view))

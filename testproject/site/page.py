@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from django_persist import Key
+from django_persist.contrib.rate_limit import RateLimit
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.http import HttpRequest
 from testproject.site.recipes.cart import Cart, cart_key, change, remember, visitor_of
@@ -22,7 +23,6 @@ from testproject.site.recipes.feature_switch import FeatureSwitch
 from testproject.site.recipes.idempotency import IdempotencyKey
 from testproject.site.recipes.job_lock import LockTakenError, job_lock
 from testproject.site.recipes.one_time_token import INVALID, OneTimeToken
-from testproject.site.recipes.rate_limit import RateLimit
 from testproject.site.recipes.wizard import APPLICATION, token_of
 
 P = ParamSpec("P")
@@ -105,16 +105,14 @@ def _refuse_knock(request: HttpRequest, seconds: int) -> HttpResponse:
     return _page(request, wait=seconds)
 
 
-KNOCKS: Final = RateLimit(
-    name="knock", limit=KNOCKS_ALLOWED, window=timedelta(seconds=10), refuse=_refuse_knock
-)
+KNOCKS: Final = RateLimit(f"{KNOCKS_ALLOWED}/10s", name="knock", refuse=_refuse_knock)
 
 
 @require_POST
 @reports_store_errors
 @KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
-    return _page(request, knocks=request.persist.get(KNOCKS.key(request), 0))
+    return _page(request, knocks=KNOCKS_ALLOWED - KNOCKS.peek(request).remaining)
 
 
 @require_POST

@@ -12,7 +12,8 @@ from django.db import connections
 from django.urls import path
 
 from django_persist import persist
-from tests import clock
+from tests import clock, servers
+from tests.conftest import REDIS
 
 Advance: TypeAlias = Callable[[float], None]
 Serve: TypeAlias = Callable[..., None]
@@ -40,3 +41,15 @@ def serve(settings: Any) -> Serve:
         settings.ROOT_URLCONF = (path("", first), *named)
 
     return serve_
+
+
+@pytest.fixture
+def unreachable_store(settings: Any) -> None:
+    """Make the default store one that can't be reached."""
+    use_redis(settings, f"redis://127.0.0.1:{servers.free_port()}/0")
+
+
+def use_redis(settings: Any, url: str) -> None:
+    """Make the default store one on a Redis server."""
+    settings.CACHES = {"other": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
+    settings.PERSIST = {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": "other"}}}
