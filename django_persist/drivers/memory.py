@@ -9,9 +9,20 @@ from typing import Any
 
 from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
-from ..expiry import Expiry, expires_at_micros, from_micros, now
+from ..expiry import MICROSECOND, Expiry, expires_at_micros, from_micros, now
 from ..memory import Slot
-from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, distinct_expires_at
+from .base import (
+    COUNTER,
+    LEAST,
+    MOST,
+    Advanced,
+    Place,
+    Stored,
+    Text,
+    Write,
+    distinct_expires_at,
+    parse_time,
+)
 from .batches import batches
 from .cache import CacheDriver
 
@@ -118,6 +129,19 @@ class MemoryDriver(CacheDriver):
             # The expiry stays, so a reader without the lock gets one sum or the other.
             slot.value = total
             return total
+
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        memory, at = self.memory, now()
+        with memory.lock:
+            memory.sweep(at)
+            slot = memory.find(key, at)
+            time = at if slot is None else parse_time(slot.text)
+            if time is None:
+                return None
+            later = max(time, at) + by // MICROSECOND
+            if moved := later <= at + at_most // MICROSECOND:
+                memory.put(key, Slot(later, later))
+        return Advanced(moved, ((later if moved else time) - at) * MICROSECOND)
 
     # Compare and swap.
 

@@ -18,11 +18,11 @@ from django_persist import Key, persist
 from django_persist.contrib.idempotency import IdempotencyKey
 from django_persist.contrib.lock import Lock, LockTakenError
 from django_persist.contrib.one_time import OneTimeToken
+from django_persist.contrib.rate_limit import RateLimit
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.http import HttpRequest
 from testproject.site.recipes.cart import Cart, cart_key, change, remember, visitor_of
 from testproject.site.recipes.feature_switch import FeatureSwitch
-from testproject.site.recipes.rate_limit import RateLimit
 from testproject.site.recipes.wizard import APPLICATION, token_of
 
 P = ParamSpec("P")
@@ -108,16 +108,14 @@ def _refuse_knock(request: HttpRequest, seconds: int) -> HttpResponse:
     return _page(request, wait=seconds)
 
 
-KNOCKS: Final = RateLimit(
-    name="knock", limit=KNOCKS_ALLOWED, window=timedelta(seconds=10), refuse=_refuse_knock
-)
+KNOCKS: Final = RateLimit(f"{KNOCKS_ALLOWED}/10s", name="knock", refuse=_refuse_knock)
 
 
 @require_POST
 @reports_store_errors
 @KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
-    return _page(request, knocks=request.persist.get(KNOCKS.key(request), 0))
+    return _page(request, knocks=KNOCKS_ALLOWED - KNOCKS.peek(request).remaining)
 
 
 @require_POST

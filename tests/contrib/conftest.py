@@ -113,3 +113,15 @@ def killable(
         connections[own.alias].close()
         Entry.objects.using(own.alias).all().delete()
         connections[own.alias].close()
+
+
+@pytest.fixture
+def unreachable_store(settings: Any) -> None:
+    """Make the default store one that can't be reached."""
+    use_redis(settings, f"redis://127.0.0.1:{servers.free_port()}/0")
+
+
+def use_redis(settings: Any, url: str) -> None:
+    """Make the default store one on a Redis server."""
+    settings.CACHES = {"other": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
+    settings.PERSIST = {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": "other"}}}

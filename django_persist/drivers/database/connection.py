@@ -17,7 +17,13 @@ from django.db.backends.utils import CursorWrapper
 
 from ...backoff import retries
 from ...interruptions import is_from_outside
-from .errors import DatabaseContentionError, DatabaseUnavailableError, Outcome, classify
+from .errors import (
+    DatabaseContentionError,
+    DatabaseUnavailableError,
+    Outcome,
+    classify,
+    is_login_refused,
+)
 
 R = TypeVar("R")
 
@@ -207,6 +213,8 @@ class Connection:
         raise DatabaseUnavailableError(
             _unavailable_message(self.using, outcome, opened, error),
             maybe_applied=outcome is Outcome.CUT_OFF and maybe_applied,
+            misconfigured=outcome is Outcome.NO_TABLE
+            or (not opened and is_login_refused(connection.vendor, error)),
         ) from error
 
     def _wait(self, waits: Iterator[int], error: Error) -> None:
