@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.utils.module_loading import import_string
 
 from .conf import load, session_alias, setting
 from .drivers.base import Driver
@@ -29,6 +32,20 @@ def check_sessions(**kwargs: Any) -> list[CheckMessage]:
         # check_settings has reported the errors of PERSIST itself.
         return [_to_message(error)] if error.id == "django_persist.E014" else []
     return []
+
+
+@register("django_persist")
+def check_caches(**kwargs: Any) -> list[CheckMessage]:
+    """Report aliases of CACHES over a store that can't be used."""
+    messages: list[CheckMessage] = []
+    for alias, config in settings.CACHES.items():
+        backend = None
+        # A backend that can't be imported is reported by whatever uses the alias.
+        with suppress(ImportError, AttributeError, LookupError, TypeError, ValueError):
+            backend = import_string(config["BACKEND"])
+        # Not isinstance(): that would load PersistCache in every project.
+        messages += getattr(backend, "check_alias", lambda alias: ())(alias)
+    return messages
 
 
 @register("django_persist", deploy=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning
 
-from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
 from ..expiry import Expiry, expires_at_micros, from_micros, now
 from ..memory import Slot
+from ..memory_cache import MemoryCache
 from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, distinct_expires_at
 from .batches import batches
 from .cache import CacheDriver

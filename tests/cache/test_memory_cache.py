@@ -92,7 +92,7 @@ def test_counters(cache: BaseCache) -> None:
         with pytest.raises(ValueError, match="'missing' not found"):
             call("missing")
     cache.set("text", "1")
-    with pytest.raises(ValueError, match="not of the type int"):
+    with pytest.raises(TypeError, match="'text' is not an integer"):
         cache.incr("text")
     assert cache.get("text") == "1"
 
