@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from django.conf import settings
@@ -52,6 +53,20 @@ def check_middleware(**kwargs: Any) -> list[CheckMessage]:
             id="django_persist.W011",
         )
     ]
+
+
+@register("django_persist")
+def check_caches(**kwargs: Any) -> list[CheckMessage]:
+    """Report aliases of CACHES over a store that can't be used."""
+    messages: list[CheckMessage] = []
+    for alias, config in settings.CACHES.items():
+        backend = None
+        # A backend that can't be imported is reported by whatever uses the alias.
+        with suppress(ImportError, AttributeError, LookupError, TypeError, ValueError):
+            backend = import_string(config["BACKEND"])
+        # Not isinstance(): that would load PersistCache in every project.
+        messages += getattr(backend, "check_alias", lambda alias: ())(alias)
+    return messages
 
 
 @register("django_persist", deploy=True)

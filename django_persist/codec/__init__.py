@@ -57,6 +57,7 @@ __all__ = [
     "decode_upgraded",
     "encode",
     "encode_all",
+    "encode_plain",
     "find_unknown",
     "from_text",
     "has_repeated_names",
@@ -94,6 +95,19 @@ def encode(value: Any) -> bytes:
         raise EncodeError(f"{type_name(type(value))} can't be encoded as JSON.") from None
     if type(value) not in _ALWAYS_FAITHFUL and not is_faithful(value, text):
         fidelity.check(value)
+    return text
+
+
+def encode_plain(value: Any) -> bytes:
+    """Return the value as JSON text that reads back as an equal value even without a type.
+
+    Raises EncodeError for any other value, such as a tuple or a datetime.
+    """
+    text = encode(value)
+    if type(value) not in _ALWAYS_FAITHFUL:
+        back = from_text(text)
+        if not _equals(back, value):
+            fidelity.refuse_typed(value, back)
     return text
 
 

@@ -100,6 +100,19 @@ def changed_path(value: Any, back: Any, path: str = "$") -> str | None:
     return next(filter(None, found), None)
 
 
+def refuse_typed(value: Any, back: Any, path: str = "$") -> NoReturn:
+    """Raise EncodeError with the path to the first part that is not equal as plain JSON."""
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(value, dict) and value.keys() == back.keys():
+        pairs = ((key, item, back[key]) for key, item in value.items())
+    elif isinstance(value, list):
+        pairs = ((i, *both) for i, both in enumerate(zip(value, back, strict=True)))
+    for key, item, other in pairs:
+        if item != other:
+            refuse_typed(item, other, _step(path, key))
+    _refuse(path, f"{type_name(type(value))} does not read back without its type")
+
+
 def has_whole_minute_offset(value: datetime | time) -> bool:
     """Return whether the UTC offset is a whole number of minutes; msgspec rounds other offsets."""
     offset = value.utcoffset()

@@ -7,10 +7,10 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
 from ..expiry import MICROSECOND, Expiry, expires_at_micros, from_micros, now
 from ..memory import Slot
+from ..memory_cache import MemoryCache
 from .base import (
     COUNTER,
     LEAST,
