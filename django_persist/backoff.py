@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from itertools import count
 
 LONGEST_WAIT = 0.05
 """Seconds. The upper bound of the wait doubles from the third try on, until it reaches this."""
@@ -28,4 +29,21 @@ def retries(most: int, deadline: float) -> Iterator[int]:
             time.sleep(random.uniform(0, min(LONGEST_WAIT, 0.001 * 2**attempt)))
         if time.monotonic() > deadline:
             return
+        yield attempt
+
+
+def polls(seconds: float, longest: float = 0.5) -> Iterator[int]:
+    """Yield 0, 1, 2, ... for tries at what others have now: at once, then for up to `seconds`.
+
+    The waits grow up to `longest` seconds, with jitter, and the last try is at the very end.
+    """
+    deadline = time.monotonic() + seconds
+    yield 0
+    bound = 0.02
+    for attempt in count(1):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, random.uniform(bound / 2, bound)))
+        bound = min(2 * bound, longest)
         yield attempt

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -18,6 +19,9 @@ from .expiry import parse
 from .keys import check_characters
 from .store import Store
 
+T = TypeVar("T")
+
+PACKAGE: Final = "django_persist"
 DEFAULT_ALIAS: Final = "default"
 DEFAULT_SETTING: Final = {
     DEFAULT_ALIAS: {
@@ -32,19 +36,13 @@ MAX_PREFIX_LENGTH: Final = 64
 def setting() -> Mapping[str, Any]:
     """Return the project's PERSIST, or the default.
 
-    Raises InvalidStoreError if it is not a dict of stores, or has no store "default".
+    Raises InvalidStoreError if it is not a dict of stores.
     """
     found = getattr(settings, "PERSIST", DEFAULT_SETTING)
     if not isinstance(found, Mapping) or not all(isinstance(alias, str) for alias in found):
         raise InvalidStoreError(
             "PERSIST must be a dict from aliases to dicts.",
             hint="For example: PERSIST = {'default': {'BACKEND': '...', 'OPTIONS': {}}}.",
-            id="django_persist.E001",
-        )
-    if DEFAULT_ALIAS not in found:
-        raise InvalidStoreError(
-            f"PERSIST has no {DEFAULT_ALIAS!r}.",
-            hint="request.persist is the store of that alias: define it.",
             id="django_persist.E001",
         )
     return found
@@ -54,7 +52,8 @@ def session_alias() -> str:
     """Return the alias that PERSIST_SESSION_STORE names. Raises InvalidStoreError if unknown."""
     alias = getattr(settings, "PERSIST_SESSION_STORE", DEFAULT_ALIAS)
     known = setting()
-    if not isinstance(alias, str) or alias not in known:
+    # That there is no "default" is an error of PERSIST, not of this setting.
+    if not isinstance(alias, str) or alias not in (*known, DEFAULT_ALIAS):
         raise InvalidStoreError(
             f"PERSIST_SESSION_STORE is {alias!r}, which is not a store of PERSIST.",
             hint=suggest(alias, known),
@@ -64,35 +63,63 @@ def session_alias() -> str:
 
 
 def load(configs: Mapping[str, Any]) -> tuple[dict[str, Store], list[InvalidStoreError]]:
-    """Make the stores, without I/O. Return them, and the errors of those that can't be made."""
+    """Make the stores, without I/O. Return them, and everything that is wrong with the setting.
+
+    A store whose driver and PREFIX are valid is made, even if another of its settings isn't: it can
+    still be checked. Nobody may use the stores if there is an error.
+    """
     stores: dict[str, Store] = {}
-    errors = []
+    errors: list[InvalidStoreError] = []
+    if DEFAULT_ALIAS not in configs:
+        errors.append(
+            InvalidStoreError(
+                f"PERSIST has no {DEFAULT_ALIAS!r}.",
+                hint="request.persist is the store of that alias: define it.",
+                id="django_persist.E001",
+            )
+        )
     for alias, config in configs.items():
-        try:
-            stores[alias] = _make(f"PERSIST[{alias!r}]", config)
-        except InvalidStoreError as error:
-            errors.append(error)
+        store = _make(f"PERSIST[{alias!r}]", config, errors)
+        if store is not None:
+            stores[alias] = store
     errors.extend(_collisions(stores))
     return stores, errors
 
 
-def _make(where: str, config: Any) -> Store:
+def _make(where: str, config: Any, errors: list[InvalidStoreError]) -> Store | None:
+    """Make a store, and add all that is wrong with its settings to `errors`."""
+
+    def read(setting: Callable[[], T]) -> T | None:
+        try:
+            return setting()
+        except InvalidStoreError as error:
+            errors.append(error)
+            return None
+
     if not isinstance(config, Mapping):
-        raise InvalidStoreError(f"{where} must be a dict, not {type(config).__name__}.")
-    for name in config:
-        if name not in STORE_SETTINGS:
-            raise InvalidStoreError(
-                f"{where} has an unknown setting {name!r}.", hint=suggest(name, STORE_SETTINGS)
-            )
+        errors.append(InvalidStoreError(f"{where} must be a dict, not {type(config).__name__}."))
+        return None
+    errors.extend(
+        InvalidStoreError(
+            f"{where} has an unknown setting {name!r}.", hint=suggest(name, STORE_SETTINGS)
+        )
+        for name in config
+        if name not in STORE_SETTINGS
+    )
+    driver = read(lambda: _make_driver(where, config, errors))
+    prefix = read(lambda: _prefix(where, config.get("PREFIX", "")))
+    default_expires = read(lambda: _default_expires(where, config.get("DEFAULT_EXPIRES")))
+    max_value_bytes = read(lambda: _max_value_bytes(where, config.get("MAX_VALUE_BYTES")))
+    if driver is None or prefix is None:
+        return None
     return Store(
-        _make_driver(where, config),
-        prefix=_prefix(where, config.get("PREFIX", "")),
-        default_expires=_default_expires(where, config.get("DEFAULT_EXPIRES")),
-        max_value_bytes=_max_value_bytes(where, config.get("MAX_VALUE_BYTES")),
+        driver, prefix=prefix, default_expires=default_expires, max_value_bytes=max_value_bytes
     )
 
 
-def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
+def _make_driver(
+    where: str, config: Mapping[str, Any], errors: list[InvalidStoreError]
+) -> Driver | None:
     if "BACKEND" not in config:
         raise InvalidStoreError(
             f"{where} has no BACKEND.",
@@ -101,10 +128,14 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
         )
     try:
         backend = import_string(config["BACKEND"])
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        hint = "Check the dotted path; RedisDriver needs django-persist[redis]."
+        if not apps.is_installed(PACKAGE):
+            # Then Django refuses to import the model of the database driver.
+            hint = f"Add {PACKAGE!r} to INSTALLED_APPS."
         raise InvalidStoreError(
             f"{where}['BACKEND'], {config['BACKEND']!r}, can't be imported: {error}.",
-            hint="Check the dotted path; RedisDriver needs django-persist[redis].",
+            hint=hint,
             id="django_persist.E003",
         ) from error
     if (
@@ -117,7 +148,10 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
             id="django_persist.E003",
         )
     options = config.get("OPTIONS", {})
-    _check_options(f"{where}['OPTIONS']", backend, options)
+    wrong = list(_wrong_options(f"{where}['OPTIONS']", backend, options))
+    if wrong:
+        errors.extend(wrong)
+        return None
     try:
         return backend(**options)
     except InvalidStoreError as error:
@@ -126,25 +160,26 @@ def _make_driver(where: str, config: Mapping[str, Any]) -> Driver:
         ) from error
 
 
-def _check_options(where: str, backend: type[Driver], options: Any) -> None:
-    """Reject options that don't match the driver's signature, with a message that names them."""
+def _wrong_options(where: str, backend: type[Driver], options: Any) -> Iterator[InvalidStoreError]:
+    """Yield an error for each option that doesn't match the driver's signature."""
     if not isinstance(options, Mapping):
-        raise InvalidStoreError(
+        yield InvalidStoreError(
             f"{where} must be a dict, not {type(options).__name__}.", id="django_persist.E004"
         )
+        return
     parameters = signature(backend).parameters
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in options:
         if name not in parameters:
-            raise InvalidStoreError(
+            yield InvalidStoreError(
                 f"{where} has an unknown option {name!r}.",
                 hint=suggest(name, parameters),
                 id="django_persist.E004",
             )
     for name, parameter in parameters.items():
         if parameter.default is Parameter.empty and name not in options:
-            raise InvalidStoreError(
+            yield InvalidStoreError(
                 f"{where} has no {name!r}, which {backend.__name__} needs.",
                 id="django_persist.E004",
             )
@@ -201,7 +236,9 @@ def _collisions(stores: Mapping[str, Store]) -> Iterator[InvalidStoreError]:
             )
 
 
-def suggest(name: Any, names: Any) -> str:
-    """Return the hint for an unknown name: the closest known one, else all of them."""
-    close = get_close_matches(str(name), list(names), n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(map(repr, names))}."
+def suggest(name: Any, names: Iterable[str]) -> str:
+    """Return the hint for an unknown name: the known ones, and which of them it may mean."""
+    known = list(names)
+    close = get_close_matches(str(name), known, n=1)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Known are {', '.join(map(repr, known))}."

@@ -91,8 +91,13 @@ class StoreUnavailableError(PersistError):
 
     `__cause__` is the underlying driver's error. `maybe_applied` is False if the call certainly had
     no effect, and True if it may have had one because the reply to a write was lost.
+    `misconfigured` is True if waiting won't help: the server refused the user, the password or the
+    database, or the table is missing.
     """
 
-    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+    def __init__(
+        self, message: str, *, maybe_applied: bool = False, misconfigured: bool = False
+    ) -> None:
         super().__init__(message)
         self.maybe_applied = maybe_applied
+        self.misconfigured = misconfigured

@@ -47,7 +47,7 @@ LONGEST: Final = timedelta(days=365_000)
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+MICROSECOND: Final = timedelta(microseconds=1)
 _NONE: Final = timedelta(0)
 
 
@@ -81,6 +81,14 @@ def parse(expires: ExpiresArg) -> Expiry:
     return lifetime
 
 
+def parse_lifetime(name: str, lifetime: timedelta | float) -> timedelta:
+    """Turn the argument `name`, a lifetime or seconds, into a timedelta. Raises as `parse` does."""
+    parsed = parse(lifetime)
+    if not isinstance(parsed, timedelta):
+        raise TypeError(f"{name} must be a timedelta or seconds, not {type(lifetime).__name__}.")
+    return parsed
+
+
 def _parse_seconds(seconds: float) -> timedelta:
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise InvalidExpiryError(f"A lifetime must be finite, not {seconds}; None means never.")
@@ -91,7 +99,7 @@ def _parse_seconds(seconds: float) -> timedelta:
     if seconds <= 0:
         raise InvalidExpiryError("A lifetime must be positive.")
     # Less than half a microsecond would round to no lifetime at all.
-    return max(timedelta(seconds=seconds), _MICROSECOND)
+    return max(timedelta(seconds=seconds), MICROSECOND)
 
 
 def _parse_moment(moment: datetime) -> datetime:
@@ -130,7 +138,7 @@ def expires_at_micros(expiry: Expiry, start: int) -> int | None:
     if expiry is None:
         return None
     if isinstance(expiry, timedelta):
-        return start + expiry // _MICROSECOND
+        return start + expiry // MICROSECOND
     moment = to_micros(expiry)
     if moment <= start:
         raise past(expiry)
@@ -139,7 +147,7 @@ def expires_at_micros(expiry: Expiry, start: int) -> int | None:
 
 def to_micros(moment: datetime) -> int:
     """Return an aware datetime as microseconds since 1970."""
-    return (moment - EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:

@@ -45,9 +45,11 @@ class Key(Generic[T]):
     A call's own `as_` leaves the upgrade out.
     """
 
-    __slots__ = ("_literals", "_quoted", "as_", "expires", "fields", "name", "upgrade")
+    __slots__ = ("_literals", "_quoted", "as_", "expires", "fields", "name", "template", "upgrade")
 
     name: str
+    template: str | None
+    """The name of the Key that this one was made from, by calling it; else None."""
     as_: TypeForm[T] | None
     expires: Expiry | Default
     fields: tuple[str, ...]
@@ -80,7 +82,7 @@ class Key(Generic[T]):
             raise TypeError(f"upgrade must be a function, not {type(upgrade).__name__}.")
         if upgrade is not None and as_ is None:
             raise TypeError(f"The Key {name!r} has an upgrade, so it needs a type: pass as_.")
-        self.name = name
+        self.name, self.template = name, None
         self.upgrade = upgrade
         self.as_ = as_
         self.expires = DEFAULT if isinstance(expires, Default) else parse(expires)
@@ -102,7 +104,7 @@ class Key(Generic[T]):
             name += quote(parts[field], self._quoted) + literal
         key: Key[T] = object.__new__(Key)
         key.name, key.as_, key.expires = check(name), self.as_, self.expires
-        key.upgrade = self.upgrade
+        key.template, key.upgrade = self.name, self.upgrade
         key.fields, key._literals, key._quoted = (), [name], self._quoted
         return key
 

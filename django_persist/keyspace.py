@@ -1,7 +1,7 @@
 """The part of a driver that belongs to one store: its keys there, and the values it may hold.
 
 `Store` is built on it. So is everything that works below the public API: the admin, the commands,
-transfers and the toolbar panel use `store.keyspace` and the driver, never a store's own attributes.
+transfers and tracing use `store.keyspace` and the driver, never a store's own attributes.
 """
 
 from __future__ import annotations
@@ -170,6 +170,15 @@ class Keyspace:
         keys = iter(self.driver.keys(self.full_prefix(prefix)))
         chunks = iter(lambda: list(dict.fromkeys(islice(keys, CHUNK))), [])
         return map(self.driver.remove_many, chunks)
+
+    def purge_steps(self, batch_size: int) -> Iterator[int]:
+        """Delete expired entries wherever the driver keeps them; yield how many each batch deleted.
+
+        Raises ValueError if `batch_size` is not a positive int.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError("batch_size must be a positive int.")
+        return self.driver.purge(batch_size)
 
 
 def key_name(key: AnyKey) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import apps
 from django.http.response import HttpResponseBase
 
-from .conf import DEFAULT_ALIAS
+from .conf import DEFAULT_ALIAS, PACKAGE
 from .handler import stores
 
 if TYPE_CHECKING:
@@ -31,6 +33,14 @@ class PersistMiddleware:
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
+        if not apps.is_installed(PACKAGE):
+            # Not a check: those of this app don't run then.
+            warnings.warn(
+                f"{PACKAGE!r} is not in INSTALLED_APPS: its checks, its commands and its table are "
+                "missing.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.get_response = get_response
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
-from inspect import signature
 from pathlib import PurePath
-from time import perf_counter
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from debug_toolbar.panels import Panel
 from debug_toolbar.utils import get_stack_trace, get_template_info
@@ -18,36 +16,32 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from .handler import stores
-from .keys import Key
-from .store import Store
+from .tracing import Call, add_tracer
 
-T = TypeVar("T")
-
-READS: Final = ("get", "get_item", "__contains__", "get_many")
-LISTINGS: Final = ("keys", "items")
-CALLS: Final = (
-    *READS,
-    *LISTINGS,
-    *("create", "set", "replace", "remove", "touch", "pop", "update", "get_or_create", "incr"),
-    *("set_many", "create_many", "remove_many", "count", "clear", "purge"),
-)
+READS: Final = ("get", "get_item", "in", "get_many")
+CALLS_KEPT: Final = 500
+"""Of more calls only the totals are kept: with its stack, a call takes three kilobytes."""
+KEYS_COUNTED: Final = 10_000
+"""Of how many keys the panel counts how often they are read."""
+FRAMES_BETWEEN: Final = 5
+"""How many frames there are between the caller of a store and the panel."""
 KEYS_SHOWN: Final = 10
 KEY_CHARS_SHOWN: Final = 300
 
-_ABSENT: Final = object()
-"""Passed to `get` and `pop` as the default, to tell a miss from a stored value."""
 _current: ContextVar[PersistPanel | None] = ContextVar("django_persist.panels", default=None)
 
 
 @dataclass
-class Call:
-    """One call of a store method, without any value."""
+class Recorded:
+    """A call as the panel shows it, without any value."""
 
     name: str
     store: str
     driver: str
     keys: list[str]
+    """The first of its keys."""
+    more: int
+    """How many more it has."""
     trace: list[dict[str, Any]]
     template: dict[str, Any] | None
     time: float = 0.0
@@ -73,15 +67,15 @@ class PersistPanel(Panel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.calls: list[Call] = []
+        self.calls: list[Recorded] = []
+        self._totals: dict[tuple[str, str], dict[str, Any]] = {}
+        self._reads: Counter[tuple[str, str]] = Counter()
         self._outer: PersistPanel | None = None
 
     @classmethod
     def ready(cls) -> None:
-        """Wrap the methods of Store once. Each call then finds the panel of its own request."""
-        for name in CALLS:
-            if not hasattr(getattr(Store, name), "__wrapped__"):
-                setattr(Store, name, _recorded(name, getattr(Store, name)))
+        """Trace all stores. Each call then finds the panel of its own request."""
+        add_tracer(_trace_for_panel)
 
     def enable_instrumentation(self) -> None:
         if _current.get() is not self:
@@ -91,26 +85,59 @@ class PersistPanel(Panel):
     def disable_instrumentation(self) -> None:
         _current.set(self._outer)
 
+    def keep(self, call: Call) -> Recorded | None:
+        """Return where to record the details of a call; None if there are enough calls already."""
+        if len(self.calls) >= CALLS_KEPT:
+            return None
+        kept = Recorded(
+            call.name,
+            store=call.alias or "",
+            driver=type(call.store.driver).__name__,
+            keys=[_key_shown(key) for key in call.keys[:KEYS_SHOWN]],
+            more=max(0, len(call.keys) - KEYS_SHOWN),
+            trace=_trace(),
+            template=get_template_info(),
+        )
+        self.calls.append(kept)
+        return kept
+
+    @contextmanager
+    def record(self, call: Call, kept: Recorded | None) -> Iterator[None]:
+        """Record a call: in the totals, and in `kept` if its details are shown."""
+        store, driver = call.alias or "", type(call.store.driver).__name__
+        if call.name in READS and len(self._reads) < KEYS_COUNTED:
+            self._reads.update((store, _key_shown(key)) for key in call.keys[:KEYS_COUNTED])
+        yield
+        time, hits, misses = call.seconds * 1000, call.hits or 0, call.misses or 0
+        if kept is not None:
+            kept.time, kept.hits, kept.misses, kept.entries = time, hits, misses, call.entries
+            kept.error = "" if call.error is None else call.error.__name__
+        total = self._totals.setdefault(
+            (store, driver),
+            {"store": store, "driver": driver, "calls": 0, "time": 0.0, "hits": 0, "misses": 0},
+        )
+        for name, number in (("calls", 1), ("time", time), ("hits", hits), ("misses", misses)):
+            total[name] += number
+
     @property
     def nav_subtitle(self) -> str:
         stats = self.get_stats()
-        number = len(stats["calls"])
+        number = stats["number"]
         return ngettext(
             "%(number)d call in %(time).2fms", "%(number)d calls in %(time).2fms", number
         ) % {"number": number, "time": stats["time"]}
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
-        reads = Counter(
-            (call.store, key) for call in self.calls if call.name in READS for key in call.keys
-        )
+        totals = list(self._totals.values())
         self.record_stats(
             {
-                "time": sum(call.time for call in self.calls),
-                "calls": [_call_stats(call, reads) for call in self.calls],
-                "stores": _store_stats(self.calls),
+                "number": sum(total["calls"] for total in totals),
+                "time": sum(total["time"] for total in totals),
+                "calls": [_call_stats(call, self._reads) for call in self.calls],
+                "stores": totals,
                 "repeated": [
                     {"store": store, "key": key, "times": times}
-                    for (store, key), times in reads.most_common()
+                    for (store, key), times in self._reads.most_common()
                     if times > 1
                 ],
             }
@@ -118,143 +145,38 @@ class PersistPanel(Panel):
 
     def generate_server_timing(self, request: HttpRequest, response: HttpResponse) -> None:
         stats = self.get_stats()
-        title = f"Persist {len(stats['calls'])} Calls"
-        self.record_server_timing("total_time", title, stats["time"])
+        self.record_server_timing("total_time", f"Persist {stats['number']} Calls", stats["time"])
 
 
-# Recording.
+def _trace_for_panel(call: Call) -> AbstractContextManager[None] | None:
+    """Record a call in the panel of its request; leave it alone if the request has none."""
+    panel = _current.get()
+    return None if panel is None else panel.record(call, panel.keep(call))
 
 
-def _recorded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of Store that also records its calls in the panel of the request."""
-    parameters = signature(original)
-
-    @wraps(original)
-    def recorded(store: Store, *args: Any, **kwargs: Any) -> Any:
-        panel = _current.get()
-        if panel is None:
-            return original(store, *args, **kwargs)
-        try:
-            bound = parameters.bind(store, *args, **kwargs)
-        except TypeError:
-            return original(store, *args, **kwargs)  # Raises a TypeError with a better message.
-        arguments = bound.arguments
-        if "keys" in arguments and not isinstance(arguments["keys"], str | Key):
-            arguments["keys"] = list(arguments["keys"])  # It may be an iterator.
-        default = arguments.get("default")
-        if name in ("get", "pop"):
-            arguments["default"] = _ABSENT
-        call = Call(
-            name,
-            store=stores.alias_of(store) or "",
-            driver=type(store.driver).__name__,
-            keys=[_key_shown(store, key) for key in _keys(arguments)],
-            trace=_trace(),
-            template=get_template_info(),
-        )
-        panel.calls.append(call)
-        started = perf_counter()
-        try:
-            result = original(*bound.args, **bound.kwargs)
-        except BaseException as error:
-            call.error = type(error).__name__
-            raise
-        finally:
-            call.time = (perf_counter() - started) * 1000
-        _record_result(call, result)
-        if name in LISTINGS:
-            return _timed(call, result)
-        return default if result is _ABSENT else result
-
-    return recorded
-
-
-def _keys(arguments: dict[str, Any]) -> list[Any]:
-    """Return the keys, or the prefix, that a call was given."""
-    for name in ("keys", "mapping"):
-        if name in arguments and not isinstance(arguments[name], str | Key):
-            return list(arguments[name])
-    return [arguments[name] for name in ("key", "keys", "prefix") if name in arguments]
-
-
-def _key_shown(store: Store, key: Any) -> str:
-    # The key may be anything, even something that the store is going to refuse.
-    name = key.name if isinstance(key, Key) else key
-    text = (
-        f"{store.keyspace.namespace}{name}" if isinstance(name, str) else f"<{type(name).__name__}>"
-    )
-    return text[:KEY_CHARS_SHOWN].encode(errors="backslashreplace").decode()
+def _key_shown(key: str) -> str:
+    return key[:KEY_CHARS_SHOWN].encode(errors="backslashreplace").decode()
 
 
 def _trace() -> list[dict[str, Any]]:
     # Without the local variables that ENABLE_STACKTRACES_LOCALS adds: they contain values.
     return [
         {"path": path, "line": line, "function": function, "code": code}
-        for path, line, function, code, *_locals in get_stack_trace(skip=2)
+        for path, line, function, code, *_locals in get_stack_trace(skip=FRAMES_BETWEEN)
     ]
 
 
-def _record_result(call: Call, result: Any) -> None:
-    """Record the hits and misses of a call, or the number of its entries."""
-    match call.name:
-        case "get" | "pop":
-            call.hits = int(result is not _ABSENT)
-        case "get_item":
-            call.hits = int(result is not None)
-        case "__contains__" | "remove" | "replace" | "touch":
-            call.hits = int(result)
-        case "get_or_create":
-            call.hits = int(not result[1])
-        case "get_many":
-            call.hits = len(result)
-        case "create_many":
-            call.hits = len(result)
-        case "remove_many":
-            call.hits = result
-        case "count" | "clear" | "purge":
-            call.entries = result
-            return
-        case _:
-            return
-    call.misses = len(set(call.keys)) - call.hits
-
-
-def _timed(call: Call, listing: Iterator[T]) -> Iterator[T]:
-    """Iterate over a listing, and add its time and entries to the call."""
-    call.entries = 0
-    while True:
-        started = perf_counter()
-        try:
-            entry = next(listing)
-        except StopIteration:
-            return
-        except BaseException as error:
-            call.error = type(error).__name__
-            raise
-        finally:
-            call.time += (perf_counter() - started) * 1000
-        call.entries += 1
-        yield entry
-
-
-# Statistics.
-
-
-def _call_stats(call: Call, reads: Counter[tuple[str, str]]) -> dict[str, Any]:
+def _call_stats(call: Recorded, reads: Counter[tuple[str, str]]) -> dict[str, Any]:
     """Return a call as a dict for the template. The toolbar stores it as JSON."""
     times = max((reads[call.store, key] for key in call.keys), default=0)
-    name = "in" if call.name == "__contains__" else call.name
     return {
         **vars(call),
-        "name": name,
-        "keys": call.keys[:KEYS_SHOWN],
-        "more": max(0, len(call.keys) - KEYS_SHOWN),
         "times": times if call.name in READS else 0,
         "where": _where(call),
     }
 
 
-def _where(call: Call) -> str:
+def _where(call: Recorded) -> str:
     """Return the template line, or else the code line, that a call came from."""
     if call.template:
         lines = [line["num"] for line in call.template["context"] if line["highlight"]]
@@ -264,18 +186,3 @@ def _where(call: Call) -> str:
     frame = call.trace[-1]
     short = "/".join(PurePath(frame["path"]).parts[-2:])
     return f"{short}:{frame['line']} {frame['function']}"
-
-
-def _store_stats(calls: list[Call]) -> list[dict[str, Any]]:
-    """Return the totals of each store."""
-    totals: dict[tuple[str, str], dict[str, Any]] = {}
-    for call in calls:
-        total = totals.setdefault(
-            (call.store, call.driver),
-            {"store": call.store, "driver": call.driver}
-            | dict.fromkeys(("calls", "time", "hits", "misses"), 0),
-        )
-        total["calls"] += 1
-        for name in ("time", "hits", "misses"):
-            total[name] += getattr(call, name)
-    return list(totals.values())

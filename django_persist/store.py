@@ -699,9 +699,7 @@ class Store:
         Expired entries count as absent without a purge; it gives their space back. Redis and the
         memory driver do that by themselves.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError("batch_size must be a positive int.")
-        return self._sum(self.driver.purge(batch_size))
+        return self._sum(self.keyspace.purge_steps(batch_size))
 
     def _sum(self, steps: Iterator[int]) -> int:
         """Return the sum of `steps`, each of which is atomic by itself."""

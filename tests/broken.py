@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from django_persist.drivers.base import Stored, Text, Write
+from django_persist.drivers.base import Advanced, Counted, Stored, Text, Write, parse_time
 from django_persist.drivers.memory import MemoryDriver
-from django_persist.expiry import Expiry, from_micros, now
+from django_persist.expiry import MICROSECOND, Expiry, from_micros, now
 from django_persist.memory import Slot
 
 Class = TypeVar("Class", bound=type[MemoryDriver])
@@ -168,6 +168,75 @@ class BoundsAreCheckedTooEarly(MemoryDriver):
             return None
         dawdle()
         return super().incr(key, by, expires)
+
+
+@found_by("test_a_count_comes_with_the_time_left", machine=False)
+class CountsGetANewLifetime(MemoryDriver):
+    def incr_with_ttl(self, key: str, by: int, expires: Expiry) -> Counted | None:
+        super().incr_with_ttl(key, by, expires)
+        self.touch(key, expires)
+        return super().incr_with_ttl(key, 0, expires)
+
+
+@found_by("test_every_count_counts", machine=False)
+class CountsAreReadAgain(MemoryDriver):
+    def incr_with_ttl(self, key: str, by: int, expires: Expiry) -> Counted | None:
+        super().incr_with_ttl(key, by, expires)
+        dawdle()
+        return super().incr_with_ttl(key, 0, expires)
+
+
+@found_by("test_a_time_never_gets_too_far_ahead", machine=False)
+class ARefusedStepCounts(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        result = super().advance(key, by, at_most)
+        if result is not None and not result.moved:
+            super().advance(key, by, 2 * at_most)
+        return result
+
+
+@found_by("test_a_time_in_the_past_moves_from_now", machine=False)
+class TimesMoveFromThePast(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        text = self.get(key)
+        time = None if text is None else parse_time(text)
+        if time is None or time > now():
+            return super().advance(key, by, at_most)
+        self.set(key, b"%d" % (time + by // MICROSECOND), by)
+        return Advanced(True, by)
+
+
+@found_by("test_a_time_moves_on_from_where_it_is", machine=False)
+class TimesAreMilliseconds(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        return super().advance(key, by // timedelta(milliseconds=1) * by.resolution * 1000, at_most)
+
+
+@found_by("test_what_is_not_a_time_is_left_as_it_is", machine=False)
+class WhatIsNoTimeIsReplaced(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        if (result := super().advance(key, by, at_most)) is None:
+            self.remove(key)
+        return result or super().advance(key, by, at_most)
+
+
+@found_by("test_a_time_takes_no_step_too_many_from_eight_threads", machine=False)
+class AdvanceIsNotAtomic(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        time = parse_time(self.get(key) or b"0") or 0
+        ahead = max(time - now(), 0) * MICROSECOND
+        if ahead + by > at_most:
+            return Advanced(False, ahead)
+        dawdle()
+        return super().advance(key, by, timedelta(days=9999))
+
+
+@found_by("test_the_entry_is_gone_when_its_time_has_come", machine=False)
+class TimesNeverExpire(MemoryDriver):
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        result = super().advance(key, by, at_most)
+        self.touch(key, None)
+        return result
 
 
 @found_by("test_create_many_leaves_live_entries_as_they_are")

@@ -35,6 +35,10 @@ def age(driver: RedisDriver, span: timedelta) -> None:
     servers = driver.servers
     # A scan may return a key twice.
     keys = {key for page in servers.scan(driver.prefix.encode() + b"*") for key in page}
+    # The value of a sliding rate limit is a time too.
+    micros = span // timedelta(microseconds=1)
+    times = [key for key in keys if b"sliding-rate:" in key]
+    servers.batch([(key, (b"DECRBY", key, micros)) for key in times], True)
     ends = servers.batch([(key, (b"PEXPIRETIME", key)) for key in keys], False)
     servers.batch(
         [

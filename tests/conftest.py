@@ -20,6 +20,7 @@ from django_persist import Store, stores
 from tests import browser as browsers
 from tests import extent, servers
 from tests.aliases import alias, another
+from tests.servers import disk
 from tests.servers import galera as galera_servers
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.valkey_servers import ValkeyCluster, start_cluster
@@ -76,6 +77,8 @@ if why := PgBouncer.missing():
     MISSING["pgbouncer"] = why
 if why := galera_servers.missing():
     MISSING["galera"] = why
+if why := disk.missing():
+    MISSING["full_disk"] = why
 if why := browsers.missing():
     MISSING["browser"] = why
 if not shutil.which("msgmerge") and not os.environ.get("CI"):

@@ -50,23 +50,25 @@ def _keep(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-Place: TypeAlias = tuple[dict[str, Any], Any]
+Place: TypeAlias = tuple[dict[str, Any], Any, Any]
 
 
 def place() -> Place:
-    """Return the databases and stores of this process, which a test may have changed."""
-    return {alias: connections[alias].settings_dict for alias in connections}, settings.PERSIST
+    """Return the databases, caches and stores of this process, which a test may have changed."""
+    databases = {alias: connections[alias].settings_dict for alias in connections}
+    return databases, settings.CACHES, settings.PERSIST
 
 
 def enter(place: Place) -> None:
-    """Use the databases and stores that `place` returned in another process."""
-    databases, persist = place
+    """Use the databases, caches and stores that `place` returned in another process."""
+    databases, caches, persist = place
     for alias, database in databases.items():
         connections.settings[alias] = database
         with suppress(AttributeError):  # There was no connection of that name yet.
             del connections[alias]
-    settings.PERSIST = persist
-    setting_changed.send(sender=None, setting="PERSIST", value=persist, enter=True)
+    for name, value in (("CACHES", caches), ("PERSIST", persist)):
+        setattr(settings, name, value)
+        setting_changed.send(sender=None, setting=name, value=value, enter=True)
 
 
 def _run(place: Place, function: Callable[..., Any], i: int, args: tuple[Any, ...]) -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
 
 from django_persist import stores
 from django_persist.checks import check_settings
+from django_persist.middleware import PersistMiddleware
 
 MEMORY = "django_persist.drivers.memory.MemoryDriver"
 DATABASE = "django_persist.drivers.database.DatabaseDriver"
@@ -146,6 +150,54 @@ def test_an_invalid_setting_is_refused(settings: Any, setting: Any, id_: str, me
     assert found.hint or any(words in found.msg for words in SAY_IT_ALL)
 
 
+@pytest.mark.parametrize(
+    "path", ["redis", ".X", "no.such.Driver", f"{MEMORY}s", "datetime.date", "os.path", None, 5]
+)
+def test_a_bad_path_of_a_driver_is_shown(settings: Any, path: Any) -> None:
+    settings.PERSIST = {"default": {"BACKEND": path}}
+    [found] = messages()
+    assert found.id == "django_persist.E003"
+    assert f"PERSIST['default']['BACKEND'], {path!r}, " in found.msg
+
+
+def test_all_defects_are_reported_at_once(settings: Any) -> None:
+    """Also those of one store, of a store that is not used, and of what surrounds PERSIST."""
+    settings.PERSIST = {
+        "a": {"BACKEND": "no.such.Driver", "PREFIX": 5, "DEFAULT_EXPIRES": 0},
+        "b": {"BACKEND": MEMORY, "OPTIONS": {"nam": 1, "size": 2}, "MAX_VALUE_BYTES": 0, "TTL": 1},
+        "c": {"BACKEND": REDIS, "OPTIONS": {"alias": "x"}},
+        "d": [],
+        "e": {"BACKEND": MEMORY, "DEFAULT_EXPIRES": "soon"},
+        "f": {"BACKEND": MEMORY, "KEY_PREFIX": "f:"},
+    }
+    settings.SESSION_ENGINE = "django_persist.sessions"
+    settings.PERSIST_SESSION_STORE = "session"
+    settings.MIDDLEWARE = []
+    found = [f"{str(m.id).removeprefix('django_persist.')} {m.msg}" for m in messages()]
+    for id_, words in (
+        ("E001", "no 'default'"),
+        ("E003", "['a']['BACKEND'], 'no.such.Driver'"),
+        ("E002", "['a']['PREFIX'] must be a str"),
+        ("E002", "['a']['DEFAULT_EXPIRES'] is invalid"),
+        ("E002", "['b'] has an unknown setting 'TTL'"),
+        ("E004", "['b']['OPTIONS'] has an unknown option 'nam'"),
+        ("E004", "['b']['OPTIONS'] has an unknown option 'size'"),
+        ("E002", "['b']['MAX_VALUE_BYTES'] must be a positive int"),
+        ("E004", "['c']['OPTIONS'] has an unknown option 'alias'"),
+        ("E004", "['c']['OPTIONS'] has no 'cache'"),
+        ("E002", "['d'] must be a dict"),
+        ("E002", "['e']['DEFAULT_EXPIRES'] is invalid"),
+        ("E002", "['f'] has an unknown setting 'KEY_PREFIX'"),
+        ("E005", "['e'] and PERSIST['f'] keep their entries in the same place"),
+        ("E014", "PERSIST_SESSION_STORE is 'session'"),
+        ("W011", "MIDDLEWARE has no PersistMiddleware"),
+    ):
+        matching = [message for message in found if message.startswith(id_) and words in message]
+        assert len(matching) == 1, words
+        found.remove(matching[0])
+    assert found == []
+
+
 def test_all_invalid_settings_are_reported_at_once(settings: Any) -> None:
     settings.PERSIST = {
         "default": {"BACKEND": MEMORY, "PREFX": ""},
@@ -197,3 +249,80 @@ def test_without_the_setting_there_is_no_message() -> None:
 def test_the_check_has_its_tag() -> None:
     assert check_settings in checks.registry.registry.get_checks()
     assert "django_persist" in checks.registry.registry.tags_available()
+
+
+class OwnMiddleware(PersistMiddleware):
+    pass
+
+
+def function_middleware(get_response: Any) -> Any:
+    return get_response
+
+
+@pytest.mark.parametrize(
+    ("middleware", "expected"),
+    [
+        (["django_persist.middleware.PersistMiddleware"], []),
+        ([f"{__name__}.OwnMiddleware"], []),
+        ([], ["django_persist.W011"]),
+        (
+            ["django.middleware.common.CommonMiddleware", f"{__name__}.function_middleware"],
+            ["django_persist.W011"],
+        ),
+        (["no.such.Middleware"], ["django_persist.W011"]),
+    ],
+)
+def test_a_missing_middleware_is_warned_of(
+    settings: Any, middleware: list[str], expected: list[str]
+) -> None:
+    settings.MIDDLEWARE = middleware
+    found = messages()
+    assert [message.id for message in found] == expected
+    assert all(message.level == checks.WARNING for message in found)
+
+
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ("django_persist.sessions", ["django_persist.E014"]),
+        ("tests.sessions.engine", ["django_persist.E014"]),
+        ("django.contrib.sessions.backends.db", []),
+        ("no.such.engine", []),
+    ],
+)
+def test_the_store_of_sessions_is_only_checked_where_sessions_use_it(
+    settings: Any, engine: str, expected: list[str]
+) -> None:
+    settings.SESSION_ENGINE, settings.PERSIST_SESSION_STORE = engine, "nowhere"
+    assert [message.id for message in messages()] == expected
+
+
+def test_a_store_in_memory_is_named_by_its_alias(settings: Any) -> None:
+    settings.PERSIST = {
+        "default": {"BACKEND": MEMORY, "OPTIONS": {"name": "scratch"}},
+        "scratch": {"BACKEND": MEMORY, "OPTIONS": {"name": "other"}},
+        "hot": {"BACKEND": MEMORY},
+    }
+    found = checks.run_checks(tags=["django_persist"], include_deployment_checks=True)
+    in_memory = [message for message in found if message.id == "django_persist.W002"]
+    assert [message.msg.split(" is in memory")[0] for message in in_memory] == [
+        "PERSIST['default']",
+        "PERSIST['scratch']",
+        "PERSIST['hot']",
+    ]
+
+
+def test_a_missing_app_is_warned_of(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_persist"]
+    with pytest.warns(RuntimeWarning, match="'django_persist' is not in INSTALLED_APPS"):
+        PersistMiddleware(lambda request: HttpResponse())
+    code = """
+import django
+from django.conf import settings
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"}})
+django.setup()
+from django_persist import persist
+persist.set("a", 1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Add 'django_persist' to INSTALLED_APPS." in done.stderr.splitlines()[-1]

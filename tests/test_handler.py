@@ -75,7 +75,11 @@ def test_threads_share_one_store(settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("alias", "hint"),
-    [("hto", r"Did you mean 'hot'\?"), ("zzz", "Known are 'default', 'hot'"), ("", "Known are")],
+    [
+        ("hott", r"Did you mean 'hot'\? Known are 'default', 'hot'\."),
+        ("zzz", r"Known are 'default', 'hot'\."),
+        ("", "Known are"),
+    ],
 )
 def test_an_unknown_alias_is_an_error_with_a_suggestion(
     settings: Any, alias: str, hint: str

@@ -99,25 +99,28 @@ class Writers:
     reports: list[Report] = field(default_factory=list)
     begun: dict[Connection, Report] = field(default_factory=dict)
 
-    def read(self, until: int) -> None:
-        """Read until every process has reported `until` more writes that were applied."""
+    def read(self, until: int, *, applied: bool = True) -> None:
+        """Read until every process has reported `until` more writes that were applied, or not."""
         left = Counter(dict.fromkeys(self.lines, until))
         deadline = time.monotonic() + 60
         while +left:
             assert time.monotonic() < deadline, "a process does not go on"
             for line in wait(list(self.lines), 1):
                 assert isinstance(line, Connection)
-                left[line] -= self._read(line)
+                left[line] -= self._read(line) is applied
 
-    def _read(self, line: Connection) -> bool:
-        """Read one report; return whether it is of a write that was applied."""
+    def _read(self, line: Connection) -> bool | None:
+        """Read one report; return whether its write was applied, or None where it only begins.
+
+        Also None for a claim that wasn't applied: another process may have been faster.
+        """
         report: Report = line.recv()
-        if line in self.begun:
-            del self.begun[line]
-            self.reports.append(report)
-            return report.done is True
-        self.begun[line] = report
-        return False
+        if line not in self.begun:
+            self.begun[line] = report
+            return None
+        del self.begun[line]
+        self.reports.append(report)
+        return None if report.call == "claim" and not report.done else report.done is True
 
     def stop(self) -> None:
         """Let each process finish its current write and end; read the remaining reports."""

@@ -57,6 +57,7 @@ __all__ = [
     "decode_upgraded",
     "encode",
     "encode_all",
+    "encode_plain",
     "find_unknown",
     "from_text",
     "has_repeated_names",
@@ -94,6 +95,19 @@ def encode(value: Any) -> bytes:
         raise EncodeError(f"{type_name(type(value))} can't be encoded as JSON.") from None
     if type(value) not in _ALWAYS_FAITHFUL and not is_faithful(value, text):
         fidelity.check(value)
+    return text
+
+
+def encode_plain(value: Any) -> bytes:
+    """Return the value as JSON text that reads back as an equal value even without a type.
+
+    Raises EncodeError for any other value, such as a tuple or a datetime.
+    """
+    text = encode(value)
+    if type(value) not in _ALWAYS_FAITHFUL:
+        back = from_text(text)
+        if not _equals(back, value):
+            fidelity.refuse_typed(value, back)
     return text
 
 
@@ -155,24 +169,26 @@ def check_type_of(value: Any, text: bytes, as_: Any, *, key: object) -> None:
 
     Raises TypeError if `as_` isn't a type that can be validated.
     """
-    # `encode` has proved that an object reads back as its own class.
-    cls: Any = type(value)
-    if cls is not as_ or not _is_proved(cls):
+    if not _is_proved_by_encode(value, as_):
         read_back(value, text, as_, key=key)
 
 
 def read_back(value: Any, text: bytes, as_: Any, *, key: object) -> Any:
     """Return what a text that `encode` made from a value reads back as.
 
-    Raises EncodeError, which names the type and the path, if it isn't of the type `as_`, or has
-    fields that the type doesn't have and that a read would drop; TypeError as `decode` does.
+    Raises EncodeError, which names the type and the path, if it isn't of the type `as_`, if a read
+    would drop fields that the type doesn't have, or if a number would read back as something else;
+    TypeError as `decode` does.
     """
     try:
         back = decode(text, as_, key=key)
     except MismatchError as error:
         raise _wrong_type(as_, key, error.place) from error
-    if as_ is not None and as_ is not Any and not _equals(back, value):
+    if as_ is None or as_ is Any or _is_proved_by_encode(value, as_):
+        return back
+    if not _equals(back, value):
         path = fidelity.dropped_path(from_text(text), from_text(to_text(back)))
+        path = path or fidelity.changed_path(value, back)
         if path is not None:
             raise _wrong_type(as_, key, f", at {path}")
     return back
@@ -185,9 +201,14 @@ def _wrong_type(as_: Any, key: object, place: str) -> EncodeError:
     )
 
 
+def _is_proved_by_encode(value: Any, as_: Any) -> bool:
+    """Return whether `encode` has proved that the value reads back as the type `as_`."""
+    cls: Any = type(value)
+    return cls is as_ and _is_proved(cls)
+
+
 @lru_cache(CACHED_TYPES)
 def _is_proved(cls: Any) -> bool:
-    """Return whether `encode` proves that each object of this very class reads back as one."""
     type_info(cls)
     return (
         cls in (str, int, bool, float)

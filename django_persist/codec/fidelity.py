@@ -73,6 +73,46 @@ def dropped_path(plain: Any, back: Any, path: str = "$") -> str | None:
     return next(filter(None, found), None)
 
 
+def changed_path(value: Any, back: Any, path: str = "$") -> str | None:
+    """Return the path to the first number that reads back as something else, or None.
+
+    Values that read back as other classes are compared too: a tuple as a list, but not a dict as
+    an object.
+    """
+    cls: Any = type(value)
+    if isinstance(value, int | float):
+        return path if value != back else None
+    parts: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(value, dict) and isinstance(back, dict):
+        for key, back_key in zip(value, back, strict=False):
+            if changed_path(key, back_key):
+                return f"a key of {path}"
+        pairs = zip(value.values(), back.values(), strict=False)
+        parts = ((key, *pair) for key, pair in zip(value, pairs, strict=False))
+    elif isinstance(value, list | tuple) and isinstance(back, list | tuple):
+        parts = ((i, *pair) for i, pair in enumerate(zip(value, back, strict=False)))
+    elif isinstance(value, set | frozenset) and isinstance(back, set | frozenset):
+        return path if any(isinstance(m, int | float) and m not in back for m in value) else None
+    elif type(back) is type(value):
+        names = field_names(cls) or ()
+        parts = ((name, getattr(value, name, None), getattr(back, name, None)) for name in names)
+    found = (changed_path(item, other, _step(path, step)) for step, item, other in parts)
+    return next(filter(None, found), None)
+
+
+def refuse_typed(value: Any, back: Any, path: str = "$") -> NoReturn:
+    """Raise EncodeError with the path to the first part that is not equal as plain JSON."""
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(value, dict) and value.keys() == back.keys():
+        pairs = ((key, item, back[key]) for key, item in value.items())
+    elif isinstance(value, list):
+        pairs = ((i, *both) for i, both in enumerate(zip(value, back, strict=True)))
+    for key, item, other in pairs:
+        if item != other:
+            refuse_typed(item, other, _step(path, key))
+    _refuse(path, f"{type_name(type(value))} does not read back without its type")
+
+
 def has_whole_minute_offset(value: datetime | time) -> bool:
     """Return whether the UTC offset is a whole number of minutes; msgspec rounds other offsets."""
     offset = value.utcoffset()
@@ -215,7 +255,7 @@ def _refuse_dump(value: Any, path: str, seen: tuple[int, ...] = ()) -> NoReturn:
     for step, item in fields:
         try:
             if is_model(type(value)):
-                to_text(dump_model(value, include={step}))
+                to_text(dump_model(value, {step}))
             else:
                 to_text(item)
         except Exception as error:

@@ -28,14 +28,22 @@ def is_model(cls: type) -> bool:
     return pydantic is not None and issubclass(cls, pydantic.BaseModel)
 
 
-def dump_model(value: Any, **options: Any) -> Any:
-    """Return a model as plain JSON. Raises what pydantic raises; its errors contain the value."""
-    # warnings=False because pydantic's warnings contain the value.
-    options |= {"by_alias": not _can_use_names(), "round_trip": True, "warnings": False}
+def dump_model(value: Any, include: set[Any] | None = None) -> Any:
+    """Return a model, or some of its fields, as plain JSON.
+
+    Raises what pydantic raises; its errors contain the value.
+    """
+    by_alias = not _can_use_names()
     cls: Any = type(value)
+    # warnings=False because pydantic's warnings contain the value.
     if _dumps_strings(cls):
-        return _decode(value.model_dump_json(**options))
-    return value.model_dump(mode="json", **options)
+        text = value.model_dump_json(
+            include=include, by_alias=by_alias, round_trip=True, warnings=False
+        )
+        return _decode(text)
+    return value.model_dump(
+        mode="json", include=include, by_alias=by_alias, round_trip=True, warnings=False
+    )
 
 
 def load_model(cls: Any, plain: Any) -> Any:
@@ -45,19 +53,27 @@ def load_model(cls: Any, plain: Any) -> Any:
     a number), is read if pydantic coerces nothing else: the model must be dumped as the same JSON.
     """
     # pydantic's strict mode takes a date from a str only when it reads JSON text.
-    text = msgspec.json.encode(plain)
+    return load_text(cls, msgspec.json.encode(plain))
+
+
+def load_text(cls: Any, text: bytes) -> Any:
+    """Return text as a model of the class, as `load_model` does.
+
+    The text must be valid JSON: pydantic takes NaN for a number.
+    """
     options = _read_options(cls)
     try:
         return cls.model_validate_json(text, strict=True, **options)
     # A ValueError is all that a ValidationError is for sure.
     except ValueError:
-        value = _load_leniently(cls, text, plain, options)
+        value = _load_leniently(cls, text, options)
         if value is None:
             raise
         return value
 
 
-def _load_leniently(cls: Any, text: bytes, plain: Any, options: dict[str, bool]) -> Any:
+def _load_leniently(cls: Any, text: bytes, options: dict[str, bool]) -> Any:
+    plain = _decode(text)
     try:
         value = cls.model_validate_json(text, **options)
         by_alias = _decode(value.model_dump_json(by_alias=True, round_trip=True, warnings=False))
@@ -94,7 +110,7 @@ def _read_options(cls: Any) -> dict[str, bool]:
 
 def _are_ambiguous(cls: Any) -> bool:
     """Return whether the alias of one field is the name of another, in a model or one inside it."""
-    for fields in _field_schemas(getattr(cls, "__pydantic_core_schema__", None)):
+    for fields in _field_schemas(_core_schema(cls)):
         for name, field in fields.items():
             aliases = field.get("validation_alias") or []
             for alias in [aliases] if isinstance(aliases, str) else aliases:
@@ -106,14 +122,21 @@ def _are_ambiguous(cls: Any) -> bool:
 
 def has_times(cls: Any) -> bool:
     """Return whether a model, or one inside it, has a field for a time."""
-    return _contains(getattr(cls, "__pydantic_core_schema__", None), "type", "time")
+    return _contains(_core_schema(cls), "type", "time")
 
 
 @lru_cache(CACHED_MODELS)
 def _dumps_strings(cls: Any) -> bool:
     """Return whether it dumps infinity as a string: model_dump() ignores that."""
-    schema = getattr(cls, "__pydantic_core_schema__", None)
-    return _contains(schema, "ser_json_inf_nan", "strings")
+    return _contains(_core_schema(cls), "ser_json_inf_nan", "strings")
+
+
+def _core_schema(cls: Any) -> Any:
+    """Return how pydantic validates a model. Raises if its annotations can't be evaluated yet."""
+    # With defer_build, a model has no schema until it is used.
+    if not cls.__pydantic_complete__:
+        cls.model_rebuild()
+    return cls.__pydantic_core_schema__
 
 
 def _contains(schema: Any, name: str, value: str) -> bool:

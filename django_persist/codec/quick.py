@@ -29,7 +29,7 @@ import msgspec
 
 from ..interruptions import raise_if_from_outside
 from .fidelity import MAX_DEPTH, has_whole_minute_offset, has_zone_without_offset
-from .pydantic_models import is_model
+from .pydantic_models import is_model, load_text
 from .text import from_text, to_text, with_times
 from .types import CACHED_TYPES, TypeInfo, field_names, is_lazy_text, type_info
 
@@ -43,6 +43,9 @@ _LONG_TEXT: Final = 2000
 _MANY: Final = 20
 """From how many values on it pays to treat those of one type together."""
 
+_LISTS_NO_ATTRIBUTES: Final = sys.version_info >= (3, 13)
+"""Whether CPython lists nothing for the __dict__ of an object, which itself has the values."""
+
 _STR: Final = frozenset({str})
 _SIZED: Final = frozenset({dict, list})
 _SCALARS: Final = frozenset({str, int, bool, float, type(None)})
@@ -54,11 +57,20 @@ def is_faithful(value: Any, text: bytes) -> bool:
     """Return whether the value certainly reads back from `text`, which was encoded from it."""
     cls: Any = type(value)
     if cls in _CONTAINERS:
-        if cls in _SIZED and _is_plain(value, text):
-            return True
+        if cls in _SIZED:
+            if len(text) <= _SHORT_TEXT:
+                try:
+                    if from_text(text) == value:
+                        return True
+                # The == of a class within the value can raise anything.
+                except Exception as error:
+                    raise_if_from_outside(error)
+            elif _is_small(value, text) and _are_json([value]):
+                return True
         if cls is not dict:
             return _all_read_back(value if cls is list else [*value], MAX_DEPTH - 1)
-        return _have_distinct_keys([value]) and _all_read_back([*value.values()], MAX_DEPTH - 1)
+        values = _values_of([value])
+        return values is not None and _all_read_back(values, MAX_DEPTH - 1)
     if cls in _SCALARS:
         return _are_scalars([value])
     check = _check_for(cls)
@@ -70,17 +82,15 @@ def are_faithful(values: Sequence[Any]) -> bool:
     return _all_read_back(values, MAX_DEPTH)
 
 
-def _is_plain(value: Any, text: bytes) -> bool:
-    """Return whether a dict or list certainly reads back; False if this is not the fastest way."""
-    if len(text) <= _SHORT_TEXT:
-        return bool(from_text(text) == value)
+def _is_small(value: Any, text: bytes) -> bool:
+    """Return whether a dict or list has so few items that it is faster to check it as a whole."""
     if len(value) > _MANY:
         return False
     if len(text) > _LONG_TEXT:
         for inner in value if type(value) is list else value.values():
             if type(inner) in _SIZED and len(inner) > _MANY:
                 return False
-    return _are_json([value])
+    return True
 
 
 def _all_read_back(values: Sequence[Any], max_depth: int) -> bool:
@@ -123,9 +133,10 @@ def _inner_values(values: Sequence[Any], max_depth: int) -> list[Any] | None:
         elif max_depth == 0:
             return None
         elif base is dict:
-            if not _have_distinct_keys(same_type):
+            found = _values_of(same_type)
+            if found is None:
                 return None
-            inner = inner + _values_of(same_type) if inner else _values_of(same_type)
+            inner = inner + found if inner else found
         else:
             # The methods of a subclass could say anything.
             inner += chain.from_iterable(
@@ -204,14 +215,18 @@ def _converted(values: Sequence[Any], box: Any) -> list[Any] | None:
     return converted
 
 
-def _values_of(dicts: Sequence[dict[Any, Any]]) -> list[Any]:
-    """Return the values of all dicts."""
+def _values_of(dicts: Sequence[dict[Any, Any]]) -> list[Any] | None:
+    """Return the values of all dicts; None if two keys of one may become the same in JSON."""
     if type(dicts[0]) is dict:
-        # If all keys are str, then CPython lists only the values as what a dict refers to. That
-        # takes a third of the time. If it ever lists anything else, the numbers differ.
+        # CPython lists only the values as what a dict refers to if all its keys are of the type
+        # str; else the keys, too. This takes a third of the time of looking at the keys.
         values = get_referents(*dicts)
-        if len(values) == sum(map(len, dicts)):
+        if len(values) == sum(map(len, dicts)) and (
+            not _LISTS_NO_ATTRIBUTES or all(map(get_referents, dicts))
+        ):
             return values
+    if not _have_distinct_keys(dicts):
+        return None
     return [*chain.from_iterable(map(dict.values, dicts))]
 
 
@@ -264,7 +279,8 @@ def _check_for(cls: Any) -> Check | None:
             info = type_info(cls)
         except TypeError:
             return None
-        return partial(_reads_back_equal, info) if info.is_comparable else None
+        read = partial(load_text, cls) if is_model(cls) else info.decode
+        return partial(_reads_back_equal, info, read) if info.is_comparable else None
     return _always if issubclass(cls, str | int) or is_lazy_text(cls) else None
 
 
@@ -273,7 +289,13 @@ def _is_shallow(text: bytes, max_depth: int) -> bool:
     return text.count(b"{") + text.count(b"[") <= max_depth
 
 
-def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth: int) -> bool:
+def _reads_back_equal(
+    info: TypeInfo,
+    read: Callable[[bytes], Any],
+    value: Any,
+    text: bytes | None,
+    max_depth: int,
+) -> bool:
     """Return whether the value, read back as its own type, equals itself."""
     text = text or to_text(value)
     # If the type sets no limit to the depth, the text shows how deep the value is.
@@ -284,7 +306,7 @@ def _reads_back_equal(info: TypeInfo, value: Any, text: bytes | None, max_depth:
     try:
         if info.has_times and not _all_read_back([with_times(value)], max_depth):
             return False
-        return bool(info.decode(text) == value)
+        return bool(read(text) == value)
     # The class's own code can raise anything when an object is created.
     except Exception as error:
         raise_if_from_outside(error)

@@ -270,8 +270,9 @@ class _Builder:
         if (made := self.made.get(type_)) is not None:
             return made
         shape = self.made[type_] = Object(cls)
+        # A dataclass with extra="allow" holds other fields too, but pydantic doesn't dump them.
         config = getattr(cls, "__pydantic_config__", None) or {}
-        shape.keeps_all = config.get("extra") == "allow"
+        shape.keeps_all = config.get("extra") == "allow" and not dataclasses.is_dataclass(cls)
         infos = getattr(cls, "__pydantic_fields__", None)
         fields: Iterable[Field]
         if infos is not None and not args:

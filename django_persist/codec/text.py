@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import msgspec
 
 from .pydantic_models import dump_model, is_model
-from .types import is_lazy_text
+from .types import CACHED_TYPES, is_lazy_text
 
 
 def _converters() -> dict[type, Callable[[Any], Any]]:
@@ -45,20 +45,27 @@ def _converters() -> dict[type, Callable[[Any], Any]]:
 _CONVERTERS: Final = _converters()
 
 
-def _enc_hook(value: Any) -> Any:
-    """Convert an object that msgspec can't encode itself to one that it can."""
-    # Not isinstance(): a SimpleLazyObject pretends to have the class of the object it wraps.
-    cls = type(value)
+@lru_cache(CACHED_TYPES)
+def _converter(cls: type) -> Callable[[Any], Any] | None:
+    """Return how to convert objects that msgspec can't encode itself; None if nothing can."""
     if is_lazy_text(cls):
-        return str(value)
+        return str
     # msgspec passes a bool to the hook only if it is a key. A bool isn't accepted as a key.
     if cls is not bool:
         for base, convert in _CONVERTERS.items():
             if cls is not base and issubclass(cls, base):
-                return convert(value)
-    if is_model(cls):
-        return dump_model(value)
-    raise TypeError(f"{cls.__name__} isn't a type that can be stored.")
+                return convert
+    return dump_model if is_model(cls) else None
+
+
+def _enc_hook(value: Any) -> Any:
+    """Convert an object that msgspec can't encode itself to one that it can."""
+    # Not isinstance(): a SimpleLazyObject pretends to have the class of the object it wraps.
+    cls: Any = type(value)
+    convert = _converter(cls)
+    if convert is None:
+        raise TypeError(f"{cls.__name__} isn't a type that can be stored.")
+    return convert(value)
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_enc_hook)

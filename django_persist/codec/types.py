@@ -23,10 +23,10 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 import msgspec
+import typing_extensions
 from django.utils.functional import Promise
 from msgspec import inspect
 
@@ -126,7 +126,7 @@ def _make_type_info(type_: Any) -> TypeInfo:
         raise_if_from_outside(error)
         raise TypeError(
             f"{type_name(type_)} is not a type whose values can be validated: "
-            f"{str(error).rstrip('.')}.{_reason(type_)}"
+            f"{str(error).partition(chr(10))[0].rstrip('.')}.{_reason(type_)}"
         ) from error
 
 
@@ -155,7 +155,7 @@ def _invalid_part(type_: Any, path: str, seen: set[Any]) -> tuple[str, Any]:
         # Only what the class itself declares as fields; its annotations may be unresolvable.
         with suppress(Exception):
             hints = get_type_hints(cls, include_extras=True)
-            names = field_names(cls) or (hints if is_typeddict(cls) else ())
+            names = field_names(cls) or (hints if typing_extensions.is_typeddict(cls) else ())
             parts += [(f"{cls.__name__}.{name}", hints[name]) for name in names if name in hints]
     for part_path, part in parts:
         if not _is_valid(part):

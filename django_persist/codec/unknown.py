@@ -16,7 +16,7 @@ never unknown, nor is a declared field that the new value lacks: whoever removed
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -125,8 +125,16 @@ def find(text: str | bytes, value: Any, as_: Any) -> Kept | None:
         shape = cached_shape_of(as_)
     except TypeError:
         shape = shape_of(as_)
-    if shape is None or _encodes_as(value, text, shape):
+    if shape is None:
         return None
+    # Nearly every text was written by the same code that reads it. To encode the value again and
+    # compare is then several times as fast as to look at each field, except for pydantic's models.
+    if not shape.is_model:
+        try:
+            if to_text(value) == (text if isinstance(text, bytes) else text.encode()):
+                return None
+        except Exception as error:
+            raise_if_from_outside(error)
     plain = from_text(text)
     if _knows_all(plain, shape):
         return None
@@ -135,22 +143,6 @@ def find(text: str | bytes, value: Any, as_: Any) -> Kept | None:
         return None
     # A class can write fields that it doesn't declare, by a serializer of its own.
     return _find(plain, value, _encoding(value), shape)
-
-
-def _encodes_as(value: Any, text: str | bytes, shape: Shape) -> bool:
-    """Return whether the value certainly has everything that is in the text it was read from.
-
-    Nearly every text was written by the same code that reads it. To encode the value again and
-    compare is then several times as fast as to look at each field, except for pydantic's models.
-    """
-    if shape.is_model:
-        return False
-    try:
-        encoded = to_text(value)
-    except Exception as error:
-        raise_if_from_outside(error)
-        return False
-    return encoded == (text if isinstance(text, bytes) else text.encode())
 
 
 def _knows_all(plain: Any, shape: Shape) -> bool:
@@ -166,10 +158,15 @@ def _knows_all(plain: Any, shape: Shape) -> bool:
                 if key in plain and field.shape is not None
             )
         case Array(items=(Object(inner=(), keeps_all=False) as item,), is_tuple=False):
-            return isinstance(plain, list) and all(map(item.known.issuperset, plain))
+            return isinstance(plain, list) and _know_all(item, plain)
         case Map(item=Object(inner=(), keeps_all=False) as item) if isinstance(plain, dict):
-            return all(map(item.known.issuperset, plain.values()))
+            return _know_all(item, plain.values())
     return not isinstance(plain, dict | list)
+
+
+def _know_all(shape: Object, items: Iterable[Any]) -> bool:
+    # The items that are no objects, like None, are of other members of a union.
+    return all(map(shape.known.issuperset, [item for item in items if isinstance(item, dict)]))
 
 
 def _encoding(value: Any) -> Any:

@@ -20,6 +20,7 @@ from .entries import EntriesContract
 from .expired import ExpiredContract
 from .keys import KeysContract
 from .lifetimes import LifetimesContract
+from .limits import LimitsContract
 from .listings import ListingsContract
 from .many import ManyContract
 from .threads import ThreadsContract
@@ -36,6 +37,7 @@ class DriverContract(
     AtomicContract,
     VersionsContract,
     CountersContract,
+    LimitsContract,
     ManyContract,
     ListingsContract,
     KeysContract,

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from django.core.checks import CheckMessage, Warning
 
-from ..expiry import Expiry, expires_at_micros, from_micros, now
+from ..backoff import attempts
+from ..exceptions import ContentionError
+from ..expiry import MICROSECOND, Expiry, expires_at_micros, from_micros, now, to_micros
 
 Text: TypeAlias = str | bytes
 """A stored value as the server returns it: JSON text, decoded from UTF-8 or not."""
@@ -27,8 +29,26 @@ LEAST: Final = COUNTER[0]
 MOST: Final = COUNTER[-1]
 """Its bounds. Comparing with both is faster than `in COUNTER`."""
 
+LAST_TIME: Final = 10**18 - 1
+"""The last time that `advance` takes, in microseconds since 1970: in the year 33658."""
+
 Write: TypeAlias = tuple[str, bytes, Expiry]
 """One of many entries to write: full key, value as JSON text in UTF-8, expiry."""
+
+
+TRIES: Final = 200
+SECONDS: Final = 10.0
+"""The bounds of the default `advance`: it tries as often and as long as `Store.update`."""
+
+
+def parse_time(text: Text) -> int | None:
+    """Return the time that an entry's text stands for; None if it isn't one (see `advance`)."""
+    try:
+        time = int(text)
+    except ValueError:
+        return None
+    canonical = str(time) if isinstance(text, str) else b"%d" % time
+    return time if canonical == text and 0 <= time <= LAST_TIME else None
 
 
 def distinct_expires_at(writes: Iterable[Write], start: int) -> dict[Expiry, int | None]:
@@ -42,6 +62,20 @@ class Stored(NamedTuple):
 
     value: Text
     expires_at: datetime | None
+
+
+class Counted(NamedTuple):
+    """A counter's sum, and the time until it expires by the driver's clock; None for never."""
+
+    total: int
+    ttl: timedelta | None
+
+
+class Advanced(NamedTuple):
+    """Whether `advance` moved a stored time, and how far ahead of now that time is after it."""
+
+    moved: bool
+    ahead: timedelta
 
 
 class Place(NamedTuple):
@@ -65,6 +99,9 @@ class Driver(ABC):
 
     supports_exact_listings: bool = True
     """Whether a listing has each key once. Redis may repeat a key while it resizes its tables."""
+
+    supports_several_processes: bool = True
+    """Whether other processes see the entries. Those in memory end with their process."""
 
     # One key.
 
@@ -117,6 +154,56 @@ class Driver(ABC):
         new counter, `by`) is not from `at_least` to `at_most`, both of them 64-bit integers, or
         `by` is 0 and the driver can't tell the difference.
         """
+
+    # For rate limits.
+
+    def incr_with_ttl(self, key: str, by: int, expires: Expiry) -> Counted | None:
+        """Count as `incr` does; return the sum and the time until the counter expires.
+
+        Return None if nothing was changed: the text isn't a canonical 64-bit integer, or the sum
+        would not be one. By default the expiry is read after counting, in a second step.
+        """
+        total = self.incr(key, by, expires)
+        if total is None:
+            return None
+        stored = self.get_item(key)
+        if stored is None:
+            return Counted(total, timedelta(0))  # It has expired since.
+        if stored.expires_at is None:
+            return Counted(total, None)
+        return Counted(total, max(stored.expires_at - self.clock(), timedelta(0)))
+
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        """Move a stored time later by `by`, unless it would then be more than `at_most` from now.
+
+        The value is the time, in microseconds since 1970 by the driver's clock: a canonical integer
+        from 0 to LAST_TIME. It moves from now if there is no live entry, or if it is in the past.
+        The entry then expires when its time has come, or up to a millisecond later. `by` is
+        positive, and at most `at_most`.
+
+        A call that moves nothing leaves the time as it is. Return None, and change nothing, if the
+        live entry's text is not a time.
+
+        By default this is a loop over compare and swap, which raises ContentionError if it keeps
+        losing.
+        """
+        for attempt in attempts(TRIES, SECONDS):
+            text = self.get(key, for_update=attempt > 0)
+            at = to_micros(self.clock())
+            time = at if text is None else parse_time(text)
+            if time is None:
+                return None
+            later = max(time, at) + by // MICROSECOND
+            if later > at + at_most // MICROSECOND:
+                return Advanced(False, (time - at) * MICROSECOND)
+            value, lifetime = b"%d" % later, (later - at) * MICROSECOND
+            if text is None:
+                moved = self.create(key, value, lifetime)
+            else:
+                moved = self.replace(key, text, value, lifetime)
+            if moved:
+                return Advanced(True, lifetime)
+        raise ContentionError("A stored time could not be advanced: other writers kept winning.")
 
     # Compare and swap: `seen` is a text that `get` returned.
 

@@ -7,13 +7,22 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from django.core.checks import CheckMessage, Warning
-
-from ..cache import MemoryCache
 from ..exceptions import InvalidStoreError
-from ..expiry import Expiry, expires_at_micros, from_micros, now
+from ..expiry import MICROSECOND, Expiry, expires_at_micros, from_micros, now
 from ..memory import Slot
-from .base import COUNTER, LEAST, MOST, Place, Stored, Text, Write, distinct_expires_at
+from ..memory_cache import MemoryCache
+from .base import (
+    COUNTER,
+    LEAST,
+    MOST,
+    Advanced,
+    Place,
+    Stored,
+    Text,
+    Write,
+    distinct_expires_at,
+    parse_time,
+)
 from .batches import batches
 from .cache import CacheDriver
 
@@ -27,6 +36,8 @@ class MemoryDriver(CacheDriver):
 
     The threads of a process share it; each process has its own. The clock is the application's.
     """
+
+    supports_several_processes = False
 
     def __init__(self, name: str = "default") -> None:
         if not isinstance(name, str):
@@ -118,6 +129,19 @@ class MemoryDriver(CacheDriver):
             # The expiry stays, so a reader without the lock gets one sum or the other.
             slot.value = total
             return total
+
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        memory, at = self.memory, now()
+        with memory.lock:
+            memory.sweep(at)
+            slot = memory.find(key, at)
+            time = at if slot is None else parse_time(slot.text)
+            if time is None:
+                return None
+            later = max(time, at) + by // MICROSECOND
+            if moved := later <= at + at_most // MICROSECOND:
+                memory.put(key, Slot(later, later))
+        return Advanced(moved, ((later if moved else time) - at) * MICROSECOND)
 
     # Compare and swap.
 
@@ -216,16 +240,6 @@ class MemoryDriver(CacheDriver):
     def expired(self) -> int:
         with self.memory.lock:
             return sum(1 for _ in self.memory.expired(now()))
-
-    def check_deployment(self) -> Sequence[CheckMessage]:
-        return [
-            Warning(
-                f"The memory driver {self.name!r} keeps separate entries in each process.",
-                hint="Use another driver if there is more than one process, or if entries must "
-                "survive a restart.",
-                id="django_persist.W002",
-            )
-        ]
 
 
 def _stored(slot: Slot) -> Stored:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Mapping
 from typing import Any, BinaryIO, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -22,6 +23,7 @@ from ..exceptions import (
     StoreUnavailableError,
 )
 from ..export_format import NotAnExportError
+from ..purging import server_errors
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -47,8 +49,6 @@ class StoreCommand(BaseCommand):
     """A command that always ends with a message and an exit code, never with a traceback."""
 
     requires_system_checks = ()
-    unavailable: int = UNAVAILABLE
-    """The exit code if a store can't be reached."""
 
     _progress_line = ""
     _progress_at = 0.0
@@ -86,19 +86,16 @@ class StoreCommand(BaseCommand):
 
     def fail(self, error: BaseException, done: str = "") -> NoReturn:
         """End the command because of `error`; `done` is a sentence about what was done before."""
-        message, code = str(error), FAILED
-        if isinstance(error, USAGE_ERRORS):
-            code = USAGE
-        elif isinstance(error, StoreUnavailableError):
-            effect = "may have taken effect" if error.maybe_applied else "had no effect"
-            message, code = f"{error} The operation in progress {effect}.", self.unavailable
-        elif isinstance(error, ContentionError):
-            code = self.unavailable
-        elif isinstance(error, OSError):
-            message = ": ".join(filter(None, (str(error.filename or ""), error.strerror)))
-        elif not isinstance(error, PersistError | NotAnExportError):
-            message, code = _server_error_message(error), self.unavailable
+        message, code = describe_error(error)
         raise CommandError(f"{message} {done}".rstrip(), returncode=code) from error
+
+    def fail_at_stores(self, errors: Mapping[str, Exception]) -> NoReturn:
+        """End the command because of the errors of several stores, by alias. Each is named."""
+        described = {alias: describe_error(error) for alias, error in errors.items()}
+        raise CommandError(
+            "\n".join(f"{alias}: {message}" for alias, (message, _) in described.items()),
+            returncode=max(code for _, code in described.values()),
+        ) from next(iter(errors.values()))
 
     # Data goes to stdout as UTF-8 bytes, whatever the locale. All other output goes to stderr.
 
@@ -150,9 +147,23 @@ class StoreCommand(BaseCommand):
 
 def reported_errors() -> tuple[type[Exception], ...]:
     """Return the errors that end a command with a message: ours, and those of files and servers."""
-    redis = sys.modules.get("redis")  # Without it, no store can have raised an error of Redis.
-    of_redis = () if redis is None else (redis.RedisError,)
-    return PersistError, NotAnExportError, OSError, DatabaseError, *of_redis
+    return *server_errors(), NotAnExportError, OSError
+
+
+def describe_error(error: BaseException) -> tuple[str, int]:
+    """Return the message about an error, and the exit code."""
+    if isinstance(error, USAGE_ERRORS):
+        return str(error), USAGE
+    if isinstance(error, StoreUnavailableError):
+        effect = "may have taken effect" if error.maybe_applied else "had no effect"
+        return f"{error} The operation in progress {effect}.", UNAVAILABLE
+    if isinstance(error, ContentionError):
+        return str(error), UNAVAILABLE
+    if isinstance(error, OSError):
+        return ": ".join(filter(None, (str(error.filename or ""), error.strerror))), FAILED
+    if isinstance(error, PersistError | NotAnExportError):
+        return str(error), FAILED
+    return _server_error_message(error), UNAVAILABLE
 
 
 def _server_error_message(error: BaseException) -> str:

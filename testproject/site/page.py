@@ -14,15 +14,15 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from django_persist import Key
+from django_persist import Key, persist
+from django_persist.contrib.idempotency import IdempotencyKey
+from django_persist.contrib.lock import Lock, LockTakenError
+from django_persist.contrib.one_time import OneTimeToken
+from django_persist.contrib.rate_limit import RateLimit
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.http import HttpRequest
 from testproject.site.recipes.cart import Cart, cart_key, change, remember, visitor_of
 from testproject.site.recipes.feature_switch import FeatureSwitch
-from testproject.site.recipes.idempotency import IdempotencyKey
-from testproject.site.recipes.job_lock import LockTakenError, job_lock
-from testproject.site.recipes.one_time_token import INVALID, OneTimeToken
-from testproject.site.recipes.rate_limit import RateLimit
 from testproject.site.recipes.wizard import APPLICATION, token_of
 
 P = ParamSpec("P")
@@ -35,9 +35,12 @@ NEW_COLOUR: Final = FeatureSwitch("new-colour")
 
 PRICES: Final = {"tea": 4, "cup": 9, "pot": 25}
 LONGEST_NOTE: Final = 500
+INVALID: Final = "This link has been used, has expired, or never existed."
+"""One message for all three cases: which one it is would only help someone who guesses."""
+
 KNOCKS_ALLOWED: Final = 3
 PERCENTS: Final = (0, 50, 100)
-JOB: Final = "report"
+JOB: Final = Lock(persist, "report", lease=timedelta(seconds=30))
 JOB_SECONDS = 1.0
 
 
@@ -105,16 +108,14 @@ def _refuse_knock(request: HttpRequest, seconds: int) -> HttpResponse:
     return _page(request, wait=seconds)
 
 
-KNOCKS: Final = RateLimit(
-    name="knock", limit=KNOCKS_ALLOWED, window=timedelta(seconds=10), refuse=_refuse_knock
-)
+KNOCKS: Final = RateLimit(f"{KNOCKS_ALLOWED}/10s", name="knock", refuse=_refuse_knock)
 
 
 @require_POST
 @reports_store_errors
 @KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
-    return _page(request, knocks=request.persist.get(KNOCKS.key(request), 0))
+    return _page(request, knocks=KNOCKS_ALLOWED - KNOCKS.peek(request).remaining)
 
 
 @require_POST
@@ -142,7 +143,7 @@ def set_switch(request: HttpRequest) -> HttpResponse:
 @reports_store_errors
 def run_job(request: HttpRequest) -> HttpResponse:
     try:
-        with job_lock(request.persist, JOB, lease=timedelta(seconds=30)) as lock:
+        with JOB.acquire() as lock:
             sleep(JOB_SECONDS)  # The work.
     except LockTakenError:
         return _page(request, job_taken=True, status=409)

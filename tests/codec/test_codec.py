@@ -7,6 +7,7 @@ import datetime as dt
 import subprocess
 import sys
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Optional
 from uuid import UUID
@@ -239,6 +240,22 @@ def test_object_of_a_class_without_eq_reads_back() -> None:
     value = Blind(dt.datetime(2026, 1, 2), 1.5, [Item("a")])
     back = codec.decode(codec.encode([value]), list[Blind], key="k")[0]
     assert vars(back) == vars(value)
+
+
+@dataclasses.dataclass(eq=False)
+class Incomparable:
+    number: int = 0
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("51927")
+
+
+@pytest.mark.parametrize("make", [lambda item: [item], lambda item: {"a": (item,)}])
+def test_object_whose_eq_raises_reads_back(make: Callable[[Any], Any]) -> None:
+    plain = codec.decode(codec.encode(make(Incomparable(5))), key="k")
+    assert plain == codec.decode(codec.encode(make({"number": 5})), key="k")
 
 
 @pytest.mark.parametrize("fold", [0, 1])

@@ -196,6 +196,19 @@ def test_model_reads_back_and_is_stored_by_the_names_of_its_fields(value: Any, p
     assert codec.decode(codec.encode([value]), as_, key="k") == [value]
 
 
+def test_model_that_is_built_when_it_is_first_used() -> None:
+    class Later(BaseModel):
+        model_config = ConfigDict(defer_build=True)
+        a: dt.time = Field(alias="b")
+        b: dt.time = Field(alias="a")
+
+    later = codec.decode(b'{"a":"09:00:00","b":"10:00:00"}', Later, key="k")
+    assert (later.a, later.b) == (dt.time(9), dt.time(10))
+    later.a = dt.time(9, tzinfo=BERLIN)
+    with pytest.raises(EncodeError, match=r"at \$\.a, the time would read back without"):
+        codec.encode(later)
+
+
 def test_infinity_and_nan_as_strings() -> None:
     value = Infinite(numbers=[math.inf, -math.inf, math.nan, 1.5])
     back = codec.decode(codec.encode(value), Infinite, key="k")

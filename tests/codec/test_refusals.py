@@ -72,6 +72,14 @@ class Own:
     pass
 
 
+class Holder:
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+HOLDER = Holder(NAN)
+
+
 def changed(**fields: Any) -> Everything:
     return dataclasses.replace(everything(), **fields)
 
@@ -84,6 +92,14 @@ def unlucky() -> Checked:
     value = Checked()
     value.number = 13
     return value
+
+
+def with_keys_listed(value: Any) -> dict[str, Any]:
+    """Return a dict of which CPython lists the keys, too, as it once had one that isn't a str."""
+    made: dict[Any, Any] = {1: 0}
+    del made[1]
+    made["a"] = value
+    return made
 
 
 def deleted_field() -> Item:
@@ -138,6 +154,9 @@ REFUSED: list[tuple[Any, str]] = [
     ([{1: 0}, {True: 0}], "a key of $[1]"),
     ([{"a": 1}, {2: 0, "2": 0}], "a key of $[1]"),
     (Cart(1, extra={1: 1, "1": 2}), "a key of $.extra"),
+    # From Python 3.13 on, CPython doesn't list the values of a living object's __dict__.
+    ([with_keys_listed(1) for _ in range(30)] + [{"a": NAN}], "$[30].a"),
+    ([with_keys_listed(1), vars(HOLDER)] * 20, "$[1].content"),
     ({dt.datetime(2026, 1, 1, tzinfo=ODD): 1}, "a key of $"),
     # UTC offsets that msgspec rounds.
     (dt.datetime(2026, 1, 1, tzinfo=ODD), "$"),

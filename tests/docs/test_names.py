@@ -16,6 +16,8 @@ from django.core.management.base import BaseCommand, CommandParser
 import django_persist
 from django_persist import exceptions, testing
 from django_persist.conf import STORE_SETTINGS
+from django_persist.contrib.lock import Lease, Lock
+from django_persist.contrib.one_time import OneTimeCode, OneTimeToken
 from django_persist.drivers.base import Driver
 from tests.docs.pages import PAGES, ROOT
 
@@ -78,6 +80,17 @@ def public() -> list[str]:
         "django_persist.Item.ttl",
         "django_persist.cluster.ClusterConnectionFactory",
         "django_persist.contract.DriverContract",
+        *(
+            f"django_persist.contrib.{name}"
+            for name in (
+                *("lock.Lock", "lock.Slots", "lock.LockTakenError", "lock.LockLostError"),
+                *(f"lock.Lock.{name}" for name in members(Lock)),
+                *(f"lock.Lease.{name}" for name in members(Lease)),
+                *("one_time.OneTimeToken", "one_time.OneTimeCode"),
+                *(f"one_time.OneTimeToken.{name}" for name in members(OneTimeToken)),
+                *(f"one_time.OneTimeCode.{name}" for name in members(OneTimeCode)),
+            )
+        ),
         "django_persist.drivers.base.Place",
         "django_persist.drivers.base.Stored",
         "django_persist.drivers.database.DatabaseDriver",

@@ -12,8 +12,10 @@ from django.db import connections
 from django_persist import Store, stores
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
+from django_persist.management.stats import location_url
+from tests import aliases
 from tests.conftest import BACKENDS, OpenStore, leave_expired
-from tests.management.commands import Terminal, open_two, persist
+from tests.management.commands import Terminal, call, open_two, persist
 
 ODD = ["a b", '"quoted', "new\nline", "\x1b[31m", "\x9b31m", "é", "\u2028", "日本", "\\"]
 
@@ -151,9 +153,83 @@ def test_stats_shows_the_other_stores_if_one_is_unavailable(
     assert result.code == 3
     assert "can't be reached" in result.json["away"]["error"]
     assert result.json["default"]["entries"] == 0
-    assert f"redis 127.0.0.1 {free_port} 0" == result.json["away"]["place"]
+    assert f"redis://127.0.0.1:{free_port}/0" == result.json["away"]["place"]
     assert persist("stats").code == 3
     assert persist("stats", "--store=default").code == 0
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        (("database", "sqlite", "/srv/a b.sqlite3"), "sqlite:///srv/a%20b.sqlite3"),
+        (("database", "sqlite", "default", ":memory:"), "sqlite::memory:?alias=default"),
+        (("database", "sqlite", "default", ""), "sqlite::memory:?alias=default"),
+        (("database", "sqlite", "file:shop?mode=ro"), "file:shop?mode=ro"),
+        (
+            ("database", "postgresql", "shop", "127.0.0.1", "5432", "site", "sslmode='require'"),
+            "postgresql://site@127.0.0.1:5432/shop",
+        ),
+        (
+            ("database", "postgresql", "", "127.0.0.1", "", "", "service='shop'"),
+            "postgresql://127.0.0.1/?service=shop",
+        ),
+        (
+            ("database", "postgresql", "shop", "/run/postgresql", "", ""),
+            "postgresql:///shop?host=%2Frun%2Fpostgresql",
+        ),
+        (("database", "mysql", "shop", "::1", "3306", ""), "mysql://[::1]:3306/shop"),
+        (("redis", frozenset({("cache.local", 6379, 1)})), "redis://cache.local:6379/1"),
+        (("redis", frozenset({("unix", "/run/redis.sock", 1)})), "unix:///run/redis.sock?db=1"),
+        (
+            ("redis", frozenset({("b", 7000, 0), ("a", 7000, 0)})),
+            "redis://a:7000/0 redis://b:7000/0",
+        ),
+        (
+            ("redis", frozenset({("shop", frozenset({("b", 26379, 0), ("a", 26379, 0)}), 2)})),
+            "redis+sentinel://a:26379,b:26379/shop/2",
+        ),
+        (("memory", "default"), "memory://default"),
+        (("file", "/srv/entries"), "file:///srv/entries"),
+        ("anything", "anything"),
+    ],
+)
+def test_stats_shows_a_place_as_a_url(location: Any, url: str) -> None:
+    assert location_url(location) == url
+
+
+def test_stats_and_purge_name_each_store_that_is_unavailable(
+    open_store: OpenStore, settings: Any, free_port: int, elapse: Any
+) -> None:
+    """The stores that can be reached are shown and purged all the same."""
+    open_store("sqlite").set("old", 1, expires=10)
+    elapse(stores["default"], 20)
+    database = {**connections["postgresql"].settings_dict, "PORT": free_port}
+    redis = {**settings.CACHES["valkey"], "LOCATION": f"redis://127.0.0.1:{free_port}"}
+    settings.CACHES = {**settings.CACHES, "away": redis}
+    with aliases.alias("away", database), aliases.alias("gone", {**database, "NAME": "gone"}):
+        away = {
+            alias: {**BACKENDS["postgresql"], "OPTIONS": {"using": alias}}
+            for alias in ("away", "gone")
+        }
+        settings.PERSIST = {
+            **{f"first {alias}": store for alias, store in away.items()},
+            "redis": {**BACKENDS["valkey"], "OPTIONS": {"cache": "away"}},
+            **settings.PERSIST,
+        }
+        shown, purged = persist("stats"), call("purge_persist", "--json")
+        counted = call("purge_persist", "--dry-run")
+    for result, unavailable in (
+        (shown, ["first away", "first gone", "redis"]),
+        (purged, ["first away", "first gone"]),
+        (counted, ["first away", "first gone"]),
+    ):
+        assert result.code == 3
+        assert [line.split(":")[0] for line in result.err.splitlines()] == unavailable
+        assert "can't be reached" in result.err or "could not be connected to" in result.err
+    assert "\n  entries  0\n" in shown.out
+    assert purged.json["deleted"]["default"] == 1
+    assert purged.json["complete"] is False
+    assert counted.out.endswith("; not complete.\n")
 
 
 def test_stats_never_shows_a_password(settings: Any) -> None:

@@ -321,7 +321,7 @@ def test_every_subcommand_exits_with_3_if_the_store_is_unavailable(
 
 def test_process_exits_with_3_if_the_store_is_unavailable(away: str) -> None:
     assert_away(away, run("persist", *CALLS[0]), CALLS[0])
-    assert call("purge_persist", "--store=away").code == (1 if away == "database" else 0)
+    assert call("purge_persist", "--store=away").code == (3 if away == "database" else 0)
 
 
 def test_missing_table_is_reported(open_store: OpenStore, settings: Any) -> None:
@@ -332,7 +332,7 @@ def test_missing_table_is_reported(open_store: OpenStore, settings: Any) -> None
         assert (result.code, result.out) == (3, "")
         assert "run `manage.py migrate --database empty`" in result.err
         assert "secret" not in result.err
-        assert call("purge_persist").code == 1
+        assert call("purge_persist").code == 3
 
 
 @pytest.mark.parametrize("server", ["sqlite"])

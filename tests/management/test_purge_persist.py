@@ -103,7 +103,7 @@ def test_purge_json_output(store: Store, settings: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (StoreUnavailableError("Gone.", maybe_applied=True), 1, "may have taken effect"),
+        (StoreUnavailableError("Gone.", maybe_applied=True), 3, "may have taken effect"),
         (KeyboardInterrupt(), 130, "Stopped. The last batch may have been deleted as well"),
     ],
 )

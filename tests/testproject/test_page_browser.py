@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from itertools import product
 from typing import Any
 
@@ -11,7 +10,6 @@ from django.contrib.auth.models import User
 
 from django_persist import persist
 from testproject.site import page
-from testproject.site.recipes.job_lock import job_lock
 from tests.browser import DESKTOP, PHONE, Browser
 
 
@@ -149,7 +147,7 @@ def test_the_switch_turns_the_feature_on_and_off(site: Browser) -> None:
 def test_the_report_runs_once_at_a_time(site: Browser) -> None:
     press(site, "job", "Make the report")
     assert said(site, "job") == "The report is done, run number 1."
-    with job_lock(persist, page.JOB, timedelta(minutes=1)):
+    with page.JOB.acquire():
         press(site, "job", "Make the report")
         assert "is already making the report" in said(site, "job")
     for entry in site.get_log("browser"):  # type: ignore[no-untyped-call]

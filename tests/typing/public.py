@@ -6,13 +6,23 @@ pyright. Both fail if there is no error on such a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 from uuid import UUID
 
+from django.http import JsonResponse
+from django.views import View
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
+from django_persist.contrib.idempotency import IdempotencyKey
+from django_persist.contrib.lock import Lease, Lock, Slots
+from django_persist.contrib.one_time import OneTimeCode, OneTimeToken
+from django_persist.contrib.rest import IdempotencyMixin
 from django_persist.http import HttpRequest
 from django_persist.store import Remove
 from django_persist.testing import override_persist
@@ -58,6 +68,26 @@ def keys(uuid: UUID) -> None:
     CART(user_id=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Key("a", as_=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     Key("a", expires=KEEP)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+def from_list(plain: Any) -> dict[str, Any]:
+    return {"lines": plain}
+
+
+def upgrades(store: Store) -> None:
+    key = Key("cart:{user_id}", as_=Cart, upgrade=from_list)
+    assert_type(key, Key[Cart])
+    assert_type(key(user_id=1), Key[Cart])
+    assert_type(key.upgrade, Callable[[Any], Any] | None)
+    assert_type(Key("a", as_=int | None, upgrade=lambda plain: plain["a"]), Key[int | None])
+    assert_type(Key("a", as_=list[Cart], expires=60, upgrade=None), Key[list[Cart]])
+    assert_type(store.get(key(user_id=1)), Cart | None)
+    assert_type(store.get_many([key(user_id=1)]), dict[Key[Cart], Cart])
+    assert_type(store.update(key(user_id=1), add), Cart)
+    assert_type(store.get_or_create(key(user_id=1), Cart), tuple[Cart, bool])
+    Key("a", upgrade=from_list)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    Key("a", as_=Cart, upgrade="from_list")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    Key("a", as_=Cart, upgrade=lambda: [1])  # type: ignore[arg-type, misc]  # pyright: ignore[reportArgumentType]
 
 
 def reading(store: Store, key: str) -> None:
@@ -218,6 +248,34 @@ def get_or_create(store: Store, key: str) -> None:
     store.get_or_create(key, "none", as_=int)  # type: ignore[arg-type]
 
 
+def locks(store: Store) -> None:
+    with Lock(store, "report", lease=300, wait=timedelta(seconds=5)) as lock:
+        assert_type(lock, Lease)
+        assert_type(lock.number, int)
+        assert_type(lock.token, str)
+        lock.renew()
+    with Slots(store, 5, 4) as slot, Lock(store, "report").adopt("token") as adopted:
+        assert_type(slot.slot, int)
+        assert_type(adopted, Lease)
+    assert_type(Slots(store, "gpu", 4).owners(), list[str])
+    assert_type(Lock(store, "report").acquire(), Lease)
+    Lock(store, "report", lease=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Slots(store, "gpu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def one_time(store: Store) -> None:
+    token = OneTimeToken("login", as_=Cart, expires=60)
+    assert_type(token.issue(store, Cart()), str)
+    assert_type(token.redeem(store, "token"), Cart | None)
+    assert_type(OneTimeToken("a", as_=int | str, expires=60).redeem(store, ""), int | str | None)
+    token.issue(store, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    code = OneTimeCode("login", expires=timedelta(minutes=10))
+    assert_type(code.issue(store, 5), str)
+    assert_type(code.redeem(store, 5, "123456"), bool)
+    assert_type(code.tries_left(store, 5), int)
+    OneTimeCode("login")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 def in_tests() -> None:
     with override_persist("hot") as store:
         assert_type(store, Store)
@@ -230,3 +288,27 @@ def a_test(number: int) -> str:
 
 
 assert_type(a_test(1), str)
+
+
+@IdempotencyKey(keep=timedelta(hours=1), retryable={429, *range(500, 600)})
+def order(request: HttpRequest, product: str) -> JsonResponse:
+    return JsonResponse({"order": request.persist.incr("orders"), "product": product})
+
+
+@IdempotencyKey(required=False)
+class OrderView(View): ...
+
+
+class OrderSet(IdempotencyMixin, ViewSet):
+    idempotency = IdempotencyKey(scope=lambda request: request.headers["X-Api-Key"])
+
+    def create(self, request: Request) -> Response:
+        return Response(status=201)
+
+
+def idempotent_views(request: HttpRequest) -> None:
+    assert_type(order(request, "tea"), JsonResponse)
+    order(request, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(OrderView(), OrderView)
+    OrderSet.as_view({"post": "create"})
+    IdempotencyKey(lease=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

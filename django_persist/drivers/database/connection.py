@@ -17,7 +17,13 @@ from django.db.backends.utils import CursorWrapper
 
 from ...backoff import retries
 from ...interruptions import is_from_outside
-from .errors import DatabaseContentionError, DatabaseUnavailableError, Outcome, classify
+from .errors import (
+    DatabaseContentionError,
+    DatabaseUnavailableError,
+    Outcome,
+    classify,
+    is_login_refused,
+)
 
 R = TypeVar("R")
 
@@ -153,7 +159,7 @@ class Connection:
         started = time.monotonic()
         # Nobody knows how long the ORM's connection was idle before the first call.
         was_idle = started - getattr(self._used, "at", -math.inf) > IDLE_SECONDS
-        if was_idle and not inside and _is_ended(connection.connection):
+        if was_idle and not inside and _is_ended(connection):
             _abandon(connection)
         self._used.at = started
         return started
@@ -207,6 +213,8 @@ class Connection:
         raise DatabaseUnavailableError(
             _unavailable_message(self.using, outcome, opened, error),
             maybe_applied=outcome is Outcome.CUT_OFF and maybe_applied,
+            misconfigured=outcome is Outcome.NO_TABLE
+            or (not opened and is_login_refused(connection.vendor, error)),
         ) from error
 
     def _wait(self, waits: Iterator[int], error: Error) -> None:
@@ -297,11 +305,15 @@ def _has_waited(connection: Any, attempted: float) -> bool:
 
 
 def _is_ended(connection: Any) -> bool:
-    """Return whether the server has ended a connection of a client library, without asking it."""
-    if not hasattr(connection, "fileno") or not hasattr(select, "poll"):
+    """Return whether the server has ended a connection, without asking it."""
+    if not hasattr(connection.connection, "fileno") or not hasattr(select, "poll"):
         return False
+    try:
+        socket = connection.connection.fileno()
+    except connection.Database.Error:  # The client library knows it, maybe from a query of the ORM.
+        return True
     poll = select.poll()
-    poll.register(connection.fileno(), ENDED)
+    poll.register(socket, ENDED)
     return bool(poll.poll(0))
 
 

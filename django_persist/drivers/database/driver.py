@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
 from functools import cached_property, partial
 from itertools import chain
 from typing import Any
@@ -14,8 +15,8 @@ from django.db.backends.utils import CursorWrapper
 from django.utils.connection import ConnectionDoesNotExist
 
 from ...exceptions import InvalidStoreError
-from ...expiry import Expiry, expires_at_micros, from_micros, now
-from ..base import COUNTER, LEAST, MOST, Driver, Place, Stored, Text, Write
+from ...expiry import MICROSECOND, Expiry, expires_at_micros, from_micros, now
+from ..base import COUNTER, LEAST, MOST, Advanced, Counted, Driver, Place, Stored, Text, Write
 from ..batches import batches
 from . import forks
 from .checks import check_deployed, check_server, check_settings, location
@@ -178,6 +179,35 @@ class DatabaseDriver(Driver):
             )
         # A new counter would start outside its bounds.
         return self._connection.execute(sql.incr_live, params, sql.counted_live, writes=True)
+
+    def incr_with_ttl(self, key: str, by: int, expires: Expiry) -> Counted | None:
+        sql, moment = self.sql, now()
+        if not sql.incr_returns_expiry:
+            return super().incr_with_ttl(key, by, expires)
+        params = {"key": key, "now": moment, "by": by, "start": str(by)}
+        params |= {"low": LEAST - min(by, 0), "high": MOST - max(by, 0)}
+        params["expires"] = expires_at_micros(expires, moment)
+        row = self._connection.execute(sql.incr, params, first_row, writes=True)
+        if row is None:
+            return None
+        return Counted(int(row[0]), None if row[1] is None else (row[1] - moment) * MICROSECOND)
+
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        sql, moment = self.sql, now()
+        step = by // MICROSECOND
+        params = {
+            "key": key,
+            "start": str(moment + step),
+            "expires": moment + step,
+            "now": moment,
+            "by": step,
+            "latest": moment + at_most // MICROSECOND - step,
+        }
+        params |= sql.advance_constants
+        result = self._connection.execute(
+            sql.advance, params, lambda cursor: sql.advanced(cursor, moment + step), writes=True
+        )
+        return None if result is None else Advanced(result[0], (result[1] - moment) * MICROSECOND)
 
     # Compare and swap.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 from django.db import Error, InterfaceError, OperationalError
@@ -106,6 +107,10 @@ def _postgresql(error: Error) -> Outcome:
             if isinstance(error, OperationalError | InterfaceError)
             else Outcome.OTHER
         )
+    if getattr(getattr(cause, "diag", None), "severity_nonlocalized", None) == "PANIC":
+        # The server crashes, such as when its log can't grow on a full disk. A COMMIT that met the
+        # error may be in the log already.
+        return Outcome.CUT_OFF
     for states, outcome in (
         (POSTGRESQL_LOST, Outcome.LOST),
         (POSTGRESQL_WAITED, Outcome.WAITED),
@@ -234,3 +239,42 @@ def _mysql(error: Error) -> Outcome:
     if code in MYSQL_CUT_OFF:
         return Outcome.CUT_OFF
     return Outcome.REFUSED if code in MYSQL_REFUSED else Outcome.OTHER
+
+
+# Whether a connection was refused because of the user, the password or the database. If in doubt it
+# was: a rate limit must not let everyone through because its password is wrong.
+
+POSTGRESQL_FROM_SERVER = re.compile(
+    r"(?:^|: )\S+:  (.+)|no password supplied|couldn't get a connection", re.MULTILINE
+)
+"""The server's own message, after its severity and two spaces: before a login libpq has no code. Or
+the client has no password, or psycopg's pool doesn't say why it has no connection."""
+
+POSTGRESQL_BUSY = re.compile(
+    r"""
+    the\ database\ system\ is\       # starting up, shutting down, in recovery mode
+    | too\ many\                      # clients already, connections for role or database
+    | remaining\ connection\ slots
+    | terminating\ connection
+    | shutting\ down                  # from here on: PgBouncer
+    | cannot\ connect\ to\ server
+    | server\ login\ has\ been\ failing(?!.*authentication)
+    | no\ more\ connections
+    | query_wait_timeout
+    """,
+    re.VERBOSE,
+)
+"""Messages of a server that would take the login at another time."""
+
+MYSQL_NOT_REACHED = {2002, 2003, 2005}  # CONNECTION_ERROR, CONN_HOST_ERROR, UNKNOWN_HOST
+
+
+def is_login_refused(vendor: str, error: Error) -> bool:
+    """Return whether a server that could be reached refused to let the user in."""
+    if vendor == "postgresql":
+        messages = POSTGRESQL_FROM_SERVER.findall(str(error))
+        return any(not POSTGRESQL_BUSY.search(message) for message in messages)
+    if vendor == "mysql":
+        code = error.args[0] if error.args else 0
+        return code not in MYSQL_NOT_REACHED and _mysql(error) is Outcome.OTHER
+    return False

@@ -210,7 +210,9 @@ class Cluster(Servers):
             nodes += [primary for primary in primaries if primary not in nodes]
         if old_map is None:
             raise StoreUnavailableError(
-                f"No node of the Redis Cluster has said which node has which slots. {failure or ''}"
+                "No node of the Redis Cluster has said which node has which slots. "
+                f"{failure or ''}",
+                misconfigured=failure is not None and failure.misconfigured,
             ) from failure
         if connected:
             raise StoreUnavailableError(

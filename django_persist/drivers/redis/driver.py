@@ -13,8 +13,8 @@ from django.core.checks import CheckMessage, Warning
 from redis.exceptions import ResponseError
 
 from ...exceptions import DecodeError
-from ...expiry import EPOCH, Expiry, past
-from ..base import COUNTER, LEAST, MOST, Place, Stored, Text, Write
+from ...expiry import EPOCH, MICROSECOND, Expiry, past
+from ..base import COUNTER, LEAST, MOST, Advanced, Counted, Place, Stored, Text, Write
 from ..cache import CacheDriver, resolve
 from . import scripts
 from .checks import check_servers
@@ -123,13 +123,7 @@ class RedisDriver(CacheDriver):
             command = scripts.evalsha(scripts.INCR_WITHIN, [name], *args)
         elif expires is not None:
             command = scripts.evalsha(scripts.INCR, [name], *_script_expiry(expires), by)
-        try:
-            total = self.servers.call(name, command, writes=True)
-        except ResponseError as error:
-            text = str(error)
-            if _is_wrong_type(error) or "not an integer" in text or "overflow" in text:
-                return None
-            raise
+        total = self._call_on_integer(name, command)
         if total is None:
             return None
         # The scripts reply a sum as text: b"-1".
@@ -137,6 +131,39 @@ class RedisDriver(CacheDriver):
             assert isinstance(expires, datetime)
             raise past(expires)
         return int(total)
+
+    def incr_with_ttl(self, key: str, by: int, expires: Expiry) -> Counted | None:
+        if by not in COUNTER:
+            return None
+        name = self._name(key)
+        args = *_script_expiry(expires), by
+        reply = self._call_on_integer(name, scripts.evalsha(scripts.INCR_WITH_TTL, [name], *args))
+        if reply is None:
+            return None
+        if reply == -1:
+            assert isinstance(expires, datetime)
+            raise past(expires)
+        total, ttl = reply
+        return Counted(int(total), None if ttl < 0 else ttl * MILLISECOND)
+
+    def advance(self, key: str, by: timedelta, at_most: timedelta) -> Advanced | None:
+        name = self._name(key)
+        args = by // MICROSECOND, at_most // MICROSECOND
+        reply = self._call_on_integer(name, scripts.evalsha(scripts.ADVANCE, [name], *args))
+        if reply is None:
+            return None
+        moved, ahead = reply
+        return Advanced(bool(moved), ahead * MICROSECOND)
+
+    def _call_on_integer(self, name: bytes, command: Command) -> Any:
+        """Run a command that changes an integer; return None if the key holds something else."""
+        try:
+            return self.servers.call(name, command, writes=True)
+        except ResponseError as error:
+            text = str(error)
+            if _is_wrong_type(error) or "not an integer" in text or "overflow" in text:
+                return None
+            raise
 
     # Compare and swap.
 

@@ -136,9 +136,14 @@ class Node:
         if isinstance(error, NoFreeConnectionError):
             return StoreUnavailableError(f"{self.name} was not asked: {error}.")
         if isinstance(error, MasterNotFoundError):
-            return StoreUnavailableError(f"{self.name}: {error}")
+            misconfigured = getattr(error.__cause__, "misconfigured", False)
+            return StoreUnavailableError(f"{self.name}: {error}", misconfigured=misconfigured)
         if _is_refusal(error) or isinstance(error, ResponseError):
-            return StoreUnavailableError(f"{self.name} refused the connection: {error}")
+            return StoreUnavailableError(
+                f"{self.name} refused the connection: {error}",
+                # Any other ResponseError is about an option, such as the number of the database.
+                misconfigured=isinstance(error, AuthenticationError) or not _is_refusal(error),
+            )
         return StoreUnavailableError(f"{self.name} can't be reached: {error}")
 
 
@@ -204,7 +209,10 @@ def raise_for_error(reply: Reply, name: str) -> Reply:
         return reply
     text = str(reply)
     if _is_refusal(reply):
-        raise StoreUnavailableError(f"{name} refused the command: {text}") from reply
+        raise StoreUnavailableError(
+            f"{name} refused the command: {text}",
+            misconfigured=isinstance(reply, AuthenticationError),
+        ) from reply
     if isinstance(reply, AskError):
         raise InvalidStoreError(
             f"{name} is a node of a Redis Cluster.",

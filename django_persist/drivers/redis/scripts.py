@@ -213,6 +213,50 @@ return redis.call('GET', KEYS[1])
 """
 )
 
+# Like INCR, but replies the sum with the milliseconds until the counter expires, or -1 for never.
+# Without PTTL, so that a user needs no permission but those that the other scripts need.
+INCR_WITH_TTL = _script(
+    _WRITE
+    + """\
+local unit, ms, by = unpack(ARGV)
+if is_past(unit, ms) then return -1 end
+local clock = redis.call('TIME')
+local function ttl()
+  local expires_at = redis.call('PEXPIRETIME', KEYS[1])
+  if expires_at < 0 then return -1 end
+  return math.max(0, expires_at - clock[1] * 1000 - math.floor(clock[2] / 1000))
+end
+if not redis.call('GET', KEYS[1]) then
+  store(KEYS[1], by, unit, ms, '0')
+  return {by, ttl()}
+end
+local left = ttl()
+redis.call('INCRBY', KEYS[1], by)
+return {redis.call('GET', KEYS[1]), left}
+"""
+)
+
+# Moves a time later, unless it would then be too far ahead. Replies 1 or 0, and how far ahead the
+# time is; nil if the text is not a time. All in microseconds: a double is exact to 2^53 of them,
+# which is in the year 2255. Only the last command writes.
+ADVANCE = _script(
+    """\
+local by, at_most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local text = redis.call('GET', KEYS[1])
+local time = now
+if text then
+  if #text > 18 or not (text == '0' or string.find(text, '^[1-9]%d*$')) then return false end
+  time = tonumber(text)
+end
+local later = math.max(time, now) + by
+if later > now + at_most then return {0, time - now} end
+redis.call('SET', KEYS[1], string.format('%.0f', later), 'PXAT', math.ceil(later / 1000))
+return {1, later - now}
+"""
+)
+
 # Replies for each key its text, or nil if it has none, and the moment when it expires: -1 for
 # never, -2 for no entry. A nil with any other moment is a key of another Redis type.
 READ = _script(

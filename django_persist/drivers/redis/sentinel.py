@@ -41,21 +41,24 @@ class Primary:
 
     def get_master_address(self) -> tuple[str, int]:
         """Ask the Sentinels, the one that last knew first. Raises MasterNotFoundError."""
-        failures = []
+        failures: list[Exception] = []
         for sentinel in self._sentinels:
             try:
                 replies = sentinel.run((MASTERS,), writes=False)
                 masters = _parse(raise_for_error(replies[0], sentinel.name))
             except (PersistError, RedisError) as error:
-                failures.append(str(error))
+                failures.append(error)
                 continue
             state = masters.get(self.service_name)
             if state and self._manager.check_master_state(state, self.service_name):
                 self._sentinels = [sentinel, *(s for s in self._sentinels if s is not sentinel)]
                 return self._changed((self._forced_ip or state["ip"], state["port"]))
+        reasons = " ".join(map(str, failures)) or "it is down."
+        # A Sentinel that can't be reached matters less than one that refuses the password.
+        refused = (error for error in failures if getattr(error, "misconfigured", False))
         raise MasterNotFoundError(
-            f"No primary found for {self.service_name!r}: {' '.join(failures) or 'it is down.'}"
-        )
+            f"No primary found for {self.service_name!r}: {reasons}"
+        ) from next(refused, None)
 
     @property
     def _forced_ip(self) -> str | None:

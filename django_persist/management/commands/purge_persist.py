@@ -9,28 +9,26 @@ Examples:
   manage.py purge_persist --dry-run            only count the expired entries
   manage.py purge_persist --json               output for a program
 
-Exit codes: 0 done, 1 a store could not be reached, 2 invalid arguments or settings, 130 stopped by
-Ctrl-C. If it doesn't finish, it says how many entries it deleted; they stay deleted.
+Exit codes: 0 done, 2 invalid arguments or settings, 3 a store could not be reached (the others are
+purged all the same), 130 stopped by Ctrl-C. If it doesn't finish, it says how many entries it
+deleted; they stay deleted.
 """
 
 from __future__ import annotations
 
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Hashable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from ...handler import stores
 from ...keyspace import CHUNK
-from ...store import Store
-from ..command import FAILED, STOPPED, StoreCommand, plural, positive_int
+from ...purging import Purge
+from ..command import STOPPED, StoreCommand, plural, positive_int
 
 
 class Command(StoreCommand):
     help = __doc__ or ""
-    unavailable = FAILED
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -57,80 +55,45 @@ class Command(StoreCommand):
 
     def run(self, **options: Any) -> None:
         started = time.monotonic()
-        limit = options["max_seconds"]
-        chosen = _stores_to_purge(options["store"])
-        dry_run: bool = options["dry_run"]
-        # By alias. Updated after every batch, so that it is right however the command ends.
-        deleted = dict.fromkeys(chosen, 0)
+        purge = Purge(options["store"])
         finished = False
         try:
-            if dry_run:
-                deleted |= {alias: store.driver.expired() for alias, store in chosen.items()}
-                finished = True
+            if options["dry_run"]:
+                purge.count()
             else:
-                deadline = None if limit is None else started + limit
-                finished = self._purge(chosen, options["batch_size"], deadline, deleted)
-        except BaseException as error:
-            self._report(deleted, options, started, "; not complete.", complete=False)
-            if isinstance(error, KeyboardInterrupt):
-                raise CommandError(
-                    "Stopped. The last batch may have been deleted as well.", returncode=STOPPED
-                ) from None
-            raise
-        end = "." if finished else "; stopped at --max-seconds, the next run continues."
-        self._report(deleted, options, started, end, complete=finished)
-
-    def _purge(
-        self,
-        chosen: dict[str, Store],
-        batch_size: int,
-        deadline: float | None,
-        deleted: dict[str, int],
-    ) -> bool:
-        """Purge the stores and count in `deleted`. Return False if the deadline passed first."""
-        for alias, store in chosen.items():
-            for number in store.driver.purge(batch_size):
-                deleted[alias] += number
-                self.show_progress(f"{alias}: {_expired(deleted[alias])} deleted")
-                if deadline is not None and time.monotonic() > deadline:
-                    return False
-        return True
+                for alias in purge.run(options["batch_size"], options["max_seconds"]):
+                    self.show_progress(f"{alias}: {_expired(purge.numbers[alias])} deleted")
+            finished = not purge.errors
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. The last batch may have been deleted as well.", returncode=STOPPED
+            ) from None
+        finally:
+            self._report(purge, options, time.monotonic() - started, finished=finished)
+        if purge.errors:
+            self.fail_at_stores(purge.errors)
 
     def _report(
-        self,
-        deleted: dict[str, int],
-        options: dict[str, Any],
-        started: float,
-        end: str,
-        *,
-        complete: bool,
+        self, purge: Purge, options: dict[str, Any], seconds: float, *, finished: bool
     ) -> None:
-        seconds = time.monotonic() - started
         if options["json"]:
             self.write_json(
                 {
-                    "would_be_deleted" if options["dry_run"] else "deleted": deleted,
+                    "would_be_deleted" if options["dry_run"] else "deleted": purge.numbers,
                     "seconds": round(seconds, 3),
-                    "complete": complete,
+                    "complete": finished and not purge.stopped,
                 }
             )
+            return
+        verb = "would be deleted" if options["dry_run"] else "deleted"
+        if not finished:
+            end = "; not complete."
+        elif purge.stopped:
+            end = "; stopped at --max-seconds, the next run continues."
         else:
-            verb = "would be deleted" if options["dry_run"] else "deleted"
-            total = _expired(sum(deleted.values()))
-            self.write_line(f"{total} {verb} from {', '.join(deleted)} in {seconds:.1f} s{end}")
-
-
-def _stores_to_purge(alias: str | None) -> dict[str, Store]:
-    """Return the store with that alias, or one store for each place.
-
-    The stores of one place share their expired entries: purging one of them purges all.
-    """
-    if alias is not None:
-        return {alias: stores[alias]}
-    first: dict[Hashable, str] = {}
-    for each in stores:
-        first.setdefault(stores[each].place().location, each)
-    return {each: stores[each] for each in first.values()}
+            end = "."
+        total, aliases = _expired(sum(purge.numbers.values())), ", ".join(purge.numbers)
+        self.write_line(f"{total} {verb} from {aliases} in {seconds:.1f} s{end}")
 
 
 def _expired(number: int) -> str:

@@ -10,8 +10,9 @@ from django.core.management.base import CommandError
 
 from ...codec import to_text
 from ...handler import stores
+from ...purging import server_errors
 from .. import stats
-from ..command import FAILED, STOPPED, plural, reported_errors, stdin
+from ..command import FAILED, STOPPED, describe_error, plural, reported_errors, stdin
 from .base import Subcommand, add_prefix_argument
 
 
@@ -139,17 +140,20 @@ class Stats(Subcommand):
 
     def run(self) -> None:
         chosen = self.options["store"]
-        first_error: Exception | None = None
+        errors: dict[str, Exception] = {}
         found: dict[str, dict[str, Any]] = {}
         for alias in stores if chosen is None else [chosen]:
-            found[alias], error = stats.collect(stores[alias])
-            first_error = first_error or error
+            facts = found[alias] = stats.describe(stores[alias])
+            try:
+                facts.update(stats.count(stores[alias]))
+            except server_errors() as error:
+                errors[alias], facts["error"] = error, describe_error(error)[0]
             if not self.json:
-                self._show(alias, found[alias])
+                self._show(alias, facts)
         if self.json:
             self.command.write_json(found)
-        if first_error is not None:
-            self.command.fail(first_error)
+        if errors:
+            self.command.fail_at_stores(errors)
 
     def _show(self, alias: str, facts: dict[str, Any]) -> None:
         self.command.write_line(alias)

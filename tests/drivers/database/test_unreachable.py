@@ -12,6 +12,7 @@ from django.db import OperationalError, close_old_connections, connections, tran
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
+from django_persist.models import Entry
 from tests.aliases import alias, another
 from tests.conftest import MYSQLS
 from tests.drivers.database.conftest import ProxiedStore
@@ -45,6 +46,15 @@ def test_the_first_call_of_a_driver_leaves_a_connection_that_was_cut(proxied: Pr
     """The ORM has opened it, and nobody knows how long it was idle."""
     proxied.proxy.cut()
     wait_until_ended(proxied.alias)
+    store = Store(DatabaseDriver(proxied.alias))
+    assert store.incr("counter") == 1
+    assert store.get("counter") == 1
+
+
+def test_a_connection_that_the_orm_found_cut_costs_no_call_an_error(proxied: ProxiedStore) -> None:
+    proxied.proxy.cut()
+    with pytest.raises(OperationalError):
+        Entry.objects.using(proxied.alias).count()
     store = Store(DatabaseDriver(proxied.alias))
     assert store.incr("counter") == 1
     assert store.get("counter") == 1

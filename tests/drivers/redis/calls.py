@@ -63,6 +63,8 @@ STORING: dict[str, Call] = {
     "set, moment": Call(lambda driver: driver.set("k", b'"secret"', MOMENT)),
     "incr": Call(lambda driver: driver.incr("k", 1, None)),
     "incr, lifetime": Call(lambda driver: driver.incr("k", 1, MINUTE)),
+    "incr_with_ttl": Call(lambda driver: driver.incr_with_ttl("k", 1, MINUTE)),
+    "advance": Call(lambda driver: driver.advance("new", MINUTE, MINUTE)),
     "replace": Call(lambda driver: replace(driver, MINUTE, keep=False)),
     "replace, keep": Call(lambda driver: replace(driver, MINUTE, keep=True)),
     "set_many": Call(lambda driver: set_many(driver, MINUTE, keep=False)),

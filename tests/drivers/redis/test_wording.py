@@ -27,7 +27,7 @@ def said(make_driver: MakeDriver, settings: Any) -> Callable[..., str]:
     Each call says the same, and `check --deploy` reports it.
     """
 
-    def said_(location: Any, **alias: Any) -> str:
+    def said_(location: Any, *, misconfigured: bool = False, **alias: Any) -> str:
         store, texts = Store(make_driver(location, **alias)), set()
         for call in (
             lambda: store.get("k"),
@@ -38,6 +38,7 @@ def said(make_driver: MakeDriver, settings: Any) -> Callable[..., str]:
             with pytest.raises(StoreUnavailableError) as caught:
                 call()
             assert not caught.value.maybe_applied
+            assert caught.value.misconfigured is misconfigured
             assert "hush" not in str(caught.value)
             texts.add(str(caught.value))
         (text,) = texts
@@ -59,7 +60,7 @@ both_backends = pytest.mark.parametrize("backend", [DJANGO_REDIS, DJANGO])
 @both_backends
 def test_a_wrong_password(server: ValkeyServer, said: Callable[..., str], backend: str) -> None:
     location = f"redis://nobody:hush@127.0.0.1:{server.port}/0"
-    text = said(location, BACKEND=backend)
+    text = said(location, BACKEND=backend, misconfigured=True)
     assert text.startswith(f"Redis at 127.0.0.1:{server.port} {REFUSED}")
 
 
@@ -67,14 +68,14 @@ def test_a_wrong_password(server: ValkeyServer, said: Callable[..., str], backen
 def test_a_missing_password(own_server: OwnServer, said: Callable[..., str], backend: str) -> None:
     server = own_server()
     server.client.config_set("requirepass", "hush")
-    assert "uthentication" in said(server.url, BACKEND=backend)
+    assert "uthentication" in said(server.url, BACKEND=backend, misconfigured=True)
 
 
 @both_backends
 def test_a_database_that_is_not_there(
     server: ValkeyServer, said: Callable[..., str], backend: str
 ) -> None:
-    text = said(f"redis://127.0.0.1:{server.port}/99", BACKEND=backend)
+    text = said(f"redis://127.0.0.1:{server.port}/99", BACKEND=backend, misconfigured=True)
     assert text == f"Redis at 127.0.0.1:{server.port} {REFUSED}DB index is out of range"
 
 
@@ -125,7 +126,7 @@ def test_a_wrong_password_on_a_cluster(
 ) -> None:
     port = shared_cluster.primaries[0].port
     options = {"CONNECTION_FACTORY": FACTORY, "USERNAME": "nobody", "PASSWORD": "hush"}
-    text = said(shared_cluster.primaries[0].url, OPTIONS=options)
+    text = said(shared_cluster.primaries[0].url, OPTIONS=options, misconfigured=True)
     assert f"Redis at 127.0.0.1:{port} {REFUSED}" in text
     assert "can't be reached" not in text
 
@@ -141,7 +142,7 @@ def test_a_wrong_password_behind_sentinel(
         alias["OPTIONS"] |= {"USERNAME": "nobody", "PASSWORD": "hush"}
     else:
         alias["OPTIONS"] |= {"SENTINEL_KWARGS": {"username": "nobody", "password": "hush"}}
-    text = said(alias["location"], OPTIONS=alias["OPTIONS"])
+    text = said(alias["location"], OPTIONS=alias["OPTIONS"], misconfigured=True)
     assert text.startswith("Redis service 'main'")
     assert REFUSED in text
     assert "can't be reached" not in text

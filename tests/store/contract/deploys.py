@@ -164,6 +164,15 @@ class Pets(pydantic.RootModel[dict[str, Cat | Dog]]):
     pass
 
 
+@pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(extra="allow"))
+class Loose:
+    number: int = 0
+
+
+class Holder(pydantic.BaseModel):
+    loose: Loose
+
+
 @dataclass(frozen=True)
 class Tag:
     name: str
@@ -338,6 +347,36 @@ class DeploysContract(Contract):
         store.set("c", {"x": pet})
         store.update("c", lambda old: old, as_=Pets)
         assert store.get("c") == {"x": pet}
+
+    @pytest.mark.parametrize("line", [DataLine, StructLine, ModelLine])
+    def test_objects_beside_what_is_no_object_keep_their_fields(
+        self, store: Store, unwritten: Store, line: Any
+    ) -> None:
+        more = {"x": None, "y": {"sku": "a", "note": 1}}
+        as_: Any = dict[str, line | None]
+        store.set("a", more)
+        store.update("a", lambda old: {**old, "z": None}, as_=as_)
+        assert store.get("a") == {**more, "z": None}
+        store.set("b", [None, {}, {"sku": "a"}])
+        result = store.update("b", lambda old: old[1:], as_=list[line | None])
+        assert result == [line(sku="tea"), line(sku="a")]
+        store.set("c", list(more.values()))
+        with pytest.raises(DecodeError, match=r"at \$\[1\]"):
+            unwritten.update("c", lambda old: old, as_=list[line | None])
+        if line is not ModelLine:
+            store.set("d", {**more, "n": 5})
+            store.update("d", lambda old: {**old, "n": 6}, as_=dict[str, line | int | None])
+            assert store.get("d") == {**more, "n": 6}
+
+    def test_extra_fields_that_pydantic_does_not_dump_are_kept(self, store: Store) -> None:
+        store.set("a", {"loose": {"number": 1, "x": 2}})
+
+        def change(old: Holder) -> Holder:
+            old.loose.number = 5
+            return old
+
+        store.update("a", change, as_=Holder)
+        assert store.get("a") == {"loose": {"number": 5, "x": 2}}
 
     def test_extra_fields_that_a_model_holds_are_its_own(self, store: Store) -> None:
         store.set("a", {"number": 1, "x": 2, "y": 3})

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from typing_extensions import TypedDict
+from typing_extensions import ReadOnly, TypedDict
 
 from django_persist import Key, Store
 from django_persist.exceptions import EncodeError
@@ -78,6 +78,14 @@ class Odd:
     size: complex | None = None
 
 
+class Fixed(TypedDict):
+    number: ReadOnly[int]
+
+
+class Undefined(pydantic.BaseModel):
+    number: NotThere  # type: ignore[name-defined]  # noqa: F821
+
+
 @attrs.define
 class Spoon:
     length: float
@@ -139,7 +147,17 @@ TYPES: dict[str, tuple[Any, list[Any], list[tuple[Any, str]]]] = {
     "Enum": (Color, [Color.RED], [("SECRET", ""), (1, "")]),
     "int": (int, [1, -(2**70)], [("SECRET", ""), (True, ""), (1.5, ""), (None, "")]),
     "str": (str, ["a"], [(1, ""), (None, ""), (["SECRET"], "")]),
-    "float": (float, [1.5, 1], [("SECRET", ""), (True, "")]),
+    # No float has the value 2**53 + 1.
+    "float": (float, [1.5, 1], [("SECRET", ""), (True, ""), (2**53 + 1, ", at $.")]),
+    "floats": (
+        dict[str, list[float]],
+        [{"a": [1, 2**53]}],
+        [({"a": [1, 2**53 + 1]}, ", at $.a[1].")],
+    ),
+    "set of floats": (set[float], [{1, 2.5}], [({2**53 + 1}, ", at $.")]),
+    "generic of floats": (Box[float], [Box(1)], [(Box(2**53 + 1), ", at $.inside.")]),
+    # "1" is read as a str.
+    "key of a union": (dict[int | str, int], [{"1": 2}], [({1: 2}, ", at a key of $.")]),
     "tuple": (tuple[int, str], [(1, "a")], [((1, 2), ", at $[1]"), ((1,), ""), ("SECRET", "")]),
     "datetime": (dt.datetime, [dt.datetime(2030, 1, 1)], [(1, ""), ("SECRET", "")]),
     "constraint": (
@@ -171,6 +189,8 @@ INVALID_TYPES: dict[str, tuple[Any, Any, str]] = {
     "union": (Cash | Cheque, Cash(1), "Cash | Cheque"),
     "list of unions": (list[Cash | Cheque], [], "Cash | Cheque"),
     "no union": (Odd, Odd(), "Odd.size (complex)"),
+    "TypedDict": (Fixed, {"number": 1}, "Fixed.number (ReadOnly[int])"),
+    "undefined": (Undefined, {"number": 1}, "name 'NotThere' is not defined. The reason is Undef"),
 }
 REFUSED = [
     pytest.param(as_, value, path, id=f"{name} {number}")

@@ -34,7 +34,8 @@ class Statements(ABC):
 
     The parameters have the same names in all statements: `value` and `start` (the text of a new
     counter) are text; `expires` and `now` are microseconds, and `expires` may be NULL; `seen` is a
-    text that a read returned; `by` can be added to the integers from `low` to `high`.
+    text that a read returned; `by` can be added to the integers from `low` to `high`. `advance`
+    moves a time by `by` if it is not after `latest`.
     """
 
     slots: Mapping[str, str] = {
@@ -72,6 +73,7 @@ class Statements(ABC):
     incr: str
     incr_live: str
     """Counts only if there is a live entry."""
+    advance: str
 
     # Many keys.
 
@@ -98,6 +100,12 @@ class Statements(ABC):
 
     incr_constants: Mapping[str, str] = {}
     """The parameters of `incr` and `incr_live` that are the same in every call."""
+
+    advance_constants: Mapping[str, Any] = {}
+    """The parameters of `advance` that are the same in every call."""
+
+    incr_returns_expiry = True
+    """Whether `incr` returns a row: the sum, and the microsecond at which the counter expires."""
 
     creates_in_one_statement = True
     """Whether `create_many` sends one statement for each batch."""
@@ -161,6 +169,15 @@ class Statements(ABC):
         """Return the sum that `incr_live` has stored, or None if it has stored nothing."""
         rows = list(cursor)
         return int(rows[0][0]) if rows else None
+
+    def advanced(self, cursor: CursorWrapper, start: int) -> tuple[bool, int] | None:
+        """Return whether `advance` has moved the time, and the time; None if it isn't one.
+
+        `start` is the time of a new entry. A time that was not moved expires one microsecond later
+        than one that was: RETURNING shows the new row only, which would else be the same for both.
+        """
+        rows = list(cursor)
+        return (int(rows[0][0]) == rows[0][1], int(rows[0][0])) if rows else None
 
     @abstractmethod
     def purge_batch(

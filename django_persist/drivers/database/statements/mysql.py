@@ -49,6 +49,7 @@ class MySQL(Statements):
 
     excludes_writers = False
     creates_in_one_statement = False
+    incr_returns_expiry = False
 
     get_for_update = "SELECT {text}, {e} FROM {t} WHERE {k} = %(key)s FOR UPDATE"
 
@@ -85,6 +86,19 @@ class MySQL(Statements):
     """
     # A parameter, because the SQL mode decides what a backslash means in a statement.
     incr_constants = {"canonical": r"^(0|-?[1-9][0-9]{0,18})\z"}
+
+    # LAST_INSERT_ID is twice the time, and one more if it was moved; 1 if the value is not a time.
+    advance = """
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s) {new}
+        ON DUPLICATE KEY UPDATE {v} = CASE
+        WHEN {e} <= %(now)s THEN LAST_INSERT_ID(2 * %(expires)s + 1) DIV 2
+        WHEN NOT {v} REGEXP %(time)s THEN IF(LAST_INSERT_ID(1) = 1, {v}, {v})
+        WHEN CAST({v} AS SIGNED) <= %(latest)s
+        THEN LAST_INSERT_ID(2 * (GREATEST(CAST({v} AS SIGNED), %(now)s) + %(by)s) + 1) DIV 2
+        ELSE LAST_INSERT_ID(2 * CAST({v} AS SIGNED)) DIV 2 END,
+        {e} = CASE WHEN {v} REGEXP %(time)s THEN CAST({v} AS SIGNED) ELSE {e} END
+    """
+    advance_constants = {"time": r"^(0|[1-9][0-9]{0,17})\z"}
 
     # `execute_rows` sends these, with positional parameters.
     set_rows = """
@@ -215,6 +229,12 @@ class MySQL(Statements):
 
     def counted_live(self, cursor: CursorWrapper) -> int | None:
         return _signed(cursor.lastrowid) if cursor.rowcount else None
+
+    def advanced(self, cursor: CursorWrapper, start: int) -> tuple[bool, int] | None:
+        if not cursor.lastrowid:
+            return True, start
+        time, moved = divmod(cursor.lastrowid, 2)
+        return (bool(moved), time) if time else None
 
     def purge_batch(
         self, cursor: CursorWrapper, now: int, limit: int, reached: tuple[int, str]

@@ -43,7 +43,7 @@ class PostgreSQL(Statements):
         WHERE {t}.{e} <= %(now)s OR CASE
         WHEN {t}.{v} ~ '^(0|-?[1-9][0-9]{{0,18}})$'
         THEN {t}.{v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END
-        RETURNING {v}
+        RETURNING {v}, {e}
     """
     incr_live = """
         UPDATE {t} SET {v} = ({v}::bigint + CAST(%(by)s AS bigint))::text
@@ -51,6 +51,21 @@ class PostgreSQL(Statements):
         WHEN {v} ~ '^(0|-?[1-9][0-9]{{0,18}})$'
         THEN {v}::numeric BETWEEN %(low)s AND %(high)s ELSE false END
         RETURNING {v}
+    """
+
+    advance = """
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)
+        ON CONFLICT ({k}) DO UPDATE SET
+        {v} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{v}
+        WHEN {t}.{v}::bigint <= %(latest)s
+        THEN (GREATEST({t}.{v}::bigint, %(now)s) + CAST(%(by)s AS bigint))::text
+        ELSE {t}.{v} END,
+        {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e}
+        WHEN {t}.{v}::bigint <= %(latest)s
+        THEN GREATEST({t}.{v}::bigint, %(now)s) + CAST(%(by)s AS bigint)
+        ELSE {t}.{v}::bigint + 1 END
+        WHERE {t}.{e} <= %(now)s OR {t}.{v} ~ '^(0|[1-9][0-9]{{0,17}})$'
+        RETURNING {v}, {e}
     """
 
     # All rows are three parameters: psycopg takes as long to quote six hundred of them as the

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from ...base import Write, distinct_expires_at
+from ...base import LAST_TIME, Write, distinct_expires_at
 from .base import Purged, Statements, keys_not_returned
 from .rows import Batch, chunks, execute_rows
 
@@ -47,7 +47,7 @@ class SQLite(Statements):
         {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e} ELSE {t}.{e} END
         WHERE {t}.{e} <= %(now)s OR (CAST(CAST({t}.{v} AS INTEGER) AS TEXT) = {t}.{v}
         AND CAST({t}.{v} AS INTEGER) BETWEEN %(low)s AND %(high)s)
-        RETURNING {v}
+        RETURNING {v}, {e}
     """
     incr_live = """
         UPDATE {t} SET {v} = CAST(CAST({v} AS INTEGER) + %(by)s AS TEXT)
@@ -55,6 +55,22 @@ class SQLite(Statements):
         AND CAST({v} AS INTEGER) BETWEEN %(low)s AND %(high)s
         RETURNING {v}
     """
+
+    advance = """
+        INSERT INTO {t} ({k}, {v}, {e}) VALUES (%(key)s, %(start)s, %(expires)s)
+        ON CONFLICT ({k}) DO UPDATE SET
+        {v} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{v}
+        WHEN CAST({t}.{v} AS INTEGER) <= %(latest)s
+        THEN CAST(MAX(CAST({t}.{v} AS INTEGER), %(now)s) + %(by)s AS TEXT) ELSE {t}.{v} END,
+        {e} = CASE WHEN {t}.{e} <= %(now)s THEN EXCLUDED.{e}
+        WHEN CAST({t}.{v} AS INTEGER) <= %(latest)s
+        THEN MAX(CAST({t}.{v} AS INTEGER), %(now)s) + %(by)s
+        ELSE CAST({t}.{v} AS INTEGER) + 1 END
+        WHERE {t}.{e} <= %(now)s OR (CAST(CAST({t}.{v} AS INTEGER) AS TEXT) = {t}.{v}
+        AND CAST({t}.{v} AS INTEGER) BETWEEN 0 AND %(last)s)
+        RETURNING {v}, {e}
+    """
+    advance_constants = {"last": LAST_TIME}
 
     # `execute_rows` sends these, with positional parameters.
     set_rows = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def test_counters(cache: BaseCache) -> None:
         with pytest.raises(ValueError, match="'missing' not found"):
             call("missing")
     cache.set("text", "1")
-    with pytest.raises(ValueError, match="not of the type int"):
+    with pytest.raises(TypeError, match="'text' is not an integer"):
         cache.incr("text")
     assert cache.get("text") == "1"
 
@@ -184,6 +185,31 @@ def test_incr_keeps_the_timeout(cache: BaseCache, clock: time_machine.Traveller)
     clock.shift(30)
     cache.incr("a")
     clock.shift(31)
+    assert "a" not in cache
+
+
+def test_a_move_to_another_version_keeps_the_timeout(
+    cache: BaseCache, clock: time_machine.Traveller
+) -> None:
+    cache.set("a", [1], timeout=60)
+    clock.shift(30)
+    assert cache.incr_version("a") == 2
+    assert (cache.get("a"), cache.get("a", version=2)) == (None, [1])
+    assert cache.incr_version("a", 0, version=2) == 2
+    clock.shift(31)
+    assert cache.get("a", version=2) is None
+    with pytest.raises(ValueError, match="'a' not found"):
+        cache.incr_version("a", version=2)
+
+
+def test_async_counters_lose_nothing(cache: BaseCache, clock: time_machine.Traveller) -> None:
+    async def count() -> None:
+        await cache.aset("a", 0, timeout=60)
+        await asyncio.gather(*(cache.aincr("a") for _ in range(10)))
+
+    asyncio.run(count())
+    assert cache.get("a") == 10
+    clock.shift(61)
     assert "a" not in cache
 
 
