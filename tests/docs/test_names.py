@@ -78,6 +78,8 @@ def public() -> list[str]:
     names += [
         "django_persist.panels.PersistPanel",
         "django_persist.Item.ttl",
+        "django_persist.cache.MemoryCache",
+        "django_persist.cache.PersistCache",
         "django_persist.cluster.ClusterConnectionFactory",
         "django_persist.contract.DriverContract",
         *(
