@@ -21,6 +21,9 @@ from tests.machine.model import ABSENT, Entry, Model, RefusedError, Window, read
 from tests.machine.samples import INVALID_PREFIXES, LONGEST, UNKNOWN, Name, Sample, json_sample
 from tests.machine.shelves import ShelfChange, is_shelf, updated, upgrade
 
+COUNTS: Final = (None, Any, int, int | None, str | int)
+"""The types of Keys under which any counter can be read."""
+
 COUNTER: Final = range(-(2**63), 2**63)
 
 
@@ -295,9 +298,12 @@ class View:
         try:
             self._check(name, expires)
         except RefusedError as refused:
-            raise RefusedError(*refused.errors, ValueError, CounterRangeError) from refused
+            errors = (*refused.errors, ValueError, EncodeError)
+            raise RefusedError(*errors, CounterRangeError) from refused
         if low > high:
             raise RefusedError(ValueError)
+        if name.form not in COUNTS:
+            raise RefusedError(EncodeError)
         if by not in COUNTER:
             raise RefusedError(CounterRangeError)
         end = self._end(name, expires)
