@@ -22,6 +22,7 @@ from .exceptions import (
     CounterRangeError,
     DecodeError,
     DuplicateKeyError,
+    EncodeError,
     MissingKeyError,
     StoreUnavailableError,
 )
@@ -504,12 +505,15 @@ class Store:
         counter. In the database it joins the caller's transaction: a rollback undoes the count.
         The sum is from `at_least` to `at_most`, if these are given, however many callers there are:
         for a quota, a stock or a number of places. Raises DecodeError if the value is not an
-        integer, and CounterRangeError if the sum would leave 64 bits or the bounds; the value then
-        stays as it was, and no counter is started.
+        integer, CounterRangeError if the sum would leave 64 bits or the bounds, and EncodeError if
+        a Key's type doesn't take every integer within the bounds; the value then stays as it was,
+        and no counter is started.
         """
         if type(by) is not int:
             _check_int("by", by)
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
+        if type(key) is not str:
+            self._check_counts(key, *_counter_bounds(at_least, at_most))
         if at_least is None and at_most is None:
             if not LEAST <= by <= MOST:
                 raise _out_of_range(key)
@@ -779,6 +783,16 @@ class Store:
     def _check_type_of(self, key: AnyKey, value: Any, text: bytes) -> None:
         if isinstance(key, Key) and key.as_ is not None:
             codec.check_type_of(value, text, key.as_, key=key)
+
+    def _check_counts(self, key: AnyKey, low: int, high: int) -> None:
+        """Raise EncodeError unless every int from `low` to `high` is of the type of a Key."""
+        as_ = key.as_ if isinstance(key, Key) else None
+        if as_ is not None and as_ is not Any and not codec.takes_ints(as_, low, high):
+            raise EncodeError(
+                f"incr({key_name(key)!r}) could store an int that is not of the type "
+                f"{codec.type_name(as_)}: pass at_least or at_most, or use a Key of int. Nothing "
+                "was written."
+            )
 
     def _as_stored(self, key: AnyKey, value: Any, as_: Any) -> tuple[Any, bytes]:
         """Return what a later `get` of a new value would return, and its text."""
