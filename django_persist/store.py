@@ -47,6 +47,20 @@ TRIES: Final = 200
 SECONDS: Final = 10.0
 """For how many seconds it does: less than web servers usually let a worker live."""
 
+OTHER_NAMES: Final = {
+    "add": "create(), which raises DuplicateKeyError if there is an entry",
+    "decr": "incr() with a negative `by`",
+    "delete": "remove()",
+    "delete_many": "remove_many()",
+    "exists": "`key in store`",
+    "expire": "touch()",
+    "get_or_set": "get_or_create()",
+    "has_key": "`key in store`",
+    "iter_keys": "keys()",
+    "ttl": "get_item(), whose result has a `ttl`",
+}
+"""What Django's cache and Redis's clients call something that a store has, too."""
+
 logger = logging.getLogger("django_persist")
 
 
@@ -57,6 +71,8 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+UNUSED: Final[Never] = cast("Never", MISSING)
+"""The default of what nobody may pass: `timeout`, and the expiry by its position."""
 
 
 class Remove(Enum):
@@ -136,6 +152,9 @@ class Store:
         under = f" under {prefix!r}" if prefix else ""
         return f"<{type(self).__name__} over {type(self.driver).__name__}{under}>"
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in OTHER_NAMES]
+
     def namespace(self, name: Part) -> Store:
         """Return this store with its keys under `name:`. Chain calls to nest namespaces.
 
@@ -156,11 +175,20 @@ class Store:
     def create(self, key: Key[T], value: T, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
     @overload
     def create(self, key: str, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
-    def create(self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None:
+    def create(
+        self,
+        key: AnyKey,
+        value: Any,
+        *wrong: Never,
+        expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
+    ) -> None:
         """Store a value if there is no live entry (Redis: SET NX).
 
         Raises DuplicateKeyError, and changes nothing, if there is one.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("create")
         text, expiry = self._encode(key, value), self._expiry(key, expires)
         if not self.driver.create(self.keyspace.full(key), text, expiry):
             raise DuplicateKeyError(key_name(key))
@@ -174,12 +202,19 @@ class Store:
         self, key: str, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
     ) -> None: ...
     def set(
-        self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
+        self,
+        key: AnyKey,
+        value: Any,
+        *wrong: Never,
+        expires: ExpiresArg | Default | Keep = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> None:
         """Store a value, overwriting any entry (Redis: SET).
 
         `expires=KEEP` leaves a live entry's expiry as it is (Redis: KEEPTTL).
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("set")
         text = self.keyspace.encode(value)
         if type(key) is not str:
             self._check_type_of(key, value, text)
@@ -298,11 +333,19 @@ class Store:
         """Return whether there is a live entry, of whatever type (Redis: EXISTS)."""
         return self.driver.contains(self.keyspace.full(cast("AnyKey", key)))
 
-    def touch(self, key: AnyKey, expires: ExpiresArg | Default = DEFAULT) -> bool:
+    def touch(
+        self,
+        key: AnyKey,
+        expires: ExpiresArg | Default = DEFAULT,
+        *,
+        timeout: Never = UNUSED,
+    ) -> bool:
         """Give a live entry a new expiry, counted from now; return whether there was an entry.
 
         The value is not rewritten (Redis: PEXPIRE, PERSIST).
         """
+        if timeout is not UNUSED:
+            raise _takes_expires("touch")
         return self.driver.touch(self.keyspace.full(key), self._expiry(key, expires))
 
     # Read, compute and write, over the driver's compare-and-swap.
@@ -467,9 +510,10 @@ class Store:
         self,
         key: AnyKey,
         default: Any,
-        *,
+        *wrong: Never,
         as_: Any = None,
         expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> tuple[Any, bool]:
         """Return the value and False, or store `default` and return it and True.
 
@@ -477,6 +521,8 @@ class Store:
         `default` is a value, or a callable that is called only if there is no live entry. Returns
         what a later `get` would. Raises DecodeError if the value isn't of the type asked for.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("get_or_create")
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
         upgrade, as_ = _upgrade(key, as_), _wanted_type(key, as_)
         text: bytes | None = None
@@ -604,13 +650,16 @@ class Store:
     def set_many(
         self,
         mapping: Mapping[Any, Any],
-        *,
+        *wrong: Never,
         expires: ExpiresArg | Default | Keep = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> None:
         """Store all values of a mapping of keys, or none of them if that fails.
 
         On a Redis Cluster this holds for the keys of one slot. Expiry works as for `set`.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("set_many")
         keys = self.keyspace.full_many(mapping)
         texts = self._encode_many(keys, mapping.values())
         writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
@@ -632,14 +681,17 @@ class Store:
     def create_many(
         self,
         mapping: Mapping[Any, Any],
-        *,
+        *wrong: Never,
         expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> list[Any]:
         """Store those values whose keys have no live entry; return the keys that have one already.
 
         Each key is created as `create` does it: of any number of callers one creates it, and an
         entry that is there stays as it is. The keys returned are those passed, in their order.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("create_many")
         if expires is not DEFAULT:
             expires_at = parse(expires)
             expires = expires_at
@@ -820,6 +872,35 @@ def _version(text: Text) -> str:
     """Return the version of a stored text: 128 bits in hexadecimal digits."""
     encoded = text if isinstance(text, bytes) else text.encode()
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+class OtherName:
+    """What a store doesn't have: an attribute whose absence is explained.
+
+    `Store.__getattr__` would do the same, and make every lookup on a store slower.
+    """
+
+    def __init__(self, hint: str) -> None:
+        self.hint = hint
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, store: Store | None, owner: type) -> Never:
+        raise AttributeError(f"A store has no {self.name!r}. Use {self.hint}.")
+
+
+for _name, _hint in OTHER_NAMES.items():
+    _other = OtherName(_hint)
+    _other.__set_name__(Store, _name)
+    setattr(Store, _name, _other)
+
+
+def _takes_expires(call: str) -> TypeError:
+    return TypeError(
+        f"Store.{call}() takes the expiry by name: expires=60, expires=timedelta(days=7), or "
+        "expires=None for never."
+    )
 
 
 def _lost(call: str, key: AnyKey) -> ContentionError:
