@@ -27,10 +27,12 @@ from importlib.resources import files
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from django.utils import translation
 
 import django_persist
 from django_persist import Key, stores
 from django_persist.middleware import PersistMiddleware
+from django_persist.models import Entry
 
 VISITS = Key("visits:{page}", as_=int, expires=timedelta(days=1))
 
@@ -55,6 +57,8 @@ for alias in stores:
     assert stores[alias].get("greeting") == {"hello": ["world", None, 1.5]}, alias
 client = Client(SERVER_NAME="localhost")
 client.force_login(User.objects.create_superuser("ada"))
+with translation.override("de"):
+    assert Entry._meta.verbose_name_plural == "Einträge"
 page = client.get("/admin/django_persist/entry/")
 assert page.status_code == 200
 assert b">greeting<" in page.content

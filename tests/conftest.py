@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -80,6 +81,8 @@ if why := disk.missing():
     MISSING["full_disk"] = why
 if why := browsers.missing():
     MISSING["browser"] = why
+if not shutil.which("msgmerge") and not os.environ.get("CI"):
+    MISSING["gettext_tools"] = "there is no gettext (Debian: gettext)"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -199,6 +202,11 @@ def browser(shared_browser: browsers.Browser) -> browsers.Browser:
     """A headless Chromium without cookies, to visit `live_server`."""
     shared_browser.reset()
     return shared_browser
+
+
+@pytest.fixture
+def gettext_tools() -> None:
+    """Leaves the test out where gettext's tools are missing. CI must have them."""
 
 
 @pytest.fixture(params=BACKENDS)

@@ -15,7 +15,7 @@ from tests.browser import PHONE, Browser
 from tests.conftest import OpenStore, leave_expired
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-DESKTOP = (1000, 660)
+DESKTOP = (1200, 700)
 
 
 @pytest.fixture

@@ -36,4 +36,4 @@ def test_the_workflow_runs_each_environment_of_tox_once() -> None:
 def test_the_workflow_only_installs_and_calls_tox() -> None:
     commands = re.findall(r"- run: (?:>-\n)?((?:.(?!- ))+)", WORKFLOW, re.DOTALL)
     words = [command.split()[0] for command in commands]
-    assert words == ["apt-get", "pip", "tox", "pip", "tox"]
+    assert words == ["apt-get", "pip", "tox", "sudo", "pip", "tox"]
