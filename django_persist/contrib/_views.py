@@ -9,7 +9,7 @@ the view in transactions of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -51,7 +51,9 @@ class Call:
     """A call of the decorated view, in the transactions of these aliases, the first outermost."""
 
     view: Callable[[], HttpResponseBase]
-    aliases: Collection[str]
+    aliases: Sequence[str]
+    api_view: Callable[[], Any]
+    """Returns an instance of the view's class if it is one of DRF's, else None."""
 
     def __call__(self) -> HttpResponseBase:
         """Run the view in its transactions and return its response."""
@@ -80,10 +82,18 @@ class ViewDecorator(ABC):
     """The store, instead of `request.persist`."""
 
     needs_every_alias: ClassVar[bool] = False
-    """Whether it must also be outside the transactions of databases that the store isn't in."""
+    """Whether it must also be outside the transactions of databases that the store isn't in.
+
+    It then runs the view's transactions itself, so no other ViewDecorator may be inside it.
+    """
 
     works_in_drf: ClassVar[bool] = True
     """Whether it can decorate what DRF calls with its own Request: a handler or an action."""
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return type(self).__name__
 
     @abstractmethod
     def around(self, request: HttpRequest, call: Call) -> HttpResponseBase:
@@ -103,6 +113,11 @@ class ViewDecorator(ABC):
         instance = getattr(getattr(view, "func", None), "__self__", None)
         self._refuse_async(view, instance)
         known = getattr(view, "_non_atomic_requests", ())
+        if self.needs_every_alias and isinstance(known, Outside):
+            raise TypeError(
+                f"{self.label} decorates {name_of(view)} outside another decorator of "
+                f"django_persist.contrib. Let {self.label} be the innermost of them."
+            )
         outside = known if isinstance(known, Outside) else Outside(known)
         outside.update(getattr(getattr(instance, "dispatch", None), "_non_atomic_requests", ()))
 
@@ -113,7 +128,9 @@ class ViewDecorator(ABC):
             # A ViewDecorator inside this one stands outside the same transactions.
             aliases = [] if known is outside else list(self._aliases(outside, store))
             self._refuse_inside(view, request, store)
-            return self.around(request, Call(partial(view, *args, **kwargs), aliases))
+            of = args[0] if request_at else instance
+            api_view = partial(_api_view, of, view, args[request_at:], kwargs)
+            return self.around(request, Call(partial(view, *args, **kwargs), aliases, api_view))
 
         attributes: Any = wrapped
         attributes._non_atomic_requests = outside
@@ -134,7 +151,7 @@ class ViewDecorator(ABC):
 
     def _refuse_async(self, view: Any, of: Any) -> None:
         if iscoroutinefunction(view) or getattr(of, "view_is_async", False):
-            raise TypeError(f"{type(self).__name__} can't decorate {name_of(view)}: it is async.")
+            raise TypeError(f"{self.label} can't decorate {name_of(view)}: it is async.")
 
     def _refuse_inside(self, view: Any, request: HttpRequest, store: Store) -> None:
         if not self.works_in_drf and not isinstance(request, http.HttpRequest):
@@ -149,14 +166,14 @@ class ViewDecorator(ABC):
     def inside(self, view: Any, where: str) -> str:
         """Return the message for a view that runs in a transaction of `where`."""
         return (
-            f"{type(self).__name__} decorates {name_of(view)} inside a transaction of {where}: "
+            f"{self.label} decorates {name_of(view)} inside a transaction of {where}: "
             "a rollback would undo what it stores."
         )
 
     def inside_drf(self, view: Any) -> str:
         """Return the message for something that DRF calls, and whose response it finishes."""
         return (
-            f"{type(self).__name__} decorates {name_of(view)} inside a view of DRF, where the "
+            f"{self.label} decorates {name_of(view)} inside a view of DRF, where the "
             "response is not made yet."
         )
 
@@ -188,6 +205,15 @@ def name_of(view: Any) -> str:
     """Return how messages call a view."""
     module, name = getattr(view, "__module__", ""), getattr(view, "__qualname__", repr(view))
     return f"{module}.{name}" if module else name
+
+
+def _api_view(instance: Any, view: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the instance if it is a view of DRF's, or one for the function of such a view."""
+    if instance is None and hasattr(view, "cls"):
+        instance = view.cls(**view.initkwargs)
+        instance.action_map = getattr(view, "actions", None)
+        instance.setup(*args, **kwargs)
+    return instance if hasattr(instance, "initialize_request") else None
 
 
 def _in_transaction_of_project(alias: str) -> bool:

@@ -15,12 +15,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from django_persist import Key
+from django_persist.contrib.idempotency import IdempotencyKey
 from django_persist.contrib.rate_limit import RateLimit
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.http import HttpRequest
 from testproject.site.recipes.cart import Cart, cart_key, change, remember, visitor_of
 from testproject.site.recipes.feature_switch import FeatureSwitch
-from testproject.site.recipes.idempotency import IdempotencyKey
 from testproject.site.recipes.job_lock import LockTakenError, job_lock
 from testproject.site.recipes.one_time_token import INVALID, OneTimeToken
 from testproject.site.recipes.wizard import APPLICATION, token_of

@@ -214,6 +214,18 @@ def test_two_decorators_share_one_transaction(using: str, serve: Serve) -> None:
         assert (persist.get("calls"), persist.get("work")) == (2 * n, None)
 
 
+def test_a_strict_decorator_is_the_innermost(open_store: OpenStore, serve: Serve) -> None:
+    open_store("memory")
+    for view in (function(HttpResponse), count(new(PlainView))):
+        with pytest.raises(TypeError, match="Let Strict be the innermost"):
+            Strict()(view)
+    inside = count(new(PlainView, body=HttpResponse))
+    serve(method_decorator(Strict(), name="dispatch")(inside).as_view())
+    with pytest.raises(TypeError, match="Let Strict be the innermost"):
+        Client().post("/")
+    assert persist.count() == 0
+
+
 def hide(view: Any) -> Any:
     """Decorate as someone who has not heard of functools.wraps."""
 

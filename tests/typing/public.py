@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any, assert_type
 from uuid import UUID
 
+from django.http import JsonResponse
+from django.views import View
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
+from django_persist.contrib.idempotency import IdempotencyKey
+from django_persist.contrib.rest import IdempotencyMixin
 from django_persist.http import HttpRequest
 from django_persist.store import Remove
 from django_persist.testing import override_persist
@@ -230,3 +238,27 @@ def a_test(number: int) -> str:
 
 
 assert_type(a_test(1), str)
+
+
+@IdempotencyKey(keep=timedelta(hours=1), retryable={429, *range(500, 600)})
+def order(request: HttpRequest, product: str) -> JsonResponse:
+    return JsonResponse({"order": request.persist.incr("orders"), "product": product})
+
+
+@IdempotencyKey(required=False)
+class OrderView(View): ...
+
+
+class OrderSet(IdempotencyMixin, ViewSet):
+    idempotency = IdempotencyKey(scope=lambda request: request.headers["X-Api-Key"])
+
+    def create(self, request: Request) -> Response:
+        return Response(status=201)
+
+
+def idempotent_views(request: HttpRequest) -> None:
+    assert_type(order(request, "tea"), JsonResponse)
+    order(request, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(OrderView(), OrderView)
+    OrderSet.as_view({"post": "create"})
+    IdempotencyKey(lease=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,8 @@
-"""The idempotency recipe: the view runs once per key, and its answer is repeated."""
+"""IdempotencyKey: a view runs once per key, and its answer is repeated."""
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,23 +10,28 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DatabaseError, connections, transaction
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import SimpleTemplateResponse
-from django.test import Client, RequestFactory
+from django.test import AsyncClient, Client, RequestFactory
 from django.test.client import BOUNDARY
+from django.views.decorators.clickjacking import xframe_options_exempt
 
 from django_persist import Store, persist
+from django_persist.contrib.idempotency import Attempt, IdempotencyKey
+from django_persist.exceptions import StoreUnavailableError
 from django_persist.http import HttpRequest
-from testproject.site.recipes.idempotency import Attempt, IdempotencyKey
-from tests.conftest import DATABASE_SERVERS
+from tests import servers
+from tests.conftest import BACKENDS
+from tests.contrib.conftest import Advance, Serve
 from tests.processes import race
-from tests.recipes.conftest import Advance
 from tests.recipes.helpers import EIGHT, child, in_threads, kill, make_request
 
-KEYS = [f"key-{n}" for n in range(25)]
+KEYS = [f"key-{n}" for n in range(12)]
 LEASE = timedelta(minutes=1)
 
 
@@ -180,10 +186,12 @@ def test_a_late_error_does_not_free_the_next_callers_key(store: Store, advance: 
     assert persist.get(key, as_=Attempt) == Attempt("next", "next payload")
 
 
-@pytest.mark.parametrize(
-    ("status", "runs"), [(200, 1), (302, 1), (400, 1), (404, 1), (429, 2), (500, 2), (503, 2)]
-)
-def test_answers_to_be_retried_are_not_kept(open_store: Any, status: int, runs: int) -> None:
+STATUSES = [200, 201, 302, 400, 401, 403, 404, 409, 422, 429, 500, 503]
+FREED = [401, 403, 429, 500, 503]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_answers_to_be_retried_are_not_kept(open_store: Any, status: int) -> None:
     open_store("memory")
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -192,6 +200,41 @@ def test_answers_to_be_retried_are_not_kept(open_store: Any, status: int, runs: 
 
     once = IdempotencyKey()(view)
     assert [send(once).status_code for _ in range(2)] == [status, status]
+    assert persist.get("runs") == (2 if status in FREED else 1)
+    assert persist.count("idempotency:") == (0 if status in FREED else 1)
+    # The statuses are a setting.
+    all_but = IdempotencyKey(retryable=set(STATUSES) - {status})(view)
+    assert [send(all_but, key="b").status_code for _ in range(2)] == [status, status]
+    assert persist.get("runs") == (3 if status in FREED else 2)
+
+
+ANSWERED = [
+    (Http404("which"), 404, 1),
+    (BadRequest("no"), 400, 1),
+    (SuspiciousOperation("no"), 400, 1),
+    (PermissionDenied("who"), 403, 2),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "runs"), ANSWERED)
+def test_an_exception_that_django_answers_is_kept_like_that_answer(
+    open_store: Any, serve: Serve, error: Exception, status: int, runs: int
+) -> None:
+    open_store("memory")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        persist.incr("runs")
+        raise error
+
+    serve(IdempotencyKey()(view), plain=view)
+    client = Client(headers={"Idempotency-Key": "a"})
+    plain = client.post("/plain")
+    assert plain.status_code == status
+    persist.remove("runs")
+    for answer in (client.post("/"), client.post("/")):
+        assert (answer.status_code, answer.content) == (status, plain.content)
+        # Who the caller is depends on the session.
+        assert answer.headers == {**plain.headers, "Vary": "Cookie"}
     assert persist.get("runs") == runs
 
 
@@ -205,12 +248,23 @@ def test_an_answer_is_kept_for_the_given_time(store: Store, advance: Advance) ->
 
 
 def test_the_answer_has_its_headers_and_no_cookie(store: Store) -> None:
+    kept = {
+        "Content-Type": "text/html",
+        "Content-Encoding": "gzip",
+        "Content-Disposition": 'attachment; filename="\xe9.html"',
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "ETag": '"a"',
+        "Location": "/payments/1",
+        "Vary": "Accept",
+        "X-Own": "\u20ac",
+    }
+
     def view(request: HttpRequest) -> HttpResponse:
-        response = HttpResponse(
-            "<b>\xe9</b>\0".encode("latin-1"), content_type="text/html", status=201
-        )
-        response["Location"] = "/payments/1"
+        response = HttpResponse(gzip.compress(b"<b>\xe9</b>\0"), status=201, headers=kept)
         response["Date"] = "then"
+        response["Set-Cookie"] = "a=secret"
         response.set_cookie("session", "secret")
         return response
 
@@ -218,15 +272,69 @@ def test_the_answer_has_its_headers_and_no_cookie(store: Store) -> None:
     first, again = send(once), send(once)
     assert "session" in first.cookies
     assert (again.status_code, again.content) == (201, first.content)
-    assert dict(again.items()) == {"Content-Type": "text/html", "Location": "/payments/1"}
+    assert dict(again.items()) == {name: first[name] for name in kept}
     assert not again.cookies
+    assert "secret" not in repr(list(store.items()))
 
 
-def test_a_streaming_answer_is_refused(store: Store) -> None:
-    view: Any = lambda request: StreamingHttpResponse(iter(["a"]))  # noqa: E731
+def test_an_answer_without_a_content_type_stays_without_one(open_store: Any) -> None:
+    open_store("memory")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        response = HttpResponse(status=204)
+        del response["Content-Type"]
+        return response
+
+    once = IdempotencyKey()(view)
+    assert [dict(send(once).items()) for _ in range(2)] == [{}, {}]
+
+
+def test_middleware_treats_a_repeated_answer_like_the_first(
+    open_store: Any, serve: Serve, settings: Any
+) -> None:
+    open_store("memory")
+    settings.MIDDLEWARE = [
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "django.middleware.gzip.GZipMiddleware",
+        *settings.MIDDLEWARE,
+    ]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        response = HttpResponse("a" * 500)
+        response._csp_config = {"default-src": ["self"]}  # type: ignore[attr-defined]
+        return response
+
+    serve(IdempotencyKey()(xframe_options_exempt(view)))
+    client = Client(headers={"Idempotency-Key": "a", "Accept-Encoding": "gzip"})
+    first, again = client.post("/"), client.post("/")
+    for response in (first, again):
+        assert "X-Frame-Options" not in response
+        assert response["Content-Encoding"] == "gzip"
+        assert gzip.decompress(response.content) == b"a" * 500
+        assert vars(response)["_csp_config"] == {"default-src": ["self"]}
+
+
+def test_a_streaming_answer_is_refused_and_the_view_never_runs_again(store: Store) -> None:
+    def view(request: HttpRequest) -> Any:
+        persist.incr("runs")
+        return StreamingHttpResponse(iter(["a"]))
+
+    once = IdempotencyKey()(view)
     with pytest.raises(TypeError, match="streaming"):
-        send(IdempotencyKey()(view))
-    assert store.count() == 0
+        send(once)
+    assert send(once).status_code == 409
+    assert persist.get("runs") == 1
+
+
+def test_an_answer_that_the_store_refuses_is_given_once(open_store: Any, server: str) -> None:
+    open_store(server, MAX_VALUE_BYTES=1000)
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(b"a" * (1000 + persist.incr("runs")))
+
+    once = IdempotencyKey()(view)
+    assert [send(once).status_code for _ in range(2)] == [200, 409]
+    assert persist.get("runs") == 1
 
 
 def test_an_answer_that_is_too_large_is_given_once_and_the_view_never_runs_again(
@@ -253,12 +361,19 @@ def test_a_template_response_is_rendered_before_it_is_kept(open_store: Any) -> N
 
 
 def test_nobody_gets_another_callers_answer(store: Store) -> None:
+    user = f"{User.__module__}.{User.__qualname__}"
     callers: list[dict[str, Any]] = [
         {},
         {"user": 1},
         {"user": 2},
+        {"HTTP_AUTHORIZATION": ""},
         {"HTTP_AUTHORIZATION": "Bearer a"},
         {"HTTP_AUTHORIZATION": "Bearer b"},
+        # What another caller is called, as a header.
+        {"HTTP_AUTHORIZATION": "anyone"},
+        {"HTTP_AUTHORIZATION": "user 1"},
+        {"HTTP_AUTHORIZATION": f"user {user} 1"},
+        {"HTTP_AUTHORIZATION": "credentials Bearer a"},
         {"HTTP_HOST": "other.example"},
     ]
     for _ in range(2):
@@ -276,6 +391,47 @@ def test_the_key_is_for_one_path_and_one_method(store: Store) -> None:
     assert persist.get("payments") == 3
     assert send(QUERY_STRING="a=1").status_code == 201
     assert send(QUERY_STRING="a=2").status_code == 422
+
+
+def test_a_large_body_is_refused_before_the_view_runs(store: Store) -> None:
+    view = IdempotencyKey(max_request_bytes=10)(pay)
+    refused = send(view, data="amount=5678")
+    assert (refused.status_code, refused["Content-Type"]) == (413, "application/problem+json")
+    assert store.count() == 0
+    assert send(view, data="amount=567").status_code == 201
+
+
+def test_a_store_of_its_own(open_store: Any) -> None:
+    mine = open_store("memory").namespace("mine")
+    view = IdempotencyKey(store=mine)(pay)
+    assert [send(view).content for _ in range(2)] == [b'{"payment": 1}'] * 2
+    assert mine.count() == 1
+    assert persist.count("idempotency:") == 0
+
+
+def test_under_asgi(open_store: Any, serve: Serve) -> None:
+    open_store("memory")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        assert request.FILES["file"].read() == b"text"  # type: ignore[union-attr]
+        return pay(request)
+
+    serve(IdempotencyKey()(view))
+
+    async def post() -> bytes:
+        file = SimpleUploadedFile("a.txt", b"text")
+        headers = {"Idempotency-Key": "a"}
+        return (await AsyncClient().post("/", {"file": file}, headers=headers)).content
+
+    assert [async_to_sync(post)() for _ in range(2)] == [b'{"payment": 1}'] * 2
+
+
+def test_an_async_view_is_refused() -> None:
+    async def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    with pytest.raises(TypeError, match="async"):
+        IdempotencyKey()(view)
 
 
 def test_other_methods_and_an_optional_key_pass(store: Store) -> None:
@@ -311,47 +467,43 @@ def test_a_form_is_recognized_by_its_content(open_store: Any, read: bool) -> Non
     assert persist.get("payments") == 1
     assert ask("two", "6", b"text") == 422
     assert ask("two", "5", b"longer text") == 422
+    assert ask("two", "5", b"TEXT") == 422
 
 
-def test_a_rollback_undoes_work_and_answer_together(database_store: Store) -> None:
-    using = database_store.driver.using  # type: ignore[attr-defined]
-    with pytest.raises(ZeroDivisionError), transaction.atomic(using):
-        send()
-        raise ZeroDivisionError
-    assert database_store.count() == 0
-    with transaction.atomic(using):
-        assert send().content == b'{"payment": 1}'
-    assert send().content == b'{"payment": 1}'
+class GoneError(Exception):
+    pass
 
 
-def test_a_database_error_is_raised_unchanged(database_store: Store) -> None:
-    using = database_store.driver.using  # type: ignore[attr-defined]
+def test_a_store_that_dies_while_the_view_runs(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = servers.Valkey()
+    server.start()
+    settings.CACHES = {
+        "own": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server.url}
+    }
+    settings.PERSIST = {"default": {**BACKENDS["valkey"], "OPTIONS": {"cache": "own"}}}
 
     def view(request: HttpRequest) -> HttpResponse:
-        with connections[using].cursor() as cursor:
-            cursor.execute("SELECT nothing")
-        return HttpResponse()
+        server.kill()
+        return HttpResponse("secret answer")
 
-    with pytest.raises(DatabaseError, match="nothing"), transaction.atomic(using):
+    # The work is done, so the client gets its answer.
+    assert send(IdempotencyKey()(view)).content == b"secret answer"
+    [record] = [each for each in caplog.records if each.name == "django_persist"]
+    assert "An answer could not be stored" in record.message
+    assert "secret" not in caplog.text
+    # Without the store nothing runs.
+    with pytest.raises(StoreUnavailableError):
         send(IdempotencyKey()(view))
-    assert database_store.count() == 0
 
+    def fail(request: HttpRequest) -> HttpResponse:
+        server.kill()
+        raise GoneError
 
-def send_in_a_transaction(i: int) -> list[tuple[int, bytes]]:
-    using = persist.driver.using  # type: ignore[attr-defined]
-    answers = []
-    for key in KEYS:
-        with transaction.atomic(using):
-            answers.append(send(key=key))
-    return [(answer.status_code, answer.content) for answer in answers]
-
-
-@pytest.mark.parametrize("server", DATABASE_SERVERS)
-def test_in_transactions_the_others_wait_for_the_answer(server: str, open_store: Any) -> None:
-    open_store(server)
-    got = race(send_in_a_transaction, processes=EIGHT)
-    assert_each_ran_once(got)
-    assert {status for answers in got for status, _ in answers} == {201}
+    server.start()
+    with pytest.raises(GoneError):
+        send(IdempotencyKey()(fail))
 
 
 def test_neither_key_nor_request_is_readable_in_the_store(store: Store) -> None:
