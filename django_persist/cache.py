@@ -119,7 +119,7 @@ class PersistCache(JSONCache):
             caches.create_connection(alias).store  # type: ignore[attr-defined]  # noqa: B018
         except InvalidStoreError as error:
             # What is wrong in PERSIST itself is reported by a check of its own.
-            if error.id == "django_persist.E015":
+            if error.id == "django_persist.E016":
                 message = f"CACHES[{alias!r}]: {error.message}"
                 return [Error(message, hint=error.hint or None, id=error.id)]
         return []
@@ -269,4 +269,4 @@ def _check_settings(params: dict[str, Any]) -> None:
 
 
 def _invalid(message: str, hint: str) -> InvalidStoreError:
-    return InvalidStoreError(message, hint=hint, id="django_persist.E015")
+    return InvalidStoreError(message, hint=hint, id="django_persist.E016")

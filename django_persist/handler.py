@@ -71,5 +71,15 @@ class Stores:
                 store.driver.close()
 
 
+class DefaultStore(ConnectionProxy):  # type: ignore[type-arg]
+    """Looks like the store "default", whichever that is at the moment, also in a shell."""
+
+    def __repr__(self) -> str:
+        return repr(stores[DEFAULT_ALIAS])
+
+    def __dir__(self) -> list[str]:
+        return dir(stores[DEFAULT_ALIAS])
+
+
 stores: Stores = Stores()
-persist: Store = cast("Store", ConnectionProxy(stores, DEFAULT_ALIAS))  # type: ignore[arg-type]
+persist: Store = cast("Store", DefaultStore(stores, DEFAULT_ALIAS))  # type: ignore[arg-type]

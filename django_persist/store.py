@@ -22,6 +22,7 @@ from .exceptions import (
     CounterRangeError,
     DecodeError,
     DuplicateKeyError,
+    EncodeError,
     MissingKeyError,
     StoreUnavailableError,
 )
@@ -46,6 +47,20 @@ TRIES: Final = 200
 SECONDS: Final = 10.0
 """For how many seconds it does: less than web servers usually let a worker live."""
 
+OTHER_NAMES: Final = {
+    "add": "create(), which raises DuplicateKeyError if there is an entry",
+    "decr": "incr() with a negative `by`",
+    "delete": "remove()",
+    "delete_many": "remove_many()",
+    "exists": "`key in store`",
+    "expire": "touch()",
+    "get_or_set": "get_or_create()",
+    "has_key": "`key in store`",
+    "iter_keys": "keys()",
+    "ttl": "get_item(), whose result has a `ttl`",
+}
+"""What Django's cache and Redis's clients call something that a store has, too."""
+
 logger = logging.getLogger("django_persist")
 
 
@@ -56,6 +71,8 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+UNUSED: Final[Never] = cast("Never", MISSING)
+"""The default of what nobody may pass: `timeout`, and the expiry by its position."""
 
 
 class Remove(Enum):
@@ -135,6 +152,9 @@ class Store:
         under = f" under {prefix!r}" if prefix else ""
         return f"<{type(self).__name__} over {type(self.driver).__name__}{under}>"
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in OTHER_NAMES]
+
     def namespace(self, name: Part) -> Store:
         """Return this store with its keys under `name:`. Chain calls to nest namespaces.
 
@@ -155,11 +175,20 @@ class Store:
     def create(self, key: Key[T], value: T, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
     @overload
     def create(self, key: str, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None: ...
-    def create(self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default = DEFAULT) -> None:
+    def create(
+        self,
+        key: AnyKey,
+        value: Any,
+        *wrong: Never,
+        expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
+    ) -> None:
         """Store a value if there is no live entry (Redis: SET NX).
 
         Raises DuplicateKeyError, and changes nothing, if there is one.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("create")
         text, expiry = self._encode(key, value), self._expiry(key, expires)
         if not self.driver.create(self.keyspace.full(key), text, expiry):
             raise DuplicateKeyError(key_name(key))
@@ -173,12 +202,19 @@ class Store:
         self, key: str, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
     ) -> None: ...
     def set(
-        self, key: AnyKey, value: Any, *, expires: ExpiresArg | Default | Keep = DEFAULT
+        self,
+        key: AnyKey,
+        value: Any,
+        *wrong: Never,
+        expires: ExpiresArg | Default | Keep = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> None:
         """Store a value, overwriting any entry (Redis: SET).
 
         `expires=KEEP` leaves a live entry's expiry as it is (Redis: KEEPTTL).
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("set")
         text = self.keyspace.encode(value)
         if type(key) is not str:
             self._check_type_of(key, value, text)
@@ -297,11 +333,19 @@ class Store:
         """Return whether there is a live entry, of whatever type (Redis: EXISTS)."""
         return self.driver.contains(self.keyspace.full(cast("AnyKey", key)))
 
-    def touch(self, key: AnyKey, expires: ExpiresArg | Default = DEFAULT) -> bool:
+    def touch(
+        self,
+        key: AnyKey,
+        expires: ExpiresArg | Default = DEFAULT,
+        *,
+        timeout: Never = UNUSED,
+    ) -> bool:
         """Give a live entry a new expiry, counted from now; return whether there was an entry.
 
         The value is not rewritten (Redis: PEXPIRE, PERSIST).
         """
+        if timeout is not UNUSED:
+            raise _takes_expires("touch")
         return self.driver.touch(self.keyspace.full(key), self._expiry(key, expires))
 
     # Read, compute and write, over the driver's compare-and-swap.
@@ -466,9 +510,10 @@ class Store:
         self,
         key: AnyKey,
         default: Any,
-        *,
+        *wrong: Never,
         as_: Any = None,
         expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> tuple[Any, bool]:
         """Return the value and False, or store `default` and return it and True.
 
@@ -476,6 +521,8 @@ class Store:
         `default` is a value, or a callable that is called only if there is no live entry. Returns
         what a later `get` would. Raises DecodeError if the value isn't of the type asked for.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("get_or_create")
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
         upgrade, as_ = _upgrade(key, as_), _wanted_type(key, as_)
         text: bytes | None = None
@@ -504,12 +551,15 @@ class Store:
         counter. In the database it joins the caller's transaction: a rollback undoes the count.
         The sum is from `at_least` to `at_most`, if these are given, however many callers there are:
         for a quota, a stock or a number of places. Raises DecodeError if the value is not an
-        integer, and CounterRangeError if the sum would leave 64 bits or the bounds; the value then
-        stays as it was, and no counter is started.
+        integer, CounterRangeError if the sum would leave 64 bits or the bounds, and EncodeError if
+        a Key's type doesn't take every integer within the bounds; the value then stays as it was,
+        and no counter is started.
         """
         if type(by) is not int:
             _check_int("by", by)
         full, expiry = self.keyspace.full(key), self._expiry(key, expires)
+        if type(key) is not str:
+            self._check_counts(key, *_counter_bounds(at_least, at_most))
         if at_least is None and at_most is None:
             if not LEAST <= by <= MOST:
                 raise _out_of_range(key)
@@ -600,13 +650,16 @@ class Store:
     def set_many(
         self,
         mapping: Mapping[Any, Any],
-        *,
+        *wrong: Never,
         expires: ExpiresArg | Default | Keep = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> None:
         """Store all values of a mapping of keys, or none of them if that fails.
 
         On a Redis Cluster this holds for the keys of one slot. Expiry works as for `set`.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("set_many")
         keys = self.keyspace.full_many(mapping)
         texts = self._encode_many(keys, mapping.values())
         writes = list(zip(keys.full, texts, self._expiries(keys, expires), strict=True))
@@ -628,14 +681,17 @@ class Store:
     def create_many(
         self,
         mapping: Mapping[Any, Any],
-        *,
+        *wrong: Never,
         expires: ExpiresArg | Default = DEFAULT,
+        timeout: Never = UNUSED,
     ) -> list[Any]:
         """Store those values whose keys have no live entry; return the keys that have one already.
 
         Each key is created as `create` does it: of any number of callers one creates it, and an
         entry that is there stays as it is. The keys returned are those passed, in their order.
         """
+        if wrong or timeout is not UNUSED:
+            raise _takes_expires("create_many")
         if expires is not DEFAULT:
             expires_at = parse(expires)
             expires = expires_at
@@ -780,6 +836,16 @@ class Store:
         if isinstance(key, Key) and key.as_ is not None:
             codec.check_type_of(value, text, key.as_, key=key)
 
+    def _check_counts(self, key: AnyKey, low: int, high: int) -> None:
+        """Raise EncodeError unless every int from `low` to `high` is of the type of a Key."""
+        as_ = key.as_ if isinstance(key, Key) else None
+        if as_ is not None and as_ is not Any and not codec.takes_ints(as_, low, high):
+            raise EncodeError(
+                f"incr({key_name(key)!r}) could store an int that is not of the type "
+                f"{codec.type_name(as_)}: pass at_least or at_most, or use a Key of int. Nothing "
+                "was written."
+            )
+
     def _as_stored(self, key: AnyKey, value: Any, as_: Any) -> tuple[Any, bytes]:
         """Return what a later `get` of a new value would return, and its text."""
         text = self.keyspace.encode(value)
@@ -806,6 +872,35 @@ def _version(text: Text) -> str:
     """Return the version of a stored text: 128 bits in hexadecimal digits."""
     encoded = text if isinstance(text, bytes) else text.encode()
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+class OtherName:
+    """What a store doesn't have: an attribute whose absence is explained.
+
+    `Store.__getattr__` would do the same, and make every lookup on a store slower.
+    """
+
+    def __init__(self, hint: str) -> None:
+        self.hint = hint
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, store: Store | None, owner: type) -> Never:
+        raise AttributeError(f"A store has no {self.name!r}. Use {self.hint}.")
+
+
+for _name, _hint in OTHER_NAMES.items():
+    _other = OtherName(_hint)
+    _other.__set_name__(Store, _name)
+    setattr(Store, _name, _other)
+
+
+def _takes_expires(call: str) -> TypeError:
+    return TypeError(
+        f"Store.{call}() takes the expiry by name: expires=60, expires=timedelta(days=7), or "
+        "expires=None for never."
+    )
 
 
 def _lost(call: str, key: AnyKey) -> ContentionError:

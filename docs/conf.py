@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -30,3 +31,16 @@ default_role = "code"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", without_hints)
+
+
+def without_hints(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str, Any] | None:
+    """Leave out the parameter of `touch` that only explains a mistake."""
+    if signature is None:
+        return None
+    return signature.replace(", *, timeout: Never = Missing.MISSING", ""), returns

@@ -159,6 +159,13 @@ def test_persist_is_the_default_store(open_store: OpenStore) -> None:
     assert item.ttl > timedelta(seconds=50)
 
 
+def test_persist_looks_like_the_store_in_a_shell(settings: Any) -> None:
+    settings.PERSIST = {"default": memory("one", PREFIX="p:")}
+    assert repr(persist) == repr(stores["default"]) == "<Store over MemoryDriver under 'p:'>"
+    assert {"get", "set", "namespace", "driver"} <= set(dir(persist))
+    assert not {"delete", "add"} & set(dir(persist))
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in django_persist.__all__:
         assert getattr(django_persist, name) is not None

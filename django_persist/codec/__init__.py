@@ -42,7 +42,7 @@ from .mismatches import describe
 from .pydantic_models import is_model
 from .quick import PLAIN, are_faithful, is_faithful
 from .text import from_text, has_repeated_names, to_lines, to_text
-from .types import CACHED_TYPES, field_names, type_info, type_name
+from .types import CACHED_TYPES, field_names, takes_ints, type_info, type_name
 from .unknown import Kept, find
 from .upgrades import Upgrade, call_upgrade, shows_no_value
 
@@ -62,6 +62,7 @@ __all__ = [
     "from_text",
     "has_repeated_names",
     "read_back",
+    "takes_ints",
     "to_text",
     "type_name",
 ]

@@ -74,14 +74,14 @@ def dropped_path(plain: Any, back: Any, path: str = "$") -> str | None:
 
 
 def changed_path(value: Any, back: Any, path: str = "$") -> str | None:
-    """Return the path to the first number that reads back as something else, or None.
+    """Return the path to the first number that reads back as another one, or as a str, or None.
 
     Values that read back as other classes are compared too: a tuple as a list, but not a dict as
     an object.
     """
     cls: Any = type(value)
     if isinstance(value, int | float):
-        return path if value != back else None
+        return path if isinstance(back, int | float | str) and value != back else None
     parts: Iterable[tuple[Any, Any, Any]] = ()
     if isinstance(value, dict) and isinstance(back, dict):
         for key, back_key in zip(value, back, strict=False):

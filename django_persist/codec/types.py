@@ -172,6 +172,27 @@ def _is_valid(type_: Any) -> bool:
     return True
 
 
+def takes_ints(type_: Any, low: int, high: int) -> bool:
+    """Return whether every int from `low` to `high` is of the type. Raises as `type_info` does."""
+    return _takes_ints(type_info(type_).node, low, high)
+
+
+def _takes_ints(node: inspect.Type, low: int, high: int) -> bool:
+    match node:
+        case inspect.Metadata():
+            return _takes_ints(node.type, low, high)
+        case inspect.UnionType():
+            return any(_takes_ints(member, low, high) for member in node.types)
+        case inspect.IntType(multiple_of=None):
+            return (
+                (node.ge is None or low >= node.ge)
+                and (node.gt is None or low > node.gt)
+                and (node.le is None or high <= node.le)
+                and (node.lt is None or high < node.lt)
+            )
+    return isinstance(node, inspect.AnyType)
+
+
 cached_type_info: Final = lru_cache(CACHED_TYPES)(_make_type_info)
 
 

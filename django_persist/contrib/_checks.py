@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, get_resolver
 
 from ..exceptions import InvalidStoreError
 from ..handler import stores
-from ._views import FIX, Decoration, ViewDecorator, atomic_aliases, name_of
+from ..store import Store
+from ._views import FIX, Decoration, ViewDecorator, alias_of, atomic_aliases, name_of
+
+THROTTLE_FIX: Final = (
+    "Give the throttle a `store` that is elsewhere: in Redis, or in the database by another alias "
+    "of DATABASES (the driver's option `using`). Or put @transaction.non_atomic_requests on the "
+    "view, or a RateLimit around it in place of the throttle."
+)
 
 MOST_CALLABLES: Final = 1000
 """How many callables to follow from one view, before giving up."""
@@ -25,7 +34,8 @@ def check_views() -> list[CheckMessage]:
         return []
     messages: list[CheckMessage] = []
     for callback in callbacks(get_resolver().url_patterns):
-        messages += (error for error in _errors(callback) if error not in messages)
+        errors = [*_errors(callback), *_throttle_errors(callback)]
+        messages += (error for error in errors if error not in messages)
     return messages
 
 
@@ -58,8 +68,45 @@ def _errors(callback: Any) -> Iterator[CheckMessage]:
                     yield _error(decorator.inside(view, f"{alias!r}, by its ATOMIC_REQUESTS"))
 
 
-def _error(message: str) -> CheckMessage:
-    return Error(message, hint=FIX, id="django_persist.E015")
+def _throttle_errors(callback: Any) -> Iterator[CheckMessage]:
+    """Yield the errors of a view of DRF whose PersistThrottle can't count outside a transaction."""
+    cls = view_class(callback)
+    settings = getattr(callback, "initkwargs", {})
+    throttles = settings.get("throttle_classes", getattr(cls, "throttle_classes", ()))
+    if not throttles:
+        return
+    from .rest import IdempotencyMixin, PersistThrottle  # only where DRF is installed
+
+    if issubclass(cls, IdempotencyMixin):
+        return  # DRF throttles before the transaction begins.
+    opted_out = list(getattr(callback, "_non_atomic_requests", ()))
+    scope = settings.get("throttle_scope", getattr(cls, "throttle_scope", None))
+    view = SimpleNamespace(throttle_scope=scope)
+    for throttle in throttles:
+        if not (isinstance(throttle, type) and issubclass(throttle, PersistThrottle)):
+            continue
+        for alias in atomic_aliases():
+            if alias not in opted_out and alias == _store_alias(throttle.store):
+                yield _error(
+                    f"{name_of(throttle)} throttles {name_of(cls)} inside a transaction of "
+                    f"{alias!r}, by its ATOMIC_REQUESTS: a rollback would undo the count.",
+                    hint=THROTTLE_FIX,
+                )
+        try:
+            throttle().get_limit(None, view)
+        except ImproperlyConfigured as error:
+            yield _error(f"{name_of(cls)} can't be throttled: {error}", hint=None)
+
+
+def _store_alias(store: Store | None) -> str | None:
+    try:
+        return alias_of(store or stores["default"])
+    except InvalidStoreError:
+        return None  # check_settings reports it.
+
+
+def _error(message: str, hint: str | None = FIX) -> CheckMessage:
+    return Error(message, hint=hint, id="django_persist.E015")
 
 
 def _stands_outside(decorator: ViewDecorator, alias: str) -> bool:

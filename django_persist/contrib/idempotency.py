@@ -250,8 +250,6 @@ class Run:
             try:
                 response = self._in_transactions()
             except ANSWERED as error:
-                if self._key is None:
-                    raise
                 response = response_for_exception(self._request, error)
             if self._key is None:
                 return response

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 
 from ..exceptions import DecodeError, InvalidKeyError, StoreUnavailableError
 from ..expiry import LONGEST, MICROSECOND, from_micros
@@ -245,7 +245,7 @@ class RateLimit(ViewDecorator):
         Raises ImproperlyConfigured, and counts nothing, inside a transaction of the store's
         database: a rollback would undo the count.
         """
-        usage = self._count(caller)
+        usage = self.count(caller)
         return Usage(True, self.limit, _NONE) if usage is None else usage
 
     def peek(self, caller: HttpRequest | Caller) -> Usage:
@@ -282,20 +282,17 @@ class RateLimit(ViewDecorator):
     def around(self, request: HttpRequest, call: Call) -> HttpResponseBase:
         if self.methods is not None and request.method not in self.methods:
             return call()
-        usage = self._count(request)
+        usage = self.count(request)
         if usage is None:
             return call()
         if usage:
             response = call()
         else:
-            seconds = _seconds(usage.retry_after)
+            seconds = wait_seconds(usage.retry_after)
             response = self.refuse(request, seconds)
             response.status_code = 429
             response.headers["Retry-After"] = str(seconds)
-        for field, item in self.fields(usage).items():
-            # Several limits are items of one list.
-            others = response.headers.get(field)
-            response.headers[field] = f"{others}, {item}" if others else item
+        add_fields(response.headers, self, usage)
         return response
 
     def fields(self, usage: Usage) -> dict[str, str]:
@@ -309,12 +306,12 @@ class RateLimit(ViewDecorator):
             policy += f";w={self.window // timedelta(seconds=1)}"
         current = f"{_string(self.name)};r={usage.remaining}"
         if usage.more_after:
-            current += f";t={_seconds(usage.more_after)}"
+            current += f";t={wait_seconds(usage.more_after)}"
         return {"RateLimit": current, "RateLimit-Policy": policy}
 
     # The count.
 
-    def _count(self, caller: HttpRequest | Caller) -> Usage | None:
+    def count(self, caller: HttpRequest | Caller) -> Usage | None:
         """Count; return None if the caller isn't limited, or if the store can't be reached."""
         key, store = self._find(caller)
         if key is None:
@@ -370,8 +367,17 @@ class RateLimit(ViewDecorator):
         return template(name=self.name, caller=_short(found)), store
 
 
+def add_fields(headers: ResponseHeaders | dict[str, str], limit: RateLimit, usage: Usage) -> None:
+    """Add the header fields of a limit to those of a response, after those of other limits."""
+    for field, item in limit.fields(usage).items():
+        others = headers.get(field)
+        headers[field] = f"{others}, {item}" if others else item
+
+
 def parse_rate(rate: str) -> tuple[int, timedelta]:
-    """Return the limit and the window of a text such as "5/15m". Raises ValueError."""
+    """Return the limit and the window of a text such as "5/15m". Raises ValueError, TypeError."""
+    if not isinstance(rate, str):
+        raise TypeError(f"A rate must be a str such as '5/15m', not {rate!r}.")
     match = re.fullmatch(r"(\d{1,15})/(\d{0,9})([a-z]+)", rate, re.ASCII)
     if match is None or match[3] not in UNITS:
         raise ValueError(f"A rate is a text such as '5/15m', in s, m, h or d, not {rate!r}.")
@@ -388,7 +394,7 @@ def _short(caller: Caller) -> Caller:
         return _hash(caller)
 
 
-def _seconds(time: timedelta) -> int:
+def wait_seconds(time: timedelta) -> int:
     """Return a time in whole seconds, rounded up: a request after them is not too early."""
     return max(ceil(time.total_seconds()), 1)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.settings import api_settings
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
 from ..http import HttpRequest
+from ..store import Store
 from ._views import Call, ViewDecorator
 from .idempotency import IdempotencyKey, RefusedError, Run
+from .rate_limit import Caller, RateLimit, Usage, add_fields, user, wait_seconds
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -107,3 +113,85 @@ class _AroundView(ViewDecorator):
         run.read()
         setattr(request, RUN, run)
         return run.answer()
+
+
+# Throttles.
+
+
+class PersistThrottle(BaseThrottle):
+    """A throttle that counts in a store, exactly: of concurrent requests no more pass than allowed.
+
+        class Burst(PersistThrottle):
+            scope = "burst"     # its rate is DEFAULT_THROTTLE_RATES["burst"], such as "60/min"
+
+    Used as it is, it throttles the views that have a `throttle_scope`. A rate of None throttles
+    nothing. Rates are those of DRF, or have a number before their unit ("5/15m"). `sliding`,
+    `store` and `fail_open` are those of RateLimit; a RateLimit of the same name as the scope shares
+    its count. Each response gets the header fields that RateLimit sets.
+
+    It counts the signed-in user, or the address of anyone else. X-Forwarded-For only matters with
+    NUM_PROXIES, the number of your own proxies, by the rules of `rate_limit.address`.
+
+    DRF throttles within the view. With ATOMIC_REQUESTS that is within its transaction, so the store
+    must be elsewhere: `manage.py check` says so, and a request raises ImproperlyConfigured.
+    """
+
+    scope: ClassVar[str | None] = None
+    rate: ClassVar[str | None] = None
+    """The rate, instead of the one that DEFAULT_THROTTLE_RATES has for the scope."""
+
+    THROTTLE_RATES: ClassVar[Mapping[str, str | None] | None] = None
+    """The rates by their scopes, instead of DEFAULT_THROTTLE_RATES."""
+
+    sliding: ClassVar[bool] = False
+    store: ClassVar[Store | None] = None
+    fail_open: ClassVar[bool] = False
+
+    _usage: Usage | None = None
+
+    def get_caller(self, request: Request, view: APIView) -> Caller | None:
+        """Return whom to count a request for; None to let it pass."""
+        return user(cast("HttpRequest", request), api_settings.NUM_PROXIES or 0)
+
+    def get_limit(self, request: Request | None, view: Any) -> RateLimit | None:
+        """Return the limit of a view; None if it has none.
+
+        Raises ImproperlyConfigured for a scope without a rate, and for an invalid rate.
+        """
+        scope = self.scope or getattr(view, "throttle_scope", None)
+        if scope is None:
+            if self.rate is not None:
+                raise ImproperlyConfigured(f"{type(self).__name__} has a rate, and needs a scope.")
+            return None
+        rates: Any = self.THROTTLE_RATES
+        if rates is None:
+            rates = api_settings.DEFAULT_THROTTLE_RATES
+        if self.rate is None and scope not in rates:
+            raise ImproperlyConfigured(f"DEFAULT_THROTTLE_RATES has no rate for {scope!r}.")
+        rate = self.rate or rates[scope]
+        if rate is None:
+            return None
+        try:
+            return RateLimit(
+                rate,
+                name=scope,
+                sliding=self.sliding,
+                by=lambda _: None if request is None else self.get_caller(request, view),
+                store=self.store,
+                fail_open=self.fail_open,
+            )
+        except (TypeError, ValueError) as error:
+            raise ImproperlyConfigured(f"The throttle scope {scope!r}: {error}") from error
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        limit = self.get_limit(request, view)
+        usage = None if limit is None else limit.count(cast("HttpRequest", request))
+        self._usage = usage
+        if limit is None or usage is None:
+            return True
+        add_fields(view.headers, limit, usage)
+        return usage.passed
+
+    def wait(self) -> float | None:
+        """Return the seconds until a request would pass."""
+        return None if self._usage is None else wait_seconds(self._usage.retry_after)

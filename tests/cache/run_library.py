@@ -72,7 +72,7 @@ def settings_of(library: str) -> dict[str, Any]:
 def adapt_axes() -> None:
     """Let two tests count the entries in the store: they look into LocMemCache."""
     tests, helpers = import_module("tests.test_login"), import_module("axes.helpers")
-    tests.CacheLoginTestCase.attempt_count = lambda self: helpers.get_cache().store.count()  # type: ignore[attr-defined]
+    tests.CacheLoginTestCase.attempt_count = lambda self: helpers.get_cache().store.count()
 
 
 def main(library: str, store: str) -> None:
@@ -84,7 +84,7 @@ def main(library: str, store: str) -> None:
     with time_machine.travel(time.time(), tick=True) as clock:
         if store != "valkey":
             # Tests import it by name.
-            time.sleep = clock.shift
+            time.sleep = clock.shift  # type: ignore[assignment]
         django.setup()
         if library == "django-axes":
             adapt_axes()

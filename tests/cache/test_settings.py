@@ -68,7 +68,7 @@ def test_invalid_settings_are_refused(settings: Any, case: str) -> None:
         caches["state"].get("a")
     assert "secret" not in str(caught.value)
     [message] = messages()
-    assert message.id == "django_persist.E015"
+    assert message.id == "django_persist.E016"
     assert message.msg.startswith("CACHES['state']: ")
     assert message.hint
 
@@ -135,7 +135,7 @@ def loop(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
     if request.param != "redis":
         backend = f"{__name__}.LoopingDriver"
     settings.PERSIST = {"default": {"BACKEND": backend, "OPTIONS": {"cache": "state"}}}
-    yield "E011" if request.param == "redis" else "E015"
+    yield "E011" if request.param == "redis" else "E016"
     settings.PERSIST = {"default": MEMORY}
 
 

@@ -79,7 +79,10 @@ def test_page_runs(
     page: Path, module: ModuleType, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in blocks(page):
-        if "PERSIST" in run(block, module):
+        assigned = run(block, module)
+        if "CACHES" in assigned:
+            settings.CACHES = {**settings.CACHES, **module.CACHES}
+        if "PERSIST" in assigned:
             take_settings(module, settings, monkeypatch)
 
 

@@ -66,7 +66,9 @@ def members(of: Any) -> list[str]:
             if inspect.isclass(value) and value.__module__ == of.__name__
         ]
     ours = [cls for cls in of.__mro__ if cls.__module__.startswith("django_persist")]
-    return sorted({name for cls in ours for name in vars(cls) if not name.startswith("_")})
+    names = {name for cls in ours for name in vars(cls) if not name.startswith("_")}
+    # A name that a store doesn't have, such as `delete`, is only there to say so.
+    return sorted(name for name in names if hasattr(of, name))
 
 
 def public() -> list[str]:
@@ -78,6 +80,8 @@ def public() -> list[str]:
     names += [
         "django_persist.panels.PersistPanel",
         "django_persist.Item.ttl",
+        "django_persist.cache.MemoryCache",
+        "django_persist.cache.PersistCache",
         "django_persist.cluster.ClusterConnectionFactory",
         "django_persist.contract.DriverContract",
         *(

@@ -63,21 +63,25 @@ def start_pair(django_db_setup: None) -> Iterator[Callable[[], Pair]]:
 def fail_over(
     start_pair: Callable[[], Pair], settings: Any, django_db_blocker: Any
 ) -> Iterator[Callable[..., Failover]]:
-    """Return a function that prepares the pair, with a synchronous standby or an asynchronous."""
+    """Return a function that prepares the pair, with a synchronous standby or an asynchronous.
+
+    It takes more OPTIONS for the alias, and other settings by their names in capitals.
+    """
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
 
         def prepare(*, synchronous: bool, **options: Any) -> Failover:
             pair = start_pair()
             pair.prepare(synchronous=synchronous)
-            settings_of = database(pair.primary.url)
+            more = {name: options.pop(name) for name in [*options] if name.isupper()}
             both = {
-                **settings_of,
+                **database(pair.primary.url),
                 "HOST": "127.0.0.1,127.0.0.1",
                 "PORT": f"{pair.primary.port},{pair.standby.port}",
                 "CONN_MAX_AGE": 60,
                 "CONN_HEALTH_CHECKS": True,
                 "OPTIONS": {"target_session_attrs": "read-write", "connect_timeout": 3, **options},
+                **more,
             }
             stack.enter_context(alias(ALIAS, both))
             for name, server in (("primary", pair.primary), ("standby", pair.standby)):

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from django.db import Error, connections
+from psycopg import IsolationLevel
 
 from django_persist.exceptions import StoreUnavailableError
 from django_persist.models import Entry
+from tests.extent import LONG
 from tests.failover.conftest import ALIAS, Failover
 from tests.writers import writing
 
@@ -41,10 +43,22 @@ def elsewhere(*calls: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
         yield [pool.submit(run, call) for call in calls]
 
 
+SETUPS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "remote_write": {"options": "-c synchronous_commit=remote_write"},
+    "remote_apply": {"options": "-c synchronous_commit=remote_apply"},
+    "repeatable read": {"isolation_level": IsolationLevel.REPEATABLE_READ},
+    "serializable": {"isolation_level": IsolationLevel.SERIALIZABLE},
+    "prepared": {"prepare_threshold": 0, "server_side_binding": True},
+    "without health checks": {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False},
+}
+
+
+@pytest.mark.parametrize("setup", SETUPS if LONG else ["default"])
 def test_no_acknowledged_write_is_lost_to_a_synchronous_standby_under_load(
-    fail_over: FailOver,
+    setup: str, fail_over: FailOver
 ) -> None:
-    found = fail_over(synchronous=True)
+    found = fail_over(synchronous=True, **SETUPS[setup])
     with writing(processes=4) as writers:
         writers.read(30)
         found.pair.fail_over()

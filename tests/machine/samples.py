@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -69,8 +70,15 @@ def plain_name(text: str) -> Name:
 
 
 def typed_name(text: str, form: Any, expires: Expires) -> Name:
-    template = text.replace("{", "{{").replace("}", "}}")
-    return Name(Key(template, as_=form, expires=expires.arg), text, form, expires)
+    return Name(Key(_template(text), as_=form, expires=expires.arg), text, form, expires)
+
+
+def upgraded_name(text: str, form: Any, upgrade: Callable[[Any], Any]) -> Name:
+    return Name(Key(_template(text), as_=form, upgrade=upgrade), text, form)
+
+
+def _template(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 INVALID_NAMES: Final = [

@@ -17,12 +17,23 @@ from tests.machine.checked import (
     counted,
     expires,
     expires_or_keep,
+    known,
     names,
     where,
 )
 from tests.machine.expires import AnyExpires, Expires, to_moment
 from tests.machine.model import ABSENT
-from tests.machine.samples import Name, Sample, forms, read_forms, samples
+from tests.machine.samples import (
+    Name,
+    Sample,
+    forms,
+    json_sample,
+    plain_name,
+    read_forms,
+    samples,
+    upgraded_name,
+)
+from tests.machine.shelves import CLASSES, ShelfChange, older, shelves, upgrade
 from tests.machine.view import BoomError, ChangeKind, View, changed
 from tests.machine.weighted import weighted
 
@@ -174,6 +185,34 @@ class SingleKeyCalls(CheckedMachine):
             return result, *seen
 
         self.check(path, call, lambda view: view.update(name, kind, new, default, as_, end))
+
+    @rule(
+        path=where,
+        text=known,
+        stored=st.none() | shelves | shelves.map(older),
+        cls=st.sampled_from(CLASSES),
+        change=st.sampled_from(ShelfChange),
+        upgraded=st.booleans(),
+    )
+    def update_what_other_code_stored(
+        self,
+        path: Any,
+        text: str,
+        stored: Any,
+        cls: Any,
+        change: ShelfChange,
+        upgraded: bool,
+    ) -> None:
+        if stored is not None:
+            self.set(path, plain_name(text), json_sample(stored), Expires(KEEP))
+        name = upgraded_name(text, cls, upgrade) if upgraded else plain_name(text)
+        self.check(
+            path,
+            lambda store: store.update(
+                name.arg, change.function(cls), as_=None if upgraded else cls
+            ),
+            lambda view: view.update_shelf(name, change, cls, upgraded=upgraded),
+        )
 
     @rule(
         path=where,

@@ -19,6 +19,10 @@ from django_persist.exceptions import (
 from tests.machine.expires import Expires
 from tests.machine.model import ABSENT, Entry, Model, RefusedError, Window, read
 from tests.machine.samples import INVALID_PREFIXES, LONGEST, UNKNOWN, Name, Sample, json_sample
+from tests.machine.shelves import ShelfChange, is_shelf, updated, upgrade
+
+COUNTS: Final = (None, Any, int, int | None, str | int)
+"""The types of Keys under which any counter can be read."""
 
 COUNTER: Final = range(-(2**63), 2**63)
 
@@ -44,6 +48,13 @@ def changed(value: Any) -> Any:
     elif isinstance(value, dict):
         value["changed"] = [1]
     return value
+
+
+def _written(sample: Sample, form: Any) -> Any:
+    """Return how a new value reads back, or ABSENT if it isn't of the type `form`."""
+    value = read(sample, form)
+    # A large int may be no float.
+    return ABSENT if form is float and value != sample.plain else value
 
 
 class View:
@@ -74,7 +85,7 @@ class View:
         """
         errors = [each.error for each in given if each.error]
         valid = [(sample, name.form) for name, sample in writes if sample.error is None]
-        if any(read(sample, form) is ABSENT for sample, form in valid):
+        if any(_written(sample, form) is ABSENT for sample, form in valid):
             errors.append(EncodeError)
         names = [each.text for each in given if isinstance(each, Name) and each.error is None]
         if any(len(self.namespace + name) > LONGEST for name in names):
@@ -223,7 +234,7 @@ class View:
             form = name.form
         entry = self._entry(name)
         if entry:
-            old = self._read_or(DecodeError, entry.sample, form)
+            old = self._read(entry.sample, form)
         elif default is None:
             raise RefusedError(MissingKeyError)
         else:
@@ -245,6 +256,27 @@ class View:
         self._put(name, new, end)
         return result, old
 
+    def update_shelf(self, name: Name, change: ShelfChange, cls: Any, *, upgraded: bool) -> Any:
+        """Return what an update through a class returns, by which the entry may be a shelf."""
+        self._check(name)
+        entry = self._entry(name)
+        if entry is None:
+            raise RefusedError(MissingKeyError)
+        json = copy.deepcopy(entry.sample.plain)
+        if upgraded and not is_shelf(json) and isinstance(json, dict) and "n" in json:
+            json = upgrade(json)
+        if not is_shelf(json):
+            raise RefusedError(DecodeError)
+        if change is ShelfChange.REMOVE:
+            del self.model.entries[self.key(name)]
+            return None
+        try:
+            sample = json_sample(updated(json, change, cls))
+        except DecodeError as error:
+            raise RefusedError(DecodeError) from error
+        self._put(name, sample, entry.end)
+        return read(sample, cls)
+
     def get_or_create(
         self, name: Name, default: Sample, form: Any, expires: Expires
     ) -> tuple[Any, bool]:
@@ -253,7 +285,7 @@ class View:
             form = name.form
         entry = self._entry(name)
         if entry:
-            return self._read_or(DecodeError, entry.sample, form), False
+            return self._read(entry.sample, form), False
         value = self._made(default, form)
         self._put(name, default, self._end(name, expires))
         return value, True
@@ -266,9 +298,12 @@ class View:
         try:
             self._check(name, expires)
         except RefusedError as refused:
-            raise RefusedError(*refused.errors, ValueError, CounterRangeError) from refused
+            errors = (*refused.errors, ValueError, EncodeError)
+            raise RefusedError(*errors, CounterRangeError) from refused
         if low > high:
             raise RefusedError(ValueError)
+        if name.form not in COUNTS:
+            raise RefusedError(EncodeError)
         if by not in COUNTER:
             raise RefusedError(CounterRangeError)
         end = self._end(name, expires)
@@ -302,14 +337,17 @@ class View:
 
     # How a call reads a value.
 
-    def _read_or(self, error: type[Exception], sample: Sample, form: Any) -> Any:
+    def _read(self, sample: Sample, form: Any) -> Any:
         value = read(sample, form)
         if value is ABSENT:
-            raise RefusedError(error)
+            raise RefusedError(DecodeError)
         return value
 
     def _made(self, sample: Sample, form: Any) -> Any:
         """Return how a new value reads back; refuse one that is invalid or of another type."""
         if sample.error:
             raise RefusedError(sample.error)
-        return self._read_or(EncodeError, sample, form)
+        value = _written(sample, form)
+        if value is ABSENT:
+            raise RefusedError(EncodeError)
+        return value

@@ -17,12 +17,6 @@ from django_persist.contract.threads import together
 from tests.panels.conftest import Visit, request_id, visit, work
 
 
-def test_every_call_of_a_store_is_recorded() -> None:
-    public = {name for name in dir(Store) if not name.startswith("_")} | {"__contains__"}
-    recorded = {name for name in public if hasattr(getattr(Store, name), "__wrapped__")}
-    assert public - recorded == {"namespace", "place"}
-
-
 def test_nothing_is_recorded_if_the_toolbar_or_the_panel_is_off(settings: Any) -> None:
     from debug_toolbar.store import get_store
 

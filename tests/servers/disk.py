@@ -40,6 +40,6 @@ def missing() -> str | None:
         return "only root can mount a small disk, on Linux"
     try:
         Disk(1).close()
-    except subprocess.CalledProcessError:
+    except (OSError, subprocess.CalledProcessError):
         return "root may not mount a small disk, as in most containers"
     return None

@@ -1,17 +1,20 @@
-"""Keys, names and steps that Hypothesis makes up, on every server."""
+"""Keys, names, steps and objects that Hypothesis makes up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_persist import Store
+from django_persist import Key, Store
 from django_persist.contract.counters import LEAST, MOST
-from django_persist.exceptions import CounterRangeError
+from django_persist.exceptions import CounterRangeError, DecodeError
+from tests.extent import examples
+from tests.machine.shelves import CLASSES, ShelfChange, older, shelves, updated, upgrade
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore
@@ -78,3 +81,26 @@ def test_different_names_at_one_depth_are_different_namespaces(
             inner = inner.namespace(name)
         inner.create("key", 1)
     assert store.count() == len(wanted)
+
+
+@hypothesis_settings(
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(shelves, st.sampled_from(CLASSES), st.sampled_from(ShelfChange), st.booleans())
+def test_any_update_of_any_class_keeps_what_it_does_not_know(
+    open_store: OpenStore, json: Any, cls: Any, change: ShelfChange, is_older: bool
+) -> None:
+    store, key = open_store("memory"), Key("a", as_=cls, upgrade=upgrade)
+    stored = older(json) if is_older else json
+    store.set("a", stored)
+    try:
+        wanted = None if change is ShelfChange.REMOVE else updated(deepcopy(json), change, cls)
+    except DecodeError:
+        wanted = stored
+        with pytest.raises(DecodeError, match="doesn't know, at"):
+            store.update(key, change.function(cls))
+    else:
+        store.update(key, change.function(cls))
+    assert store.get("a") == wanted

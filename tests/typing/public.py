@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, assert_type
 from uuid import UUID
 
-from django.http import JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.views import View
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from django_persist import DEFAULT, KEEP, REMOVE, Item, Key, Store, persist, stores
 from django_persist.contrib.idempotency import IdempotencyKey
 from django_persist.contrib.lock import Lease, Lock, Slots
 from django_persist.contrib.one_time import OneTimeCode, OneTimeToken
-from django_persist.contrib.rest import IdempotencyMixin
+from django_persist.contrib.rate_limit import RateLimit, Usage, address, header, user
+from django_persist.contrib.rest import IdempotencyMixin, PersistThrottle
 from django_persist.http import HttpRequest
 from django_persist.store import Remove
 from django_persist.testing import override_persist
@@ -312,3 +315,40 @@ def idempotent_views(request: HttpRequest) -> None:
     assert_type(OrderView(), OrderView)
     OrderSet.as_view({"post": "create"})
     IdempotencyKey(lease=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def rate_limits(request: HttpRequest) -> None:
+    limit = RateLimit("5/15m", name="login", methods=["POST"], by=partial(address, own_proxies=1))
+    assert_type(RateLimit(name="a", limit=5, window=timedelta(minutes=1), sliding=True), RateLimit)
+    RateLimit("1/m", name="a", by=user, store=stores["hot"], fail_open=True)
+    RateLimit("1/m", name="a", by=header("X-Api-Key"))
+    RateLimit("1/m", name="a", by=lambda request: request.session.session_key)
+    RateLimit("1/m", name="a", by=lambda request: 1.5)  # type: ignore[arg-type,return-value]  # pyright: ignore[reportArgumentType]
+    RateLimit(name="a", limit=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    RateLimit("1/m", limit=5, name="a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    assert_type(limit.hit(request), Usage)
+    assert_type(limit.hit("ann"), Usage)
+    assert_type(limit.peek(4).remaining, int)
+    assert_type(limit.hit(request).retry_after, timedelta)
+    assert_type(limit.reset(request), bool)
+    assert_type(limit.key(request), Key[int])
+    limit.hit(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @limit
+    def view(request: HttpRequest, number: int) -> HttpResponse:
+        return HttpResponse(number)
+
+    assert_type(view(request, 4), HttpResponse)
+    view(request, "4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Burst(PersistThrottle):
+    scope = "burst"
+    sliding = True
+
+    def get_caller(self, request: Any, view: APIView) -> str:
+        return "one"
+
+
+class Search(APIView):
+    throttle_classes = [Burst]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 
-from django_persist import Store
+from django_persist import Key, Store
 from django_persist.contract.counters import LEAST, MOST
-from django_persist.exceptions import CounterRangeError
+from django_persist.exceptions import CounterRangeError, EncodeError
 from tests.store.contract.base import Contract
+
+Positive = Annotated[int, msgspec.Meta(ge=0, le=5)]
 
 
 class CountersContract(Contract):
@@ -24,6 +27,53 @@ class CountersContract(Contract):
     def test_a_step_that_is_not_an_int_is_a_type_error(self, uncalled: Store, by: Any) -> None:
         with pytest.raises(TypeError, match="by must be an int, not"):
             uncalled.incr("a", by)
+
+    @pytest.mark.parametrize(
+        ("as_", "bounds"),
+        [
+            (Any, {}),
+            (int, {}),
+            (int | None, {}),
+            (str | int, {}),
+            (Positive, {"at_least": 1, "at_most": 5}),
+            (list[int] | Positive, {"at_least": 0, "at_most": 5}),
+        ],
+        ids=str,
+    )
+    def test_a_counter_is_of_the_type_of_its_key(
+        self, store: Store, as_: Any, bounds: dict[str, int]
+    ) -> None:
+        key = Key("a:{id}", as_=as_)(id=1)
+        assert store.incr(key, 3, **bounds) == store.get(key, strict=True) == 3
+
+    @pytest.mark.parametrize(
+        ("as_", "bounds"),
+        [
+            (str, {}),
+            (bool, {}),
+            (list[int], {}),
+            (dict[str, Any] | str, {}),
+            (Literal[1, 2], {}),
+            # No float has the value of every int.
+            (float, {}),
+            (Positive, {}),
+            (Positive, {"at_least": -1, "at_most": 5}),
+            (Positive, {"at_least": 0, "at_most": 6}),
+            (Annotated[int, msgspec.Meta(gt=0, lt=6)], {"at_least": 0, "at_most": 5}),
+            (Annotated[int, msgspec.Meta(lt=6)], {"at_most": 6}),
+            (Annotated[int, msgspec.Meta(multiple_of=3)], {}),
+        ],
+        ids=str,
+    )
+    def test_a_counter_that_its_key_could_not_read_is_refused(
+        self, uncalled: Store, as_: Any, bounds: dict[str, int]
+    ) -> None:
+        with pytest.raises(EncodeError, match="'a:1'.* Nothing was written"):
+            uncalled.incr(Key("a:{id}", as_=as_)(id=1), 3, **bounds)
+
+    def test_a_counter_of_a_type_that_can_not_be_validated(self, uncalled: Store) -> None:
+        with pytest.raises(TypeError, match="complex"):
+            uncalled.incr(Key("a", as_=complex))  # type: ignore[arg-type]
 
     def test_incr_begins_again_where_another_removed_what_it_could_not_count(
         self, store: Store, monkeypatch: pytest.MonkeyPatch

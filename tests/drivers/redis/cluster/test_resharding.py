@@ -14,6 +14,7 @@ from redis.crc import key_slot
 from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from tests.drivers.redis.cluster.conftest import MINUTE, MakeDriver, name
+from tests.extent import LONG
 from tests.servers.valkey_servers import ValkeyCluster
 
 THREADS = 6
@@ -113,6 +114,21 @@ def test_slots_that_move_under_load(cluster: ValkeyCluster, filled: RedisDriver)
                 cluster.move(slot, target, pause=0.005)
             running.wait()
     assert filled.count("{a}filling") == 100
+
+
+def test_the_slots_of_many_keys_move_under_load(
+    cluster: ValkeyCluster, filled: RedisDriver
+) -> None:
+    """Each thread's calls for many keys meet slots that have moved, are moving, or will move."""
+    slots = {key_slot(name(filled, f"{i}:{n}")) for i in range(THREADS) for n in range(0, 20, 5)}
+    slots |= set(range(5200 if LONG else 0))
+    owners = {slot: cluster.owner(slot) for slot in slots}
+    with load(filled) as running:
+        for slot, owner in owners.items():
+            cluster.move(slot, cluster.primaries[cluster.primaries.index(owner) - 1])
+        running.wait()
+    for slot, owner in owners.items():
+        cluster.move(slot, owner)
 
 
 def test_a_node_that_is_added_and_removed_under_load(
