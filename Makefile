@@ -1,5 +1,6 @@
 # make demo   a tour of the store     make test   the tests
 # make check  all other checks        make bench  the benchmarks
+# make site   a site to click through, on port 8000 or PORT=
 #
 # Needs Python 3.11 or newer. PYTHON=/path/to/python uses another one than python3.
 
@@ -11,10 +12,13 @@ METADATA := setup.cfg pyproject.toml django_persist/__init__.py
 # have a MariaDB or a MySQL.
 MARIADB := $(if $(PERSIST_TEST_MARIADB)$(PERSIST_TEST_MYSQL),$(VENV)/.mariadb)
 
-.PHONY: demo test check bench clean
+.PHONY: demo site test check bench clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python manage.py demo
+
+site: $(VENV)/.demo
+	@$(BIN)/python manage.py site $(PORT)
 
 # Keep the bytecode, or each worker, and each process that a test starts, compiles it again.
 test: export PYTHONDONTWRITEBYTECODE =

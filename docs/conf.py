@@ -4,43 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
+from configparser import ConfigParser
 from pathlib import Path
-from typing import Any
 
 import django
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
 django.setup()
 
 import django_persist  # noqa: E402 (its models need Django to be set up)
+
+metadata = ConfigParser(interpolation=None)
+metadata.read(ROOT / "setup.cfg")
+urls = dict(line.split(" = ") for line in metadata["metadata"]["project_urls"].strip().splitlines())
 
 project = "django-persist"
 author = "django-persist contributors"
 copyright = f"2026, {author}"
 release = django_persist.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinxext.opengraph",
+    "_extensions.exception_links",
+    "_extensions.llms_txt",
+]
 myst_enable_extensions = ["deflist"]
 exclude_patterns = ["_build"]
+
 html_theme = "furo"
 html_title = "django-persist"
+html_baseurl = urls["Documentation"]
+html_logo = html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
+html_theme_options = {
+    "source_repository": urls["Source"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+
+ogp_site_url = urls["Documentation"]
+ogp_site_name = "django-persist"
+ogp_image = "_static/card.png"
+ogp_enable_meta_description = True
+# Otherwise it draws a card for each page with matplotlib.
+ogp_social_cards = {"enable": False}
+
+copybutton_exclude = ".linenos, .gp, .go"
 
 # Docstrings put names in single backquotes.
 default_role = "code"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-
-
-def setup(app: Any) -> None:
-    app.connect("autodoc-process-signature", without_hints)
-
-
-def without_hints(
-    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
-) -> tuple[str, Any] | None:
-    """Leave out the parameter of `touch` that only explains a mistake."""
-    if signature is None:
-        return None
-    return signature.replace(", *, timeout: Never = Missing.MISSING", ""), returns

@@ -11,11 +11,15 @@ import subprocess
 import sys
 import tarfile
 from argparse import ArgumentParser
+from configparser import ConfigParser
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
+PLACEHOLDER = "OWNER"
+"""What setup.cfg has in its URLs until the project has an address."""
+RELATIVE = re.compile(r"\]\((?!\w+:|#)([^)]+)\)")
 
 
 def main() -> None:
@@ -30,7 +34,7 @@ def main() -> None:
     if wrong:
         sys.exit(f"{tag} can't be released.")
     with TemporaryDirectory(prefix="persist-release-") as temporary:
-        files = _built(Path(temporary))
+        files = _built(Path(temporary), tag)
         if dry_run:
             print(f"{tag} can be released. Nothing was changed.")
             return
@@ -55,6 +59,9 @@ def _wrong(version: str, tag: str) -> list[str]:
         wrong.append("The tree is not clean: commit or stash what `git status` lists.")
     if _git("tag", "--list", tag):
         wrong.append(f"The tag {tag} already exists: raise the version.")
+    urls = _urls()
+    if "Source" not in urls or any(PLACEHOLDER in url for url in urls.values()):
+        wrong.append(f"project_urls in setup.cfg still has {PLACEHOLDER}, or lacks Source.")
     changelog = (ROOT / "CHANGELOG.md").read_text()
     sections = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]
     if not sections or not sections[0].startswith("[Unreleased]"):
@@ -70,12 +77,26 @@ def _wrong(version: str, tag: str) -> list[str]:
     return wrong
 
 
-def _built(folder: Path) -> list[Path]:
+def _urls() -> dict[str, str]:
+    metadata = ConfigParser(interpolation=None)
+    metadata.read(ROOT / "setup.cfg")
+    lines = metadata.get("metadata", "project_urls", fallback="").strip().splitlines()
+    return dict(re.split(r"\s*=\s*", line, maxsplit=1) for line in lines)
+
+
+def absolute_links(text: str, source: str, tag: str) -> str:
+    """Return a README with links that also lead somewhere on PyPI: into the tree of the tag."""
+    return RELATIVE.sub(rf"]({source.rstrip('/')}/blob/{tag}/\1)", text)
+
+
+def _built(folder: Path, tag: str) -> list[Path]:
     """Build and check the commit, without uncommitted files of the checkout."""
     source, dist = folder / "source", folder / "dist"
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
         tar.extractall(source, filter="data")
+    readme = source / "README.md"
+    readme.write_text(absolute_links(readme.read_text(), _urls()["Source"], tag))
     _python("-m", "build", "--outdir", dist, source)
     files = sorted(dist.iterdir())
     _python("-m", "twine", "check", "--strict", *files)

@@ -35,6 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("application/<slug:step>", wizard.wizard, name="wizard"),
     path("switch", page.set_switch, name="switch"),
     path("job", page.run_job, name="job"),
+    path("read/<path:path>", page.read, name="read"),
     path("admin/", admin.site.urls),
     path("store/<key:key>", api.Entry.as_view(), name="entry"),
 ]

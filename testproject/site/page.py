@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from itertools import islice
+from pathlib import Path
 from time import sleep
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
-from django.http import HttpResponse, JsonResponse
+from django.contrib import messages
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.timesince import timeuntil
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -32,6 +37,39 @@ VISITS: Final = Key("site:visits", as_=int, expires=None)
 ORDERS: Final = Key("site:orders", as_=int, expires=None)
 NOTE: Final = OneTimeToken("note", as_=str, expires=timedelta(hours=1))
 NEW_COLOUR: Final = FeatureSwitch("new-colour")
+
+
+class Section(NamedTuple):
+    """A section of the page: its documentation, its source, and its keys in the store."""
+
+    docs: str
+    source: str
+    prefix: str
+
+
+SECTIONS: Final = {
+    "visits": Section("docs/reference/store.md", "testproject/site/page.py", "site:visits"),
+    "cart": Section("docs/how-to/cart.md", "testproject/site/recipes/cart.py", "cart:"),
+    "order": Section(
+        "docs/how-to/idempotency-keys.md",
+        "django_persist/contrib/idempotency.py",
+        "idempotency:",
+    ),
+    "link": Section(
+        "docs/how-to/one-time-tokens.md", "django_persist/contrib/one_time.py", "token:note:"
+    ),
+    "limit": Section("docs/how-to/rate-limit.md", "django_persist/contrib/rate_limit.py", "rate:"),
+    "application": Section(
+        "docs/how-to/wizard-state.md", "testproject/site/recipes/wizard.py", "application:"
+    ),
+    "feature": Section(
+        "docs/how-to/feature-switch.md", "testproject/site/recipes/feature_switch.py", "switch:"
+    ),
+    "job": Section("docs/how-to/locks.md", "django_persist/contrib/lock.py", "lock:"),
+}
+ROOT: Final = Path(__file__).resolve().parents[2]
+SHOWN: Final = 3
+"""How many entries a section shows."""
 
 PRICES: Final = {"tea": 4, "cup": 9, "pot": 25}
 LONGEST_NOTE: Final = 500
@@ -75,7 +113,7 @@ def change_cart(request: HttpRequest) -> HttpResponse:
         return HttpResponse("There is no such product or step.", status=400)
     visitor = visitor_of(request)
     change(cart_key(request, visitor), product, int(step))
-    response = redirect("index")
+    response = _back_to("cart")
     remember(response, visitor)
     return response
 
@@ -87,7 +125,10 @@ def make_link(request: HttpRequest) -> HttpResponse:
     if not 0 < len(note) <= LONGEST_NOTE:
         return HttpResponse(f"A note has 1 to {LONGEST_NOTE} characters.", status=400)
     token = NOTE.issue(request.persist, note)
-    return _page(request, link=request.build_absolute_uri(reverse("link", args=[token])))
+    # In a cookie, as the store holds only the hash of the token.
+    link = request.build_absolute_uri(reverse("link", args=[token]))
+    messages.success(request, link, extra_tags="link")
+    return _back_to("link")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -105,7 +146,7 @@ def open_link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _refuse_knock(request: HttpRequest, seconds: int) -> HttpResponse:
-    return _page(request, wait=seconds)
+    return _page(request, wait=seconds, back_to="limit")
 
 
 KNOCKS: Final = RateLimit(f"{KNOCKS_ALLOWED}/10s", name="knock", refuse=_refuse_knock)
@@ -115,7 +156,9 @@ KNOCKS: Final = RateLimit(f"{KNOCKS_ALLOWED}/10s", name="knock", refuse=_refuse_
 @reports_store_errors
 @KNOCKS
 def knock(request: HttpRequest) -> HttpResponse:
-    return _page(request, knocks=KNOCKS_ALLOWED - KNOCKS.peek(request).remaining)
+    knocks = KNOCKS_ALLOWED - KNOCKS.peek(request).remaining
+    messages.success(request, str(knocks), extra_tags="knocks")
+    return _back_to("limit")
 
 
 @require_POST
@@ -136,7 +179,7 @@ def set_switch(request: HttpRequest) -> HttpResponse:
     if percent not in map(str, PERCENTS):
         return HttpResponse("There is no such percentage.", status=400)
     request.persist.set(NEW_COLOUR.key, int(percent))
-    return redirect("index")
+    return _back_to("feature")
 
 
 @require_POST
@@ -146,8 +189,38 @@ def run_job(request: HttpRequest) -> HttpResponse:
         with JOB.acquire() as lock:
             sleep(JOB_SECONDS)  # The work.
     except LockTakenError:
-        return _page(request, job_taken=True, status=409)
-    return _page(request, job_number=lock.number)
+        return _page(request, job_taken=True, back_to="job", status=409)
+    messages.success(request, str(lock.number), extra_tags="job_number")
+    return _back_to("job")
+
+
+@require_safe
+def read(request: HttpRequest, path: str) -> HttpResponse:
+    """Show the documentation or the source of a section as it is in this checkout."""
+    if not any(path in (section.docs, section.source) for section in SECTIONS.values()):
+        raise Http404
+    text = (ROOT / path).read_text()
+    return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+def _back_to(section: str) -> HttpResponse:
+    """Answer a POST so that the browser shows the page again, and reloading repeats nothing."""
+    return redirect(f"{reverse('index')}#{section}")
+
+
+def _stored(request: HttpRequest, section: Section) -> list[dict[str, Any]]:
+    """Return the first entries of a section, as the page shows them."""
+    keys = islice(request.persist.keys(section.prefix), SHOWN)
+    found = [(key, request.persist.get_item(key)) for key in keys]
+    return [
+        {
+            "key": key,
+            "value": json.dumps(item.value, ensure_ascii=False),
+            "left": item.expires_at and timeuntil(item.expires_at, depth=1),
+        }
+        for key, item in found
+        if item is not None
+    ]
 
 
 def _page(request: HttpRequest, *, status: int = 200, **shown: Any) -> HttpResponse:
@@ -166,6 +239,11 @@ def _page(request: HttpRequest, *, status: int = 200, **shown: Any) -> HttpRespo
         "new_colour": NEW_COLOUR.is_on(request, visitor),
         "percent": request.persist.get(NEW_COLOUR.key, 0),
         "percents": PERCENTS,
+        "sections": {
+            name: {"section": section, "entries": _stored(request, section)}
+            for name, section in SECTIONS.items()
+        },
+        **{message.extra_tags: message.message for message in messages.get_messages(request)},
         **shown,
     }
     response = render(request, "site/index.html", context, status=status)

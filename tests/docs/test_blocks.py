@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,3 +126,19 @@ def test_invalid_settings_fail(
     assert run(Block(tmp_path, 1, f"PERSIST = {{'default': {config}}}"), module) == {"PERSIST"}
     with pytest.raises(AssertionError, match=r"DATABASES has no 'nowhere'"):
         take_settings(module, settings, monkeypatch)
+
+
+COPY = re.compile(r"<!-- not run: it is (\S+) -->\n```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_code_of_a_file_is_in_its_page_as_it_is_in_the_file() -> None:
+    """So that a page can be read as plain Markdown, and copied from."""
+    found = [copy for page in PAGES for copy in COPY.findall(page.read_text())]
+    assert len(found) >= 4
+    for path, code in found:
+        assert code == (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_has_its_code_itself(page: Path) -> None:
+    assert "{literalinclude}" not in page.read_text()

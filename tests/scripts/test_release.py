@@ -17,10 +17,17 @@ import pathlib, sys
 _, option, folder, source = sys.argv
 assert option == "--outdir"
 assert (pathlib.Path(source) / "CHANGELOG.md").is_file()
+print((pathlib.Path(source) / "README.md").read_text())
 pathlib.Path(folder).mkdir()
 for name in ("django_persist-1.2.0.tar.gz", "django_persist-1.2.0-py3-none-any.whl"):
     (pathlib.Path(folder) / name).write_text("built")
 """
+SETUP = """[metadata]
+project_urls =
+    Documentation = https://docs.example.org/
+    Source = https://example.org/django-persist/
+"""
+README = "[a](docs/a.md#b), [c](testproject/), [d](https://example.org/d), [e](#e), ![f](f.png)"
 TWINE = """
 import sys
 assert sys.argv[1:3] == ["check", "--strict"] and len(sys.argv) == 5, sys.argv
@@ -40,6 +47,8 @@ class Project:
         self.tools = folder / "tools"
         self.write("django_persist/__init__.py", '__version__ = "1.2.0"\n')
         self.write("CHANGELOG.md", CHANGELOG)
+        self.write("setup.cfg", SETUP)
+        self.write("README.md", README)
         self.write("scripts/release.py", SCRIPT.read_text())
         self.write("scripts/check_wheel.py", CHECK_WHEEL)
         self.write(".gitignore", "/dist/\n")
@@ -136,6 +145,25 @@ def _no_unreleased(project: Project) -> None:
     project.commit()
 
 
+def _no_address(project: Project) -> None:
+    project.write("setup.cfg", SETUP.replace("https://docs.example.org", "https://OWNER.org"))
+    project.commit()
+
+
+def _no_source(project: Project) -> None:
+    project.write("setup.cfg", SETUP.partition("    Source")[0])
+    project.commit()
+
+
+def test_links_of_the_readme_are_absolute_in_the_release(project: Project) -> None:
+    tree = "https://example.org/django-persist/blob/v1.2.0"
+    assert (
+        f"[a]({tree}/docs/a.md#b), [c]({tree}/testproject/), [d](https://example.org/d), "
+        f"[e](#e), ![f]({tree}/f.png)" in project.release("--dry-run").stdout
+    )
+    assert (project.root / "README.md").read_text() == README
+
+
 @pytest.mark.parametrize(
     ("break_", "message"),
     [
@@ -147,6 +175,8 @@ def _no_unreleased(project: Project) -> None:
         (_odd_version, "The version 1.2 is not X.Y.Z"),
         (_no_date, "needs '## [1.2.0] - YYYY-MM-DD'"),
         (_nothing_said, "has no entries for 1.2.0"),
+        (_no_address, "still has OWNER"),
+        (_no_source, "lacks Source"),
         (_no_unreleased, "does not start with [Unreleased]"),
     ],
 )
