@@ -384,6 +384,24 @@ def test_of_eight_processes_one_orders(
     assert persist.get("orders") == 2 * len(KEYS)
 
 
+def test_a_form_of_the_browsable_api_runs_in_a_transaction(
+    using: str, serve: Serve, settings: Any
+) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "rest_framework"]
+    bodies: Any = iter([lambda: 1 // 0, Response])
+
+    def work() -> Any:
+        persist.incr("orders")
+        return next(bodies)()
+
+    serve(mixin(work))
+    browser = Client(raise_request_exception=False, headers={"Accept": "text/html"})
+    assert browser.post("/").status_code == 500
+    assert persist.get("orders") is None
+    assert browser.post("/").status_code == 200
+    assert persist.get("orders") == 1
+
+
 def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(
     open_store: OpenStore, atomic_requests: Any, serve: Serve
 ) -> None:
