@@ -147,7 +147,7 @@ class IdempotencyKey(ViewDecorator):
         run.read()
         view = call.api_view()
         scope = self.scope(request) if view is None else self._scope_in_drf(request, view, call)
-        if not isinstance(scope, str):
+        if isinstance(scope, HttpResponseBase):
             return scope
         try:
             answer = run.begin(scope)
@@ -168,7 +168,7 @@ class IdempotencyKey(ViewDecorator):
         view.request, view.headers = api_request, view.default_response_headers
         view.format_kwarg = view.get_format_suffix(**view.kwargs)
         try:
-            _ = api_request.user
+            _ = api_request.user  # A scope that asks for no user must not let anyone in.
             return self.scope(api_request)
         except APIException as error:
             # DRF marks the transactions for rollback, which are not to be those of a TestCase.
@@ -249,8 +249,6 @@ class Run:
             try:
                 response = self._in_transactions()
             except ANSWERED as error:
-                if self._key is None:
-                    raise
                 response = response_for_exception(self._request, error)
             if self._key is None:
                 return response

@@ -183,15 +183,20 @@ def test_a_body_over_the_limit_is_refused(length: bool) -> None:
     if length:
         scope["headers"] = [(b"content-length", b"11")]
 
-    def post(size: int) -> HttpRequest:
-        return ASGIRequest(scope, io.BytesIO(b"a" * size))
+    def post(size: int) -> tuple[HttpRequest, io.BytesIO]:
+        sent = io.BytesIO(b"a" * size)
+        return ASGIRequest(scope, sent), sent
 
+    request, sent = post(11)
     with pytest.raises(BodyTooLargeError):
-        digest(post(11), 10)
+        digest(request, 10)
+    # A length says so without reading.
+    assert sent.tell() == (0 if length else 11)
     if not length:
-        request = post(10)
+        request, sent = post(10)
         digest(request, 10)
         assert request.body == b"a" * 10
+        assert sent.closed
 
 
 def test_a_client_that_breaks_off_is_an_error() -> None:

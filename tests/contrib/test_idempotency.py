@@ -326,7 +326,9 @@ def test_a_streaming_answer_is_refused_and_the_view_never_runs_again(store: Stor
     assert persist.get("runs") == 1
 
 
-def test_an_answer_that_the_store_refuses_is_given_once(open_store: Any, server: str) -> None:
+def test_an_answer_that_the_store_refuses_is_given_once(
+    open_store: Any, server: str, advance: Advance
+) -> None:
     open_store(server, MAX_VALUE_BYTES=1000)
 
     def view(request: HttpRequest) -> HttpResponse:
@@ -334,6 +336,8 @@ def test_an_answer_that_the_store_refuses_is_given_once(open_store: Any, server:
 
     once = IdempotencyKey()(view)
     assert [send(once).status_code for _ in range(2)] == [200, 409]
+    advance(3600)  # It isn't the lease that keeps the view from running.
+    assert send(once).status_code == 409
     assert persist.get("runs") == 1
 
 

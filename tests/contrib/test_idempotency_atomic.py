@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.http import Http404, HttpResponse, JsonResponse
 from django.test import Client
 from django.urls import path
@@ -238,6 +238,39 @@ def test_a_callback_that_fails_after_the_commit_does_not_free_the_key(
     assert persist.get("orders") == 1
 
 
+def test_a_commit_whose_reply_is_lost(using: str, serve: Serve, monkeypatch: Any) -> None:
+    """Whether it has committed, the entry knows: it has the answer then."""
+    commit = connections[using].commit
+
+    def commit_and_lose() -> None:
+        monkeypatch.setattr(connections[using], "commit", commit)
+        commit()
+        raise OperationalError("lost")
+
+    def work() -> Any:
+        monkeypatch.setattr(connections[using], "commit", commit_and_lose)
+        return JsonResponse({"order": persist.incr("orders")})
+
+    serve(function(work))
+    assert client.post("/").status_code == 500
+    assert client.post("/").json() == {"order": 1}
+    assert persist.get("orders") == 1
+
+
+def test_an_answer_that_the_store_refuses_is_given_once(
+    database: str, open_store: OpenStore, atomic_requests: Any, serve: Serve
+) -> None:
+    open_store(database, MAX_VALUE_BYTES=1000)
+    atomic_requests("default" if database == "sqlite" else database)
+
+    def work() -> Any:
+        return HttpResponse(b"a" * (1000 + persist.incr("runs")))
+
+    serve(function(work))
+    assert [client.post("/").status_code for _ in range(2)] == [200, 409]
+    assert persist.get("runs") == 1
+
+
 def test_a_response_that_cannot_be_rendered_rolls_the_work_back(using: str, serve: Serve) -> None:
     serve(mixin(lambda: Response({"order": persist.incr("orders"), "bad": object()})))
     assert [client.post("/").status_code for _ in range(2)] == [500, 500]
@@ -349,6 +382,24 @@ def test_of_eight_processes_one_orders(
     for statuses in zip(*race(send_each, processes=EIGHT), strict=True):
         assert {200} <= set(statuses) <= {200, 409}
     assert persist.get("orders") == 2 * len(KEYS)
+
+
+def test_a_form_of_the_browsable_api_runs_in_a_transaction(
+    using: str, serve: Serve, settings: Any
+) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "rest_framework"]
+    bodies: Any = iter([lambda: 1 // 0, Response])
+
+    def work() -> Any:
+        persist.incr("orders")
+        return next(bodies)()
+
+    serve(mixin(work))
+    browser = Client(raise_request_exception=False, headers={"Accept": "text/html"})
+    assert browser.post("/").status_code == 500
+    assert persist.get("orders") is None
+    assert browser.post("/").status_code == 200
+    assert persist.get("orders") == 1
 
 
 def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(

@@ -21,6 +21,7 @@ from rest_framework.authentication import (
 from rest_framework.decorators import api_view, authentication_classes, permission_classes
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.test import APIClient, APIRequestFactory
@@ -372,6 +373,29 @@ def test_a_scope_gets_drfs_request(serve: Serve) -> None:
     assert [client.post("/decorated").json()["order"] for _ in range(2)] == [3, 3]
 
 
+def test_a_caller_whom_drf_refuses_gets_no_stored_answer(serve: Serve) -> None:
+    """Even if the scope doesn't ask who it is."""
+    shared = IdempotencyKey(scope=lambda request: "one for all")
+    serve(
+        shared(Orders.as_view()),
+        mixin=new(IdempotencyMixin, Orders, idempotency=shared).as_view(),
+    )
+    for where in ("/", "/mixin"):
+        statuses = [
+            Client().post(where, headers={**KEY, "Authorization": f"Token {name}"}).status_code
+            for name in ("ada", "ada", "eve")
+        ]
+        assert statuses == [201, 201, 403]
+
+
+def test_the_users_of_drf_have_no_session_afterwards(serve: Serve, settings: Any) -> None:
+    """Without AuthenticationMiddleware, too: SessionAuthentication asks them for a CSRF token."""
+    settings.MIDDLEWARE = ["django_persist.middleware.PersistMiddleware"]
+    serve(once(Orders.as_view()))
+    client = Client(enforce_csrf_checks=True, headers={"Authorization": "Token ada"})
+    assert [order(client).status_code for _ in range(2)] == [201, 201]
+
+
 def test_a_plain_response_of_a_drf_view(serve: Serve) -> None:
     def post(self: Any, request: Any) -> HttpResponse:
         return HttpResponse(str(persist.incr("orders")), content_type="text/plain")
@@ -386,16 +410,26 @@ def test_basic_authentication_challenges_as_without_a_key(serve: Serve) -> None:
         def authenticate_credentials(self, name: str, password: str, request: Any = None) -> Any:
             raise AuthenticationFailed("Invalid username/password.")
 
-    plain = new(Orders, authentication_classes=[Basic])
+    class Text(BaseRenderer):
+        media_type, format, charset = "text/plain", "txt", "utf-8"
+
+        def render(self, data: Any, media_type: Any = None, context: Any = None) -> bytes:
+            return str(data["detail"]).encode()
+
+    renderers = [JSONRenderer, Text]
+    plain = new(Orders, authentication_classes=[Basic], renderer_classes=renderers)
     serve(
         plain.as_view(),
         decorated=once(plain.as_view()),
         mixin=new(IdempotencyMixin, plain).as_view(),
     )
     credentials = base64.b64encode(b"ada:wrong").decode()
-    client = Client(headers={**KEY, "Authorization": f"Basic {credentials}"})
+    client = Client(
+        headers={**KEY, "Authorization": f"Basic {credentials}", "Accept": "text/plain"}
+    )
     expected = client.post("/")
     assert (expected.status_code, expected["WWW-Authenticate"]) == (401, 'Basic realm="api"')
+    assert expected.content == b"Invalid username/password."
     for path in ("/decorated", "/mixin"):
         answer = client.post(path)
         assert (answer.status_code, answer.content) == (401, expected.content)
