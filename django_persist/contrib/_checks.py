@@ -20,8 +20,9 @@ from ._views import FIX, Decoration, ViewDecorator, alias_of, atomic_aliases, na
 
 THROTTLE_FIX: Final = (
     "Give the throttle a `store` that is elsewhere: in Redis, or in the database by another alias "
-    "of DATABASES (the driver's option `using`). Or put @transaction.non_atomic_requests on the "
-    "view, or a RateLimit around it in place of the throttle."
+    "of DATABASES (the driver's option `using`; not on SQLite, which has one writer). Or put "
+    "@transaction.non_atomic_requests on the view, or a RateLimit around it in place of the "
+    "throttle."
 )
 
 MOST_CALLABLES: Final = 1000
