@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from tests.servers import Server
 from tests.servers.proxy import Fault, Proxy
 
 INVITE = OneTimeToken("invite", as_=int, expires=timedelta(minutes=10))
-EACH = 1_667 if LONG else 120
+EACH = 1_667 if LONG else 100
 """The number of tokens on each store."""
 
 LOGIN = OneTimeCode("login", expires=timedelta(minutes=10), tries=5)
@@ -54,28 +55,28 @@ FILES = (
 
 def redeem(i: int, tokens: list[str]) -> list[int]:
     """Try to redeem all tokens, as other callers do at the same time; return the values."""
+    tokens = tokens[::-1] if i % 2 else tokens
     got = (INVITE.redeem(stores["default"], token) for token in tokens)
     return [value for value in got if value is not None]
 
 
-def assert_each_was_redeemed_once(got: list[list[int]]) -> None:
-    assert Counter(value for each in got for value in each) == Counter(range(EACH))
-    assert sum(1 for each in got if each) > 1, "the callers did not race"
-    assert persist.count("token:") == 0
-
-
-def issued(store: Store) -> list[str]:
-    return [INVITE.issue(store, number) for number in range(EACH)]
+def assert_each_is_redeemed_once(store: Store, run: Callable[[list[str]], list[list[int]]]) -> None:
+    """Let callers redeem all tokens, again if one of them was done before the others began."""
+    for _ in range(20):
+        got = run([INVITE.issue(store, number) for number in range(EACH)])
+        assert Counter(value for each in got for value in each) == Counter(range(EACH))
+        assert store.count("token:") == 0
+        if sum(1 for each in got if each) > 1:
+            return
+    pytest.fail("The callers did not race.")
 
 
 def test_eight_processes_redeem_each_token_once(shared_store: Store) -> None:
-    tokens = issued(shared_store)
-    assert_each_was_redeemed_once(race(redeem, tokens, processes=EIGHT))
+    assert_each_is_redeemed_once(shared_store, lambda tokens: race(redeem, tokens, processes=EIGHT))
 
 
 def test_eight_threads_redeem_each_token_once(open_store: Any) -> None:
-    tokens = issued(open_store("memory"))
-    assert_each_was_redeemed_once(in_threads(redeem, tokens))
+    assert_each_is_redeemed_once(open_store("memory"), lambda tokens: in_threads(redeem, tokens))
 
 
 def redeem_and_say(line: Connection, tokens: list[str]) -> None:
@@ -490,10 +491,14 @@ def test_an_interrupted_guess_is_not_free() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_token_that_is_interrupted_by_alarms_is_redeemed_at_most_once(store: Store) -> None:
     tokens = [INVITE.issue(store, number) for number in range(1_000 if LONG else 80)]
+    started = time.perf_counter()
+    assert INVITE.redeem(store, tokens.pop()) == len(tokens)
+    typical = time.perf_counter() - started
     interruptions, answers = 0, Counter[int]()
     with alarms() as interrupted:
         for number, token in enumerate(tokens):
-            answer = interrupted(lambda token=token: INVITE.redeem(store, token), at_random(0.001))
+            moment = at_random(typical)
+            answer = interrupted(lambda token=token: INVITE.redeem(store, token), moment)
             interruptions += answer is INTERRUPTED
             answers[number] += answer == number
             answers[number] += INVITE.redeem(store, token) == number
