@@ -16,7 +16,8 @@ from django.urls import URLPattern, get_resolver
 from ..exceptions import InvalidStoreError
 from ..handler import stores
 from ..store import Store
-from ._views import FIX, Decoration, ViewDecorator, alias_of, atomic_aliases, name_of
+from ._transactions import alias_of
+from ._views import FIX, Decoration, ViewDecorator, atomic_aliases, name_of
 
 THROTTLE_FIX: Final = (
     "Give the throttle a `store` that is elsewhere: in Redis, or in the database by another alias "
