@@ -1,11 +1,13 @@
-"""Empty stores in memory, for the tests of a project."""
+"""For the tests of a project: empty stores in memory, and requests that have `persist`."""
 
 from __future__ import annotations
 
 import unittest
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from django.core.handlers.wsgi import WSGIRequest
+from django.test import RequestFactory
 from django.test.utils import TestContextDecorator, override_settings
 
 from .conf import DEFAULT_ALIAS, setting
@@ -15,9 +17,21 @@ from .handler import stores
 from .memory import Memory
 from .store import Store
 
-__all__ = ["override_persist"]
+if TYPE_CHECKING:
+    from .http import HttpRequest
+
+__all__ = ["PersistRequestFactory", "override_persist"]
 
 Case = TypeVar("Case", bound=unittest.TestCase)
+
+
+class PersistRequestFactory(RequestFactory):
+    """Django's RequestFactory, whose requests have `persist`, although they pass no middleware."""
+
+    def request(self, **request: Any) -> WSGIRequest:
+        made = super().request(**request)
+        cast("HttpRequest", made).persist = stores[DEFAULT_ALIAS]
+        return made
 
 
 class OwnMemoryDriver(MemoryDriver):

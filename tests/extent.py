@@ -8,10 +8,10 @@ from typing import Final
 LONG = bool(os.environ.get("PERSIST_TEST_LONG"))
 
 # Of all tests, measured without MariaDB, MySQL and Redis; each of these adds about a tenth.
-COMPUTING: Final = 230
+COMPUTING: Final = 265
 """Seconds of a processor."""
 
-WAITING_TOO: Final = 400
+WAITING_TOO: Final = 450
 """Seconds one after the other, with what they wait for."""
 
 

@@ -257,6 +257,18 @@ def test_tracers_are_nested_and_one_may_leave_a_call_alone(begin: Begin) -> None
     assert events == ["first", "second", "second ends", "first ends"]
 
 
+def test_tracer_that_is_added_twice_traces_a_call_once(begin: Begin) -> None:
+    traced = []
+
+    def note(call: Call) -> None:
+        traced.append(call.name)
+
+    begin(note)
+    begin(note)
+    persist.get("a")
+    assert traced == ["get"]
+
+
 def test_tracer_that_fails_is_logged_and_changes_nothing(
     begin: Begin, calls: list[Call], caplog: pytest.LogCaptureFixture
 ) -> None:

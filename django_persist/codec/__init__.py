@@ -11,7 +11,7 @@ the values that the tiers before it couldn't confirm:
 
 1. The type alone confirms a str, int, bool or None. This costs nothing.
 2. The checks in `quick` confirm nearly everything else at C speed: by reading the text back, or by
-   looking at many values together. They cost two to three times as much as encoding for plain JSON,
+   looking at many values together. They cost one to three times as much as encoding for plain JSON,
    and a microsecond or two more for each object with fields.
 3. `fidelity.check` walks through the value in Python, and either confirms it or raises EncodeError
    with the path and the reason. It costs about a hundred times as much as encoding. Few valid

@@ -282,14 +282,19 @@ def _refuse_load(value: Any, path: str, error: Exception) -> NoReturn:
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the fields of a model, or what is in a list, tuple or dict, with the step to each."""
-    if is_model(type(value)):
+    """Yield the fields of an object, or what is in a container, with the step to each."""
+    cls: Any = type(value)
+    if is_model(cls):
         yield from value.__dict__.items()
         yield from (value.__pydantic_extra__ or {}).items()
+    elif (names := field_names(cls)) is not None:
+        yield from ((name, getattr(value, name, None)) for name in names)
     elif isinstance(value, list | tuple):
         yield from enumerate(value)
     elif isinstance(value, dict):
         yield from value.items()
+    elif isinstance(value, set | frozenset):
+        yield from ((..., member) for member in _sorted(value))
 
 
 def _compare_models(value: Any, back: Any, path: str) -> None:
@@ -310,16 +315,12 @@ def _compare_models(value: Any, back: Any, path: str) -> None:
             if field in back_parts:
                 step = path if is_root else _step(path, field)
                 _compare_models(part, back_parts[field], step)
-    elif cls in (list, tuple, dict) and len(value) == len(back):
+    elif field_names(cls) is not None or (cls in _CONTAINER_NODES and len(value) == len(back)):
         pairs = zip(_items(value), _items(back), strict=True)
         for (step, item), (back_step, back_item) in pairs:
             if cls is dict:
                 _compare_models(step, back_step, f"a key of {path}")
             _compare_models(item, back_item, _step(path, step))
-    elif (names := field_names(cls)) is not None:
-        for field in names:
-            one, other = getattr(value, field, None), getattr(back, field, None)
-            _compare_models(one, other, _step(path, field))
     elif issubclass(cls, time) and has_zone_without_offset(value):
         _refuse(path, _ZONE_REASON)
     elif not (_is_same(value, back) or _are_nan(value, back)):
@@ -435,10 +436,22 @@ def _set_parts(
 ) -> Iterator[_Part]:
     if len(value) != len(back):
         _refuse(path, "two members become the same in JSON")
-    # Sets have no order. Sorting both by JSON text pairs each member with the one it became.
-    pairs = zip(sorted(value, key=to_text), sorted(back, key=to_text), strict=True)
-    for item, back_item in pairs:
+    for item, back_item in zip(_sorted(value), _sorted(back), strict=True):
         yield item, back_item, node.item_type, _step(path, ...)
+
+
+def _sorted(members: Iterable[Any]) -> list[Any]:
+    """Return the members of a set in the order of their JSON, which reading back doesn't change."""
+
+    def text(member: Any) -> bytes:
+        try:
+            return to_text(member)
+        except Exception as error:
+            raise_if_from_outside(error)
+            # Only pydantic can encode it.
+            return repr(member).encode()
+
+    return sorted(members, key=text)
 
 
 def _member(node: inspect.UnionType, back: Any) -> Any:

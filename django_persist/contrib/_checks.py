@@ -16,12 +16,14 @@ from django.urls import URLPattern, get_resolver
 from ..exceptions import InvalidStoreError
 from ..handler import stores
 from ..store import Store
-from ._views import FIX, Decoration, ViewDecorator, alias_of, atomic_aliases, name_of
+from ._transactions import alias_of
+from ._views import FIX, Decoration, ViewDecorator, atomic_aliases, name_of
 
 THROTTLE_FIX: Final = (
     "Give the throttle a `store` that is elsewhere: in Redis, or in the database by another alias "
-    "of DATABASES (the driver's option `using`). Or put @transaction.non_atomic_requests on the "
-    "view, or a RateLimit around it in place of the throttle."
+    "of DATABASES (the driver's option `using`; not on SQLite, which has one writer). Or put "
+    "@transaction.non_atomic_requests on the view, or a RateLimit around it in place of the "
+    "throttle."
 )
 
 MOST_CALLABLES: Final = 1000

@@ -9,7 +9,7 @@ the view in transactions of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -125,7 +125,7 @@ class ViewDecorator(ABC):
             request: HttpRequest = args[request_at]
             store = self.store or request.persist
             # A ViewDecorator inside this one stands outside the same transactions.
-            aliases = [] if known is outside else list(self._aliases(outside, store))
+            aliases = [] if known is outside else self._aliases(outside, store)
             self._refuse_inside(view, request, store)
             of = args[0] if request_at else instance
             api_view = partial(_api_view, of, view, args[request_at:], kwargs)
@@ -141,12 +141,11 @@ class ViewDecorator(ABC):
         """Return whether it must not run in a transaction of that alias of DATABASES."""
         return self.needs_every_alias or alias == alias_of(store)
 
-    def _aliases(self, opted_out: Iterable[str], store: Store) -> Iterator[str]:
-        """Yield the aliases in whose transactions the view runs, the store's first."""
-        left_out, own = list(opted_out), alias_of(store)
-        for alias in sorted(atomic_aliases(), key=lambda alias: alias != own):
-            if alias not in left_out and not in_transaction_of_project(alias):
-                yield alias
+    def _aliases(self, outside: Outside, store: Store) -> list[str]:
+        """Return the aliases in whose transactions the view runs, the store's first."""
+        opted_out, own = list(outside), alias_of(store)
+        aliases = [alias for alias in atomic_aliases() if alias not in opted_out]
+        return sorted(aliases, key=lambda alias: alias != own)
 
     def _refuse_async(self, view: Any, of: Any) -> None:
         if iscoroutinefunction(view) or getattr(of, "view_is_async", False):

@@ -98,7 +98,7 @@ def _parse_address(text: str) -> str:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text.partition("%")[0])
+        found = ip_address(text)
     except ValueError:
         return ""
     if found.version == 4:
@@ -321,7 +321,7 @@ class RateLimit(ViewDecorator):
                 f"The rate limit {self.name!r} can't count inside a transaction of its store's "
                 "database: a rollback would undo the count. Decorate the view with the limit or "
                 "with @transaction.non_atomic_requests, or give the limit a store elsewhere: in "
-                "Redis, or in an alias of DATABASES of its own."
+                "Redis, or, except on SQLite, by another alias of DATABASES."
             )
         try:
             return self._take(key, store)

@@ -50,6 +50,9 @@ class StoreCommand(BaseCommand):
 
     requires_system_checks = ()
 
+    is_process: bool = False
+    """Whether the command is a process of its own, not a call of `call_command`."""
+
     _progress_line = ""
     _progress_at = 0.0
 
@@ -57,6 +60,10 @@ class StoreCommand(BaseCommand):
         return super().create_parser(
             prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
         )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self.is_process = True
+        super().run_from_argv(argv)
 
     def run(self, **options: Any) -> None:
         """Do the command's work. Raises CommandError with an exit code if it failed."""

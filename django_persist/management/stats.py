@@ -15,11 +15,14 @@ LEADING_OPTIONS: Final = ("service", "options", "unix_socket", "read_default_fil
 def describe(store: Store) -> dict[str, Any]:
     """Return what is known about a store without asking its server."""
     driver = type(store.driver)
-    return {
+    facts = {
         "driver": f"{driver.__module__}.{driver.__qualname__}",
         "place": location_url(store.place().location),
         "prefix": store.keyspace.prefix,
     }
+    if not driver.supports_several_processes:
+        facts["note"] = "each process has its own entries; these are of this one"
+    return facts
 
 
 def count(store: Store) -> Iterator[tuple[str, int | None]]:

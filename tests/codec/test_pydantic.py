@@ -33,6 +33,11 @@ class Event(BaseModel):
     share: float = 0.0
 
 
+class Moments(BaseModel):
+    moments: set[dt.datetime] = set()
+    frozen: frozenset[tuple[dt.datetime, int]] = frozenset()
+
+
 class Serialized(BaseModel):
     x: int = Field(serialization_alias="y")
 
@@ -150,6 +155,7 @@ class Growing(BaseModel):
 
 
 class Secrets(BaseModel):
+    unordered: set[pydantic.SecretStr] = set()
     secrets: list[pydantic.SecretStr] = []
     growing: list[Growing] = []
 
@@ -225,6 +231,8 @@ def test_datetime_when_the_clocks_change(at: dt.datetime) -> None:
         (Holder(event, [], {}), lambda back: back.one),
         (Holder(Event(), [event], {}), lambda back: back.many[0]),
         (Holder(Event(), [], {"a": event}), lambda back: back.named["a"]),
+        (Moments(moments={at}), lambda back: Event(at=min(back.moments))),
+        (Moments(frozen=frozenset({(at, 1)})), lambda back: Event(at=min(back.frozen)[0])),
     ]
     for value, get in values:
         back = get(codec.decode(codec.encode(value), type(value), key="k")).at
@@ -277,6 +285,10 @@ REFUSED: list[tuple[Any, str]] = [
     (
         Secrets(secrets=[pydantic.SecretStr("geheim")]),
         "$.secrets[0], this SecretStr would read back",
+    ),
+    (
+        Secrets(unordered={pydantic.SecretStr("geheim")}),
+        "$.unordered[...], this SecretStr would read back",
     ),
     ([Event(share=math.nan)], "$[0].share, the JSON that the model Event dumps"),
     (Event.model_construct(share="geheim"), "$.share, the JSON that the model Event dumps"),

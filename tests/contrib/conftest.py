@@ -26,7 +26,7 @@ __all__ = ["own_servers"]
 Advance: TypeAlias = Callable[[float], None]
 Serve: TypeAlias = Callable[..., None]
 
-CUT = (*DATABASE_SERVERS, "valkey", "redis")
+CUT = (*DATABASE_SERVERS, "valkey")
 
 
 @pytest.fixture

@@ -257,6 +257,33 @@ def test_a_commit_whose_reply_is_lost(using: str, serve: Serve, monkeypatch: Any
     assert persist.get("orders") == 1
 
 
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
+def test_of_two_databases_the_stores_commits_last(
+    server: str, open_store: OpenStore, atomic_requests: Any, serve: Serve, monkeypatch: Any
+) -> None:
+    """So there is no answer unless all work is committed."""
+    open_store(server)
+    atomic_requests("default")
+    atomic_requests(server)
+    runs: list[int] = []
+    other = connections["default"]
+    commit = other.commit
+
+    def fail() -> None:
+        monkeypatch.setattr(other, "commit", commit)
+        raise OperationalError("not committed")
+
+    def work() -> Any:
+        if not runs:
+            monkeypatch.setattr(other, "commit", fail)
+        runs.append(persist.incr("orders"))
+        return JsonResponse({"order": runs[-1]})
+
+    serve(function(work))
+    assert [client.post("/").status_code for _ in range(3)] == [500, 200, 200]
+    assert runs == [1, 1]
+
+
 def test_an_answer_that_the_store_refuses_is_given_once(
     database: str, open_store: OpenStore, atomic_requests: Any, serve: Serve
 ) -> None:
@@ -382,6 +409,24 @@ def test_of_eight_processes_one_orders(
     for statuses in zip(*race(send_each, processes=EIGHT), strict=True):
         assert {200} <= set(statuses) <= {200, 409}
     assert persist.get("orders") == 2 * len(KEYS)
+
+
+def test_a_form_of_the_browsable_api_runs_in_a_transaction(
+    using: str, serve: Serve, settings: Any
+) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "rest_framework"]
+    bodies: Any = iter([lambda: 1 // 0, Response])
+
+    def work() -> Any:
+        persist.incr("orders")
+        return next(bodies)()
+
+    serve(mixin(work))
+    browser = Client(raise_request_exception=False, headers={"Accept": "text/html"})
+    assert browser.post("/").status_code == 500
+    assert persist.get("orders") is None
+    assert browser.post("/").status_code == 200
+    assert persist.get("orders") == 1
 
 
 def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(

@@ -39,7 +39,7 @@ from tests.servers import Server
 from tests.servers.proxy import Fault, Proxy
 
 LEASE = timedelta(minutes=1)
-TURNS = 60 if LONG else 6
+TURNS = 60 if LONG else 5
 KEY = "lock:job"
 
 JOB = Lock(persist, "job", lease=LEASE)
@@ -714,7 +714,7 @@ def test_interrupted_by_alarms_it_leaves_nothing_worse_than_a_lease(
     typical = time.perf_counter() - started
     interruptions, numbers = 0, list[int]()
     with alarms() as interrupted:
-        for _ in range(2_000 if LONG else 100):
+        for _ in range(2_000 if LONG else 60):
             interruptions += interrupted(lambda: use(store), at_random(typical)) is INTERRUPTED
             if KEY in store:
                 item = store.get_item(KEY)

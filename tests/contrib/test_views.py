@@ -337,6 +337,18 @@ def test_a_call_within_a_transaction_is_refused(
         connections[using].set_autocommit(True)
 
 
+def test_a_driver_of_the_project_that_joins_a_transaction(
+    open_store: OpenStore, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = open_store("memory").driver
+    serve(function(HttpResponse))
+    assert client.post("/").status_code == 200
+    monkeypatch.setattr(driver, "in_transaction", lambda: True)
+    with pytest.raises(ImproperlyConfigured, match="inside a transaction of the store"):
+        Client().post("/")
+    assert persist.get("calls") == 1
+
+
 @pytest.mark.parametrize("decorated", [*DJANGO, *DRF])
 @pytest.mark.django_db
 def test_in_a_test_case_it_works_as_in_production(

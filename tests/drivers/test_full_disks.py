@@ -36,7 +36,7 @@ class OnDisk:
         """Make calls for which there is no room; return their errors."""
         calls: list[Callable[[], Any]] = [
             lambda: self.store.set("large", LARGE),
-            lambda: self.store.set_many({f"large:{n}": LARGE[n:][:2000] for n in range(4000)}),
+            lambda: self.store.set_many({f"large:{n}": LARGE[n : n + 2000] for n in range(4000)}),
         ]
         if isinstance(self.server, servers.MariaDB):
             # InnoDB of MariaDB 10.11 often crashes if there is no room for a long value.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connections
@@ -18,12 +19,14 @@ ROUNDS = 4_000 if LONG else 150
 # What an interruption takes from a client library is closed by Python, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
+HOUR = timedelta(hours=1)
 MANY = {f"many {i}": i for i in range(1_200)}
 
 CALLS: dict[str, Callable[[Store], object]] = {
     "get": lambda store: store.get("there"),
     "set": lambda store: store.set("there", "value"),
     "incr": lambda store: store.incr("counter"),
+    "advance": lambda store: store.driver.advance("time", HOUR, 9 * HOUR),
     "update": lambda store: store.update("list", lambda old: [*old, len(old)], list),
     "set_many": lambda store: store.set_many(MANY),
     "purge": lambda store: store.purge(20),

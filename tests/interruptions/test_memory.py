@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from tests.interruptions.moments import each_moment
 
 FILES = ("django_persist/memory.py", "django_persist/drivers/memory.py")
 
+SECOND = timedelta(seconds=1)
 CALLS: dict[str, Callable[[Store], object]] = {
     "create": lambda store: store.create("new", 1, expires=2),
     "set new": lambda store: store.set("new", 1, expires=2),
@@ -32,6 +33,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "update": lambda store: store.update("cart", lambda old: [old]),
     "update REMOVE": lambda store: store.update("cart", lambda old: REMOVE),
     "incr": lambda store: store.incr("n", expires=3),
+    "advance": lambda store: store.driver.advance("n", SECOND, 3 * SECOND),
+    "advance from nothing": lambda store: store.driver.advance("new", SECOND, SECOND),
     "set_many": lambda store: store.set_many({"cart": 1, "b": 2, "new": 3}, expires=2),
     "set_many KEEP": lambda store: store.set_many({"cart": 1, "new": 3}, expires=KEEP),
     "remove_many": lambda store: store.remove_many(["cart", "b"]),

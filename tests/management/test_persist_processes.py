@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
@@ -15,8 +16,9 @@ import pytest
 from django.db import ProgrammingError
 
 from django_persist import Store, stores
+from django_persist.management.command import StoreCommand
 from tests import aliases, servers
-from tests.conftest import BACKENDS, OpenStore
+from tests.conftest import BACKENDS, MEMORY, OpenStore
 from tests.management.commands import Result, call, finish, persist, run, start
 from tests.management.exports import contents, entry, fill, lines
 from tests.servers.proxy import Fault, Proxy
@@ -346,3 +348,55 @@ def test_other_database_errors_are_reported_without_their_message(
     result = persist("set", "key", '"secret"')
     message = "The database raised ProgrammingError.\n"
     assert result == (3, "", message)
+
+
+IN_MEMORY = [
+    ("set", "key", "1", "--store=scratch"),
+    ("get", "key", "--store=scratch"),
+    ("remove", "key", "--store=scratch"),
+    ("keys", "--store=scratch"),
+    ("clear", "--no-input", "--store=scratch"),
+    ("export", "--store=scratch"),
+    ("import", "--store=scratch"),
+    ("copy", "default", "scratch"),
+    ("copy", "scratch", "default"),
+]
+
+
+@pytest.fixture
+def scratch(open_store: OpenStore, settings: Any) -> None:
+    """A store in memory beside the default one."""
+    open_store("sqlite").set("key", "of the default")
+    memory = {"BACKEND": MEMORY, "OPTIONS": {"name": "scratch of a command"}}
+    settings.PERSIST = {**settings.PERSIST, "scratch": memory}
+
+
+def test_a_process_has_no_part_in_a_store_in_memory(scratch: None) -> None:
+    """A process that ends would read nothing from it, and lose what it writes."""
+    for args in (IN_MEMORY[0], *random.sample(IN_MEMORY[1:], 2)):
+        result = run("persist", *args, stdin=lines(entry("key", 1)))
+        assert (result.code, result.out) == (2, ""), args
+        assert "scratch is in memory: each process has its own entries" in result.err
+    assert stores["default"].get("key") == "of the default"
+
+
+@pytest.mark.parametrize("args", IN_MEMORY, ids=" ".join)
+def test_a_command_in_memory_is_refused_only_as_a_process(
+    scratch: None, args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores["scratch"].set("key", "of the process")
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreCommand, "is_process", True)
+        result = persist(*args, stdin=lines(entry("key", 1)))
+        assert (result.code, result.out) == (2, "")
+        assert "Nothing was done." in result.err
+    assert stores["scratch"].get("key") == "of the process"
+    assert persist(*args, "--json", stdin=lines(entry("key", 1))).code in (0, 1)
+    stores["scratch"].clear()
+
+
+def test_stats_says_whose_entries_a_store_in_memory_has(scratch: None) -> None:
+    result = run("persist", "stats")
+    assert result.code == 0
+    assert "note     each process has its own entries; these are of this one" in result.out
+    assert "note" not in persist("stats", "--store=default", "--json").json["default"]

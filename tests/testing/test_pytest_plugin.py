@@ -140,3 +140,27 @@ def test_autouse_fixture_with_the_plugin_named_on_the_command_line(
         """
     )
     run(project, "-p", "django_persist.pytest_plugin", passed=2)
+
+
+def test_requests_of_the_factory_have_persist(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+        import django_persist
+
+
+        @pytest.mark.parametrize("time", [1, 2])
+        def test_visit(persist_rf, time):
+            for method in ("get", "post"):
+                request = getattr(persist_rf, method)("/path")
+                request.persist.incr("visits")
+                assert request.persist is django_persist.stores["default"]
+                assert (request.path, request.method.lower()) == ("/path", method)
+            assert django_persist.persist.get("visits") == 2
+
+
+        def test_factory_of_django(rf):
+            assert not hasattr(rf.get("/"), "persist")
+        """
+    )
+    run(project, passed=3)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
+from django.core.management.base import CommandError
+
 from ...conf import DEFAULT_ALIAS
 from ...handler import stores
 from ...store import Store
-from ..command import StoreCommand, as_utf_8
+from ..command import USAGE, StoreCommand, as_utf_8
 
 
 class Subcommand:
@@ -42,7 +44,22 @@ class Subcommand:
 
     @property
     def store(self) -> Store:
-        return stores[self.alias]
+        return self.open(self.alias)
+
+    def open(self, alias: str) -> Store:
+        """Return the store with that alias.
+
+        Raises CommandError in a process of its own, which has no part in a store in memory: it
+        would read nothing, and what it writes would end with it.
+        """
+        store = stores[alias]
+        if self.command.is_process and not store.driver.supports_several_processes:
+            raise CommandError(
+                f"{alias} is in memory: each process has its own entries, and those of this one "
+                "end with it. Nothing was done.",
+                returncode=USAGE,
+            )
+        return store
 
 
 def add_prefix_argument(parser: ArgumentParser, name: str = "--prefix") -> None:

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from ... import codec
 from ...codec import from_text
 from ...exceptions import DuplicateKeyError, InvalidExpiryError
-from ...expiry import DEFAULT, KEEP, ExpiresArg, parse
+from ...expiry import DEFAULT, KEEP, LONGEST, ExpiresArg, parse
 from ...transfer import one_line, to_bytes
 from ..command import FAILED, USAGE, as_utf_8, stdin
 from .base import Subcommand
@@ -168,16 +168,30 @@ def _key_list(keys: list[str]) -> str:
 
 
 def parse_expires(text: str) -> ExpiresArg:
-    """Return the expiry that `--expires` was given. Raises ArgumentTypeError."""
+    """Return the expiry that `--expires` was given.
+
+    Raises ArgumentTypeError, whose message says what to write in a shell.
+    """
     if text == "never":
         return None
     lifetime = _LIFETIME.fullmatch(text)
     try:
         if lifetime:
             return parse(float(lifetime[1]) * UNIT_SECONDS[lifetime[2] or "s"])
-        return parse(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
+        if moment.utcoffset() is None:
+            raise ArgumentTypeError(
+                f"{text!r} has no offset from UTC. If it is in UTC, write {moment.isoformat()}Z"
+            )
+        return parse(moment)
     except InvalidExpiryError as error:
-        raise ArgumentTypeError(str(error)) from error
+        if lifetime and not float(lifetime[1]):
+            message = "a lifetime must be more than 0"
+        elif lifetime:
+            message = f"a lifetime can be at most {LONGEST.days}d; for no expiry write never"
+        else:
+            message = f"{text!r} is later than a store can hold; for no expiry write never"
+        raise ArgumentTypeError(message) from error
     except ValueError as error:
         raise ArgumentTypeError(
             f"{text!r} is not like 90, 30m, 12h, 7d, 2026-12-01T12:00:00Z or never"

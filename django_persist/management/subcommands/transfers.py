@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 
 from ...codec import to_text
 from ...export_format import NotAnExportError, check_end, dump, load
-from ...handler import stores
 from ...store import Store
 from ...transfer import OnConflict, Record, Tally, Transfer, read
 from ..command import FAILED, STOPPED, USAGE, plural, positive_int, reported_errors, stdin
@@ -288,7 +287,7 @@ class Copy(StoringSubcommand):
 
     def run(self) -> None:
         prefix, alias = self.options["prefix"], self.options["target"]
-        source, target = stores[self.options["source"]], stores[alias]
+        source, target = self.open(self.options["source"]), self.open(alias)
         if source is target:
             raise CommandError("FROM and TO are the same store.", returncode=USAGE)
         tally = Tally(self.command.write_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from tests.drivers.database.conftest import ProxiedStore
 from tests.servers.proxy import Fault
 
 CUTS = pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.WITHIN])
+HOUR = timedelta(hours=1)
 MANY = [f"many:{i}" for i in range(5)]
 
 
@@ -72,6 +74,10 @@ WRITES = {
     "remove": Call(lambda store: store.remove("key"), 0, True),
     "touch": Call(lambda store: store.touch("key", 60), 0, True),
     "incr": Call(lambda store: store.incr("key"), 0, True),
+    "advance": Call(lambda store: store.driver.advance("new", HOUR, HOUR), 0, True),
+    "advance over expired": Call(
+        lambda store: store.driver.advance("expired", HOUR, HOUR), 0, True
+    ),
     "pop, removing": Call(lambda store: store.pop("key"), 1, True),
     "update, creating": Call(lambda store: store.update("new", lambda n: n + 1, 1), 1, True),
     "update, replacing": Call(update, 1, True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from django_persist.models import Entry
 from tests.conftest import MYSQLS, leave_expired
 from tests.drivers.database.test_plans import EXPLAIN
 
+HOUR = timedelta(hours=1)
+
 ONE_STATEMENT: dict[str, Callable[[Store], Any]] = {
     "create": lambda store: store.create("new", 1),
     "create over expired": lambda store: store.create("expired", 1),
@@ -31,6 +34,10 @@ ONE_STATEMENT: dict[str, Callable[[Store], Any]] = {
     "touch": lambda store: store.touch("there", 60),
     "incr": lambda store: store.incr("there"),
     "incr from nothing": lambda store: store.incr("new", expires=60),
+    "advance": lambda store: store.driver.advance("there", HOUR, HOUR),
+    "advance from nothing": lambda store: store.driver.advance("new", HOUR, HOUR),
+    "advance over expired": lambda store: store.driver.advance("expired", HOUR, HOUR),
+    "advance, refused": lambda store: store.driver.advance("far", HOUR, HOUR),
     "get_many": lambda store: store.get_many(map(str, range(CHUNK_KEYS))),
     "set_many": lambda store: store.set_many({str(i): i for i in range(CHUNK_KEYS)}),
     "remove_many": lambda store: store.remove_many(map(str, range(CHUNK_KEYS))),
@@ -46,7 +53,7 @@ def using(store: Store) -> str:
 def test_a_call_is_one_statement(
     call: Callable[[Store], Any], database_store: Store, elapse: Callable[[Store, float], None]
 ) -> None:
-    database_store.set("there", 1)
+    database_store.set_many({"there": 1, "far": 10**17})
     database_store.set("expired", 1, expires=1)
     elapse(database_store, 2)
     with CaptureQueriesContext(connections[using(database_store)]) as queries:

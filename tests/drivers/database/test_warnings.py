@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from django.db import connections
 from django_persist import KEEP, REMOVE, Store
 from django_persist.exceptions import CounterRangeError
 from tests.conftest import MYSQLS, leave_expired
+
+MINUTE = timedelta(minutes=1)
 
 
 def start_beyond_its_bounds(store: Store) -> None:
@@ -41,6 +44,12 @@ CALLS: tuple[Callable[[Store], Any], ...] = (
     lambda store: store.update("there", lambda value: REMOVE),
     lambda store: store.driver.incr("text", 1, None),
     lambda store: store.driver.incr("huge", 1, None),
+    lambda store: store.driver.incr_with_ttl("new counter", 1, MINUTE),
+    # From nothing, moved, refused; expired; in the past; what is no time.
+    *3 * (lambda store: store.driver.advance("time", MINUTE, 2 * MINUTE),),
+    lambda store: store.driver.advance("expired:3", MINUTE, MINUTE),
+    lambda store: store.driver.advance("there", MINUTE, MINUTE),
+    lambda store: store.driver.advance("text", MINUTE, MINUTE),
     lambda store: list(store.keys()),
     lambda store: list(store.items()),
     lambda store: store.count(),
