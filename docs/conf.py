@@ -32,6 +32,7 @@ extensions = [
     "sphinxext.opengraph",
     "_extensions.exception_links",
     "_extensions.llms_txt",
+    "_extensions.sidebar",
 ]
 myst_enable_extensions = ["deflist"]
 exclude_patterns = ["_build"]

@@ -14,6 +14,8 @@ from pathlib import Path
 GENERATED = {"genindex", "py-modindex", "search"}
 NEEDED = ("og:title", "og:url", "og:image", "og:description", "description", "icon", "edit")
 NAME = re.compile(r"(django_persist\.exceptions\.)?\w+Error")
+GROUPS = ["How to: set it up", "How to: build on it", "How to: work with it"]
+GROUPS += ["Reference", "Explanation"]
 OURS = re.compile(r'id="django_persist\.exceptions\.(\w+Error)"')
 
 
@@ -69,6 +71,9 @@ def _wrong(root: Path) -> Iterator[str]:
             yield f"llms.txt links to _sources/{each}, which is not there."
     if len(linked) != len(pages) - 1:  # It is the front page itself.
         yield f"llms.txt links to {len(linked)} of {len(pages) - 1} pages."
+    captions = re.findall(r'class="caption-text">([^<]+)<', (root / "index.html").read_text())
+    if captions != GROUPS:
+        yield f"The sidebar has the groups {captions}, not {GROUPS}."
     for needed in ("copybutton.js", "_static/logo.svg", "_static/card.png"):
         if not list(root.rglob(Path(needed).name)):
             yield f"{needed} is not there."

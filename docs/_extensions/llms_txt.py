@@ -17,7 +17,7 @@ def llms_txt(front: str, address: str) -> str:
     """Return the file for a front page in Markdown and the address of the documentation."""
     title, _, rest = front.partition("\n")
     first_paragraph = next(part for part in rest.split("\n\n") if part.strip())
-    groups = rest[rest.index("\n## How to") :].partition("```{toctree}")[0]
+    groups = rest[rest.index("\n## How to") :]
     groups = LINK.sub(lambda match: f"]({address}_sources/{match[1]}.txt", groups)
     # The format has headings of the second level only.
     groups = groups.replace("\n### ", "\n## ").replace("\n## How to\n", "")

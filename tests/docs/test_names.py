@@ -174,23 +174,3 @@ def test_links_to_files_lead_to_files(page: Path) -> None:
     prose = re.sub(r"(?s)```.*?```", "", page.read_text())
     links = re.findall(r"\]\((?!\w+:|#)([^)#]+)", prose)
     assert [link for link in links if not (page.parent / link).exists()] == []
-
-
-def test_sidebar_has_the_groups_of_the_front_page() -> None:
-    front = (ROOT / "docs/index.md").read_text()
-    links, _, trees = front.partition("```{toctree}\n:hidden:\n\ngetting-started\n```")
-    groups: dict[str, list[str]] = {}
-    heading = group = ""
-    for line in links[links.index("## How to") :].splitlines():
-        if line.startswith("## "):
-            heading = group = line.removeprefix("## ")
-        elif line.startswith("### "):
-            title = line.removeprefix("### ")
-            group = f"{heading}: {title[0].lower()}{title[1:]}"
-        elif found := re.match(r"- \[[^]]+\]\(([^)]+)\.md\)", line):
-            groups.setdefault(group, []).append(found[1])
-    captioned = re.findall(r':caption: "(.*)"\n:hidden:\n\n((?:[\w/-]+\n)+)```', trees)
-    assert {caption: pages.split() for caption, pages in captioned} == groups
-    assert list(groups) == [caption for caption, _ in captioned]
-    listed = [page for pages in groups.values() for page in pages]
-    assert len(listed) == len(set(listed)) > 40
