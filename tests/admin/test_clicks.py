@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from selenium.webdriver.support.ui import Select
 
-from django_persist import Store
+from django_persist import Store, stores
 from tests.admin.conftest import LIST, put
 from tests.browser import DESKTOP, PHONE, Browser
-from tests.conftest import OpenStore, leave_expired
+from tests.conftest import BACKENDS, MEMORY, OpenStore, leave_expired
 
 Visit = Any
 
@@ -288,3 +288,23 @@ MEASURE = """
         arguments[0].map(luminances),
     ];
 """
+
+
+def test_pages_of_another_store_fit_the_window_and_are_readable(
+    page: Any, store: Store, settings: Any
+) -> None:
+    memory = {"BACKEND": MEMORY, "OPTIONS": {"name": "tests.admin.clicks"}}
+    settings.PERSIST = {"default": BACKENDS["sqlite"], "in memory": memory}
+    stores["in memory"].set_many({**WORST, "old": 1}, expires=60)
+    browser: Browser = page("view")
+    browser.click(browser.link("in memory"))
+    assert len(keys(browser)) == len(WORST) + 1
+    assert_fits(browser, ".persist-key", ".field-short_value code", ".persist-note", "time")
+    browser.fill("#searchbar", "k")
+    browser.click("#changelist-search [type=submit]")
+    browser.click(browser.all("#result_list .field-exact_key a")[0])
+    assert_fits(browser, ".persist-value", ".persist-note", ".persist-key")
+    browser.click(browser.link("Database “default”"))
+    assert "settings" in keys(browser)
+    assert browser.complaints() == []
+    stores["in memory"].clear()
