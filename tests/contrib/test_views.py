@@ -420,7 +420,7 @@ def test_the_check_minds_neither_invalid_stores_nor_odd_closures(
 
 def test_the_check_minds_no_class_that_a_view_only_knows(using: str, serve: Serve) -> None:
     class Other:
-        view = staticmethod(hide(function(HttpResponse)))
+        view = hide(function(HttpResponse))
 
     serve(lambda request: HttpResponse(repr(Other)))
     assert check_views() == []
