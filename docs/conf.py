@@ -41,6 +41,7 @@ html_title = "django-persist"
 html_baseurl = urls["Documentation"]
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": urls["Source"],
     "source_branch": "main",
