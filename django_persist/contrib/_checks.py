@@ -147,8 +147,7 @@ def _decorations_of(start: Any) -> list[Decoration]:
         seen.add(id(function))
         attributes = getattr(function, "__dict__", {})
         found += attributes.get("_persist_decorations", ())
-        waiting += [*attributes.values(), *_closure(function)]
-        waiting += (getattr(function, name, None) for name in ("__func__", "func"))
+        waiting += [*attributes.values(), *_closure(function), getattr(function, "func", None)]
     return found
 
 

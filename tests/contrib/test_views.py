@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -250,6 +251,7 @@ class Overridden(count(new(PlainView))):  # type: ignore[misc]
 
 INSIDE: dict[str, Callable[[Body], Any]] = {
     "hidden": lambda body: hide(function(body)),
+    "in a partial": lambda body: partial(function(body)),
     "hidden in an object": lambda body: Hiding(function(body)),
     "on post": lambda body: method_decorator(count, name="post")(new(PlainView)).as_view(body=body),
     "dispatch overridden": lambda body: Overridden.as_view(body=body),
@@ -401,6 +403,27 @@ def test_manage_check_reports_it(
     serve(hide(function(HttpResponse)))
     with pytest.raises(SystemCheckError, match=r"E015\) Count decorates \S+hide\S+ inside a trans"):
         call_command("check")
+
+
+def test_the_check_minds_neither_invalid_stores_nor_odd_closures(
+    settings: Any, atomic_requests: Callable[[str], None], serve: Serve
+) -> None:
+    def not_yet_defined(request: Any) -> Any:
+        return later
+
+    serve(hide(function(HttpResponse)), other=not_yet_defined)
+    atomic_requests("default")
+    settings.PERSIST = {"default": {"BACKEND": "nothing.Here"}}  # check_settings reports it.
+    assert check_views() == []
+    later = None
+
+
+def test_the_check_minds_no_class_that_a_view_only_knows(using: str, serve: Serve) -> None:
+    class Other:
+        view = hide(function(HttpResponse))
+
+    serve(lambda request: HttpResponse(repr(Other)))
+    assert check_views() == []
 
 
 def test_a_class_that_is_no_view_is_refused() -> None:

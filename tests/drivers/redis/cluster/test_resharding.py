@@ -124,6 +124,8 @@ def test_the_slots_of_many_keys_move_under_load(
     """Each thread's calls for many keys meet slots that have moved, are moving, or will move."""
     slots = {key_slot(name(filled, f"{i}:{n}")) for i in range(THREADS) for n in range(0, 20, 5)}
     slots |= set(range(5200 if LONG else 0))
+    # The load looks for these in listings, which may miss keys that move.
+    slots -= {key_slot(name(filled, f"{i}:0")) for i in range(THREADS)}
     owners = {slot: cluster.owner(slot) for slot in slots}
     with load(filled) as running:
         for slot, owner in owners.items():
