@@ -8,6 +8,9 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import hypothesis
@@ -19,7 +22,7 @@ from django.test.utils import setup_databases, teardown_databases
 from django_persist import Store, stores
 from tests import browser as browsers
 from tests import extent, servers
-from tests.aliases import alias, another
+from tests.aliases import alias, another, migrate
 from tests.servers import disk
 from tests.servers import galera as galera_servers
 from tests.servers.pgbouncer import PgBouncer
@@ -179,6 +182,53 @@ def pgbouncer(django_db_setup: None) -> Iterator[str]:
     with alias("pgbouncer", another("postgresql", **through)) as name:
         yield name
     bouncer.kill()  # PostgreSQL can't drop the test database while it has sessions there.
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A server that the tests have started, and the alias of its database."""
+
+    server: servers.PostgreSQL | servers.MariaDB
+    alias: str
+    database: dict[str, Any]
+
+    def admin(self, *statements: str) -> None:
+        """Run statements as a user who may do everything."""
+        user = "postgres" if isinstance(self.server, servers.PostgreSQL) else "admin"
+        with alias("admin", {**self.database, "USER": user}) as name:
+            for statement in statements:
+                with connections[name].cursor() as cursor:
+                    cursor.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def own_servers(
+    django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Callable[[str], OwnServer]]:
+    """Return a function that starts a server on its first call, and then returns that server.
+
+    Not in a folder: a second fixture of this name would start a server for the same alias.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def start(kind: str) -> OwnServer:
+            server = (
+                servers.PostgreSQL(fsync="on", max_connections="8")
+                if kind == "own postgresql"
+                else servers.MariaDB(max_connections="10")
+            )
+            server.start()
+            stack.callback(server.kill)
+            name = kind.replace(" ", "_")
+            database = servers.database(server.url)
+            stack.enter_context(alias(name, database))
+            with django_db_blocker.unblock():  # only for this, not for other tests
+                migrate(name)
+            connections[name].close()
+            return OwnServer(server, name, database)
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,9 @@ from django_persist import Store, persist, stores
 from django_persist.models import Entry
 from tests import clock, servers
 from tests.aliases import alias, another
-from tests.conftest import BACKENDS, DATABASE, DATABASE_SERVERS, REDIS, OpenStore
-from tests.drivers.database.conftest import OwnServer, own_servers
+from tests.conftest import BACKENDS, DATABASE, DATABASE_SERVERS, REDIS, OpenStore, OwnServer
 from tests.servers.proxy import Proxy
 from tests.servers.valkey_servers import start
-
-__all__ = ["own_servers"]
 
 Advance: TypeAlias = Callable[[float], None]
 Serve: TypeAlias = Callable[..., None]

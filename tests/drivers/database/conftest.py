@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pytest
@@ -14,9 +12,8 @@ from django.db import connections
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.models import Entry
-from tests import servers
-from tests.aliases import alias, another, migrate
-from tests.conftest import DATABASE_SERVERS, MYSQLS
+from tests.aliases import alias, another
+from tests.conftest import DATABASE_SERVERS, MYSQLS, OwnServer
 from tests.servers.proxy import Proxy
 
 
@@ -69,50 +66,6 @@ def proxied(
         proxy.close()
         # The server may hold the locks of a session that was cut for a moment longer.
         Entry.objects.using(direct).all().delete()
-
-
-@dataclass(frozen=True)
-class OwnServer:
-    """A server that the tests have started, and the alias of its database."""
-
-    server: servers.PostgreSQL | servers.MariaDB
-    alias: str
-    database: dict[str, Any]
-
-    def admin(self, *statements: str) -> None:
-        """Run statements as a user who may do everything."""
-        user = "postgres" if isinstance(self.server, servers.PostgreSQL) else "admin"
-        with alias("admin", {**self.database, "USER": user}) as name:
-            for statement in statements:
-                with connections[name].cursor() as cursor:
-                    cursor.execute(statement)
-
-
-@pytest.fixture(scope="session")
-def own_servers(
-    django_db_setup: None, django_db_blocker: Any
-) -> Iterator[Callable[[str], OwnServer]]:
-    """Return a function that starts a server on its first call, and then returns that server."""
-    with ExitStack() as stack:
-
-        @cache
-        def start(kind: str) -> OwnServer:
-            server = (
-                servers.PostgreSQL(fsync="on", max_connections="8")
-                if kind == "own postgresql"
-                else servers.MariaDB(max_connections="10")
-            )
-            server.start()
-            stack.callback(server.kill)
-            name = kind.replace(" ", "_")
-            database = servers.database(server.url)
-            stack.enter_context(alias(name, database))
-            with django_db_blocker.unblock():  # only for this, not for other tests
-                migrate(name)
-            connections[name].close()
-            return OwnServer(server, name, database)
-
-        yield start
 
 
 @pytest.fixture(params=["own postgresql", "own mariadb"])

@@ -16,7 +16,7 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from tests import servers
 from tests.aliases import alias, another
-from tests.drivers.database.conftest import OwnServer
+from tests.conftest import OwnServer
 from tests.mixed import fill, state
 
 

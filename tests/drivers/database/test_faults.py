@@ -16,8 +16,7 @@ from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias, another
-from tests.conftest import DATABASE_SERVERS, MYSQLS
-from tests.drivers.database.conftest import OwnServer
+from tests.conftest import DATABASE_SERVERS, MYSQLS, OwnServer
 from tests.drivers.database.test_cut import after_statements
 
 SERVERS = pytest.mark.parametrize("database", DATABASE_SERVERS)

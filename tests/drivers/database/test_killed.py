@@ -11,8 +11,7 @@ from django.db import connections
 
 from django_persist import Store, stores
 from tests.aliases import alias, migrate, sqlite
-from tests.conftest import DATABASE, DATABASE_SERVERS
-from tests.drivers.database.conftest import OwnServer
+from tests.conftest import DATABASE, DATABASE_SERVERS, OwnServer
 from tests.writers import writing
 
 

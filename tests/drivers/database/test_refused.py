@@ -15,8 +15,7 @@ from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.models import Entry
 from tests.aliases import alias, sqlite
-from tests.conftest import BACKENDS, DATABASE_SERVERS
-from tests.drivers.database.conftest import OwnServer
+from tests.conftest import BACKENDS, DATABASE_SERVERS, OwnServer
 from tests.drivers.database.test_contention import elsewhere, using
 
 TABLE = Entry._meta.db_table
