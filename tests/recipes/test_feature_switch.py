@@ -89,6 +89,6 @@ def test_without_a_store_it_is_off(
 def test_the_page_shows_it(store: Store, client: Client) -> None:
     for percent, shown in (("100", "on"), ("0", "off")):
         assert client.post("/switch", {"percent": percent}).status_code == 302
-        assert f'<strong id="new-colour">{shown}</strong>' in client.post("/knock").text
+        assert f'<strong id="new-colour">{shown}</strong>' in client.get("/").text
     assert persist.get("switch:new-colour") == 0
     assert client.post("/switch", {"percent": "7"}).status_code == 400

@@ -18,7 +18,7 @@ PAGES = {
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_is_shown_on_its_own_page(recipe: Path) -> None:
-    line = "```{literalinclude} ../../" + str(recipe.relative_to(ROOT))
+    line = f"<!-- not run: it is {recipe.relative_to(ROOT)} -->"
     [page] = [page for page, text in PAGES.items() if line in text]
     named = set(re.findall(r"`(test_\w+)`", PAGES[page]))
     existing = {
