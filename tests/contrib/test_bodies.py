@@ -199,6 +199,19 @@ def test_a_body_over_the_limit_is_refused(length: bool) -> None:
         assert sent.closed
 
 
+@pytest.mark.parametrize("length", ["abc", "1e3"])
+def test_a_length_that_is_no_number_counts_as_none(length: str) -> None:
+    """As for Django."""
+    assert digest(make(b"a", "text/plain", CONTENT_LENGTH=length))
+
+
+def test_a_boundary_that_no_encoding_has_is_no_error() -> None:
+    """Its encoding in the header is the client's choice."""
+    request = make(b"a", "multipart/form-data; boundary*=unicode_escape''%5Cud800")
+    assert request.content_params == {"boundary": "\ud800"}
+    assert digest(request)
+
+
 def test_a_client_that_breaks_off_is_an_error() -> None:
     class Broken(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
