@@ -214,7 +214,7 @@ class Run:
             self._refused = RefusedError(413, "The body is too large for an Idempotency-Key.")
 
     def begin(self, scope: str) -> HttpResponse | None:
-        """Claim the key and enter the view's transactions; or return the answer to repeat.
+        """Claim the key, or return the answer to repeat.
 
         Raises RefusedError.
         """
@@ -231,7 +231,6 @@ class Run:
         if not created:
             raise RefusedError(409, "A request with this Idempotency-Key is under way.")
         self._key = key
-        self.enter()
         return None
 
     def enter(self) -> None:
@@ -272,6 +271,8 @@ class Run:
 
     def _in_transactions(self) -> HttpResponseBase:
         with self._transactions:
+            if self._key is not None:  # Else the view claims the key, and then enters them.
+                self.enter()
             response = self.call.view()
             if self._key is None or any(map(transaction.get_rollback, self.call.aliases)):
                 return response
