@@ -57,7 +57,8 @@ class IdempotencyMixin(Base):
 
     @classmethod
     def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
-        return _AroundView(cls.idempotency)(super().as_view(*args, **initkwargs))
+        key = initkwargs.get("idempotency", cls.idempotency)
+        return _AroundView(key)(super().as_view(*args, **initkwargs))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
