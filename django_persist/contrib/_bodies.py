@@ -20,7 +20,7 @@ class BodyTooLargeError(Exception):
 
 
 def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
-    """Return a digest of a request's query, content type and body.
+    """Return a digest of a request's query, content type and encoding, and body.
 
     The body counts byte for byte, except for the boundary of a multipart body, which most clients
     choose anew each time they send a form. If a middleware has parsed a multipart body already (as
@@ -32,7 +32,8 @@ def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
     digest = sha256()
     parameters = dict(request.content_params or {})
     boundary = parameters.pop("boundary", "")
-    sent = (request.META.get("QUERY_STRING", ""), request.content_type, sorted(parameters.items()))
+    query, encoding = (request.META.get(f, "") for f in ("QUERY_STRING", "HTTP_CONTENT_ENCODING"))
+    sent = (query, encoding, request.content_type, sorted(parameters.items()))
     digest.update(repr(sent).encode())
     with suppress(ValueError):  # Django, too, reads on if the length isn't a number.
         if int(request.META.get("CONTENT_LENGTH") or 0) > max_bytes:
