@@ -188,14 +188,14 @@ def test_the_page_refuses_until_the_window_ends(
     store: Store, client: Client, advance: Advance
 ) -> None:
     for _ in range(KNOCKS_ALLOWED):
-        assert client.post("/knock").status_code == 200
+        assert client.post("/knock").status_code == 302
     assert 8 <= int(client.post("/knock")["Retry-After"]) <= 10
     advance(4)
     response = client.post("/knock")
     assert response.status_code == 429
     assert 4 <= int(response["Retry-After"]) <= 6
     advance(6)
-    assert client.post("/knock").status_code == 200
+    assert client.post("/knock").status_code == 302
 
 
 def test_a_fixed_window_ends_at_once(store: Store, advance: Advance) -> None:
