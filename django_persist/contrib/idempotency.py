@@ -164,18 +164,24 @@ class IdempotencyKey(ViewDecorator):
         """
         from rest_framework.exceptions import APIException  # there is a view of DRF's
 
+        args, kwargs = view.args, view.kwargs
         known = {name: vars(request).get(name) for name in ("user", "auth")}
-        api_request = view.initialize_request(request, *view.args, **view.kwargs)
+        api_request = view.initialize_request(request, *args, **kwargs)
         view.request, view.headers = api_request, view.default_response_headers
-        view.format_kwarg = view.get_format_suffix(**view.kwargs)
+        view.format_kwarg = view.get_format_suffix(**kwargs)
         try:
+            # What APIView.initial does before it authenticates. A 406 must not be kept.
+            accepted = view.perform_content_negotiation(api_request)
+            api_request.accepted_renderer, api_request.accepted_media_type = accepted
+            version = view.determine_version(api_request, *args, **kwargs)
+            api_request.version, api_request.versioning_scheme = version
             _ = api_request.user  # A scope that asks for no user must not let anyone in.
             return self.scope(api_request)
-        except APIException as error:
+        except (APIException, Http404, PermissionDenied) as error:
             # DRF marks the transactions for rollback, which are not to be those of a TestCase.
             with call.atomic():
                 refused: HttpResponseBase = view.handle_exception(error)
-            view.finalize_response(api_request, refused, *view.args, **view.kwargs)
+            view.finalize_response(api_request, refused, *args, **kwargs)
             return refused
         finally:
             # DRF sets both. SessionAuthentication would take its user for one that has a session.

@@ -27,6 +27,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.throttling import BaseThrottle
+from rest_framework.versioning import AcceptHeaderVersioning
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
@@ -192,6 +193,36 @@ def test_refusals(serve: Serve, view: Any) -> None:
     assert order(client, {"a": 1}).status_code == 201
     assert order(client, {"a": 2}).status_code == 422
     assert persist.get("orders") == 1
+
+
+@each_view
+def test_what_the_headers_accept_is_no_answer_to_keep(serve: Serve, view: Any) -> None:
+    serve(view)
+    client = Client(headers={"Authorization": "Token ada"})
+    assert order(client, Accept="image/png").status_code == 406
+    assert order(client, Accept="application/json").status_code == 201
+
+
+class ByVersion(ApiKeys):
+    def authenticate(self, request: Any) -> Any:
+        return super().authenticate(request) if request.version == "1" else None
+
+
+def test_authenticators_see_what_drf_knows_before_them(serve: Serve) -> None:
+    kind = new(Orders, authentication_classes=[ByVersion], versioning_class=AcceptHeaderVersioning)
+    serve(once(kind.as_view()), mixin=new(IdempotencyMixin, kind).as_view())
+    for where in ("/", "/mixin"):
+        statuses = [
+            Client()
+            .post(
+                where,
+                headers={**KEY, "X-Api-Key": "ada", "Accept": f"application/json; version={each}"},
+            )
+            .status_code
+            for each in (1, 2, 1)
+        ]
+        assert statuses == [201, 403, 201]
+    assert persist.get("orders") == 2
 
 
 @each_view
