@@ -25,6 +25,7 @@ from django.template.response import SimpleTemplateResponse
 
 from .. import REMOVE, Key, Remove, Store
 from ..exceptions import EncodeError, PersistError
+from ..expiry import parse_lifetime
 from ..http import HttpRequest
 from ._bodies import BodyTooLargeError, digest_of_request
 from ._transactions import alias_of
@@ -140,6 +141,10 @@ class IdempotencyKey(ViewDecorator):
 
     needs_every_alias: ClassVar[bool] = True
     works_in_drf: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        parse_lifetime("lease", self.lease)
+        parse_lifetime("keep", self.keep)
 
     def around(self, request: HttpRequest, call: Call) -> HttpResponseBase:
         run = Run(self, request, call)
