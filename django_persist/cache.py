@@ -26,7 +26,6 @@ from .exceptions import (
     InvalidStoreError,
     MissingKeyError,
 )
-from .expiry import LONGEST
 from .handler import stores
 from .json_cache import JSONCache
 from .keys import MAX_LENGTH, SEPARATOR, check, quote
@@ -137,18 +136,12 @@ class PersistCache(JSONCache):
         """Return the keys as they were passed, by their names in the store."""
         return {self._name(key, version): key for key in keys}
 
-    def _lifetime(self, timeout: Any) -> float | None:
-        """Return a timeout in seconds; None for never. Not positive: the entry is not stored."""
-        if timeout is DEFAULT_TIMEOUT:
-            timeout = self.default_timeout
-        return None if timeout is None else min(timeout, LONGEST.total_seconds())
-
     def add(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
         codec.encode_plain(value)
-        name, lifetime = self._name(key, version), self._lifetime(timeout)
-        if _is_over(lifetime):
+        name, lifetime = self._name(key, version), self.lifetime(timeout)
+        if lifetime == 0:
             return name not in self.store
         try:
             self.store.create(name, value, expires=lifetime)
@@ -163,15 +156,15 @@ class PersistCache(JSONCache):
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> None:
         codec.encode_plain(value)
-        name, lifetime = self._name(key, version), self._lifetime(timeout)
-        if _is_over(lifetime):
+        name, lifetime = self._name(key, version), self.lifetime(timeout)
+        if lifetime == 0:
             self.store.remove(name)
         else:
             self.store.set(name, value, expires=lifetime)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        name, lifetime = self._name(key, version), self._lifetime(timeout)
-        if _is_over(lifetime):
+        name, lifetime = self._name(key, version), self.lifetime(timeout)
+        if lifetime == 0:
             return self.store.remove(name)
         return self.store.touch(name, lifetime)
 
@@ -194,9 +187,9 @@ class PersistCache(JSONCache):
         """Store all values. A key that can't be stored raises an error: the list is empty."""
         for value in data.values():
             codec.encode_plain(value)
-        lifetime = self._lifetime(timeout)
+        lifetime = self.lifetime(timeout)
         values = {self._name(key, version): value for key, value in data.items()}
-        if _is_over(lifetime):
+        if lifetime == 0:
             self.store.remove_many(values)
         else:
             self.store.set_many(values, expires=lifetime)
@@ -244,10 +237,6 @@ class PersistCache(JSONCache):
             self.store.set(new, item.value, expires=item.expires_at)
             self.store.remove(old, version=item.version)
         return version + delta
-
-
-def _is_over(lifetime: float | None) -> bool:
-    return lifetime is not None and lifetime <= 0
 
 
 def _check_settings(params: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
+from .expiry import LONGEST
+
 
 class JSONCache(BaseCache):
     """Base class of caches that keep values as JSON.
@@ -15,6 +17,12 @@ class JSONCache(BaseCache):
     Django's own async calls for counters, versions and many keys are loops of `aget` and `aset`.
     Here each runs its sync call in a thread, so that an `aincr` loses no count and no timeout.
     """
+
+    def lifetime(self, timeout: Any) -> float | None:
+        """Return a timeout in seconds; None for never; 0 if the entry is not to be stored."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        return None if timeout is None else float(max(min(timeout, LONGEST.total_seconds()), 0))
 
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         return await sync_to_async(self.has_key)(key, version)

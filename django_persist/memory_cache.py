@@ -117,5 +117,5 @@ class MemoryCache(JSONCache):
         return Slot(codec.encode_plain(value), self._expires_at(timeout))
 
     def _expires_at(self, timeout: Any) -> int | None:
-        seconds = self.get_backend_timeout(timeout)
-        return None if seconds is None else int(seconds * SECOND)
+        lifetime = self.lifetime(timeout)
+        return None if lifetime is None else now() + int(lifetime * SECOND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
@@ -19,7 +20,7 @@ class BodyTooLargeError(Exception):
 
 
 def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
-    """Return a digest of a request's query, content type and body.
+    """Return a digest of a request's query, content type and encoding, and body.
 
     The body counts byte for byte, except for the boundary of a multipart body, which most clients
     choose anew each time they send a form. If a middleware has parsed a multipart body already (as
@@ -31,10 +32,12 @@ def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
     digest = sha256()
     parameters = dict(request.content_params or {})
     boundary = parameters.pop("boundary", "")
-    sent = (request.META.get("QUERY_STRING", ""), request.content_type, sorted(parameters.items()))
+    query, encoding = (request.META.get(f, "") for f in ("QUERY_STRING", "HTTP_CONTENT_ENCODING"))
+    sent = (query, encoding, request.content_type, sorted(parameters.items()))
     digest.update(repr(sent).encode())
-    if int(request.META.get("CONTENT_LENGTH") or 0) > max_bytes:
-        raise BodyTooLargeError
+    with suppress(ValueError):  # Django, too, reads on if the length isn't a number.
+        if int(request.META.get("CONTENT_LENGTH") or 0) > max_bytes:
+            raise BodyTooLargeError
     if not attributes._read_started:
         chunks = _spool(request, max_bytes)
     elif hasattr(request, "_files") and not hasattr(request, "_body"):
@@ -43,7 +46,7 @@ def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
     else:
         chunks = iter((request.body,))  # Raises RawPostDataException if it has been read in part.
     if boundary and (request.content_type or "").startswith("multipart/"):
-        chunks = _without(chunks, b"--" + boundary.encode())
+        chunks = _without(chunks, b"--" + boundary.encode(errors="replace"))
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()

@@ -25,19 +25,13 @@ def in_transaction_of_project(alias: str) -> bool:
     return in_transaction(connection)
 
 
-def inside_transaction(store: Store) -> bool:
-    """Return whether a rollback of the project could undo what the store would now write."""
-    alias = alias_of(store)
-    return store.driver.in_transaction() if alias is None else in_transaction_of_project(alias)
-
-
 def refuse_transaction(store: Store, call: str) -> None:
     """Raise ImproperlyConfigured if a write now would join a transaction of the project's."""
-    if inside_transaction(store):
-        alias = alias_of(store)
+    alias = alias_of(store)
+    if store.driver.in_transaction() if alias is None else in_transaction_of_project(alias):
         raise ImproperlyConfigured(
             f"{call} is called inside a transaction of {repr(alias) if alias else 'the store'}: "
             "a rollback would undo what it stores. Call it outside, for example in a view with "
-            "@transaction.non_atomic_requests, or use a store on Redis or on another alias of "
-            "DATABASES."
+            "@transaction.non_atomic_requests, or use a store on Redis or, except on SQLite, on "
+            "another alias of DATABASES."
         )

@@ -25,6 +25,7 @@ from django.template.response import SimpleTemplateResponse
 
 from .. import REMOVE, Key, Remove, Store
 from ..exceptions import EncodeError, PersistError
+from ..expiry import parse_lifetime
 from ..http import HttpRequest
 from ._bodies import BodyTooLargeError, digest_of_request
 from ._transactions import alias_of
@@ -141,6 +142,10 @@ class IdempotencyKey(ViewDecorator):
     needs_every_alias: ClassVar[bool] = True
     works_in_drf: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        parse_lifetime("lease", self.lease)
+        parse_lifetime("keep", self.keep)
+
     def around(self, request: HttpRequest, call: Call) -> HttpResponseBase:
         run = Run(self, request, call)
         if not run.is_concerned:
@@ -164,18 +169,24 @@ class IdempotencyKey(ViewDecorator):
         """
         from rest_framework.exceptions import APIException  # there is a view of DRF's
 
+        args, kwargs = view.args, view.kwargs
         known = {name: vars(request).get(name) for name in ("user", "auth")}
-        api_request = view.initialize_request(request, *view.args, **view.kwargs)
+        api_request = view.initialize_request(request, *args, **kwargs)
         view.request, view.headers = api_request, view.default_response_headers
-        view.format_kwarg = view.get_format_suffix(**view.kwargs)
+        view.format_kwarg = view.get_format_suffix(**kwargs)
         try:
+            # What APIView.initial does before it authenticates. A 406 must not be kept.
+            accepted = view.perform_content_negotiation(api_request)
+            api_request.accepted_renderer, api_request.accepted_media_type = accepted
+            version = view.determine_version(api_request, *args, **kwargs)
+            api_request.version, api_request.versioning_scheme = version
             _ = api_request.user  # A scope that asks for no user must not let anyone in.
             return self.scope(api_request)
-        except APIException as error:
+        except (APIException, Http404, PermissionDenied) as error:
             # DRF marks the transactions for rollback, which are not to be those of a TestCase.
             with call.atomic():
                 refused: HttpResponseBase = view.handle_exception(error)
-            view.finalize_response(api_request, refused, *view.args, **view.kwargs)
+            view.finalize_response(api_request, refused, *args, **kwargs)
             return refused
         finally:
             # DRF sets both. SessionAuthentication would take its user for one that has a session.
@@ -214,7 +225,7 @@ class Run:
             self._refused = RefusedError(413, "The body is too large for an Idempotency-Key.")
 
     def begin(self, scope: str) -> HttpResponse | None:
-        """Claim the key and enter the view's transactions; or return the answer to repeat.
+        """Claim the key, or return the answer to repeat.
 
         Raises RefusedError.
         """
@@ -231,7 +242,6 @@ class Run:
         if not created:
             raise RefusedError(409, "A request with this Idempotency-Key is under way.")
         self._key = key
-        self.enter()
         return None
 
     def enter(self) -> None:
@@ -272,6 +282,8 @@ class Run:
 
     def _in_transactions(self) -> HttpResponseBase:
         with self._transactions:
+            if self._key is not None:  # Else the view claims the key, and then enters them.
+                self.enter()
             response = self.call.view()
             if self._key is None or any(map(transaction.get_rollback, self.call.aliases)):
                 return response

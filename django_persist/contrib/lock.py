@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import constant_time_compare
 
 from ..backoff import polls
@@ -135,7 +136,8 @@ class Lease:
         if exc is None:
             self.release()
             return
-        with suppress(PersistError):  # The block's own error matters more; the lease will end.
+        # The block's own error matters more; the lease will end.
+        with suppress(PersistError, ImproperlyConfigured):
             self.release()
 
 

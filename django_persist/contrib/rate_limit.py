@@ -13,7 +13,6 @@ from math import ceil
 from typing import Final, TypeAlias, overload
 from uuid import UUID
 
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
 
@@ -23,7 +22,7 @@ from ..handler import persist
 from ..http import HttpRequest
 from ..keys import Key, check_characters
 from ..store import Store
-from ._transactions import inside_transaction
+from ._transactions import refuse_transaction
 from ._views import Call, ViewDecorator
 
 Caller: TypeAlias = str | int | UUID
@@ -316,13 +315,7 @@ class RateLimit(ViewDecorator):
         key, store = self._find(caller)
         if key is None:
             return None
-        if inside_transaction(store):
-            raise ImproperlyConfigured(
-                f"The rate limit {self.name!r} can't count inside a transaction of its store's "
-                "database: a rollback would undo the count. Decorate the view with the limit or "
-                "with @transaction.non_atomic_requests, or give the limit a store elsewhere: in "
-                "Redis, or, except on SQLite, by another alias of DATABASES."
-            )
+        refuse_transaction(store, f"The rate limit {self.name!r}")
         try:
             return self._take(key, store)
         except StoreUnavailableError as error:

@@ -57,24 +57,24 @@ class IdempotencyMixin(Base):
 
     @classmethod
     def as_view(cls, *args: Any, **initkwargs: Any) -> Any:
-        return _AroundView(cls.idempotency)(super().as_view(*args, **initkwargs))
+        key = initkwargs.get("idempotency", cls.idempotency)
+        return _AroundView(key)(super().as_view(*args, **initkwargs))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         run: Run | None = getattr(request, RUN, None)
         if run is None:
             return
-        if not run.given and isinstance(request.accepted_renderer, BrowsableAPIRenderer):
-            run.enter()
-            return
-        try:
-            answer = run.begin(self.idempotency.scope(cast("HttpRequest", request)))
-        except RefusedError as error:
-            refused = APIException(error.title, code="idempotency_key")
-            refused.status_code = error.status
-            raise refused from error
-        if answer is not None:
-            raise _RepeatedError(answer)
+        if run.given or not isinstance(request.accepted_renderer, BrowsableAPIRenderer):
+            try:
+                answer = run.begin(self.idempotency.scope(cast("HttpRequest", request)))
+            except RefusedError as error:
+                refused = APIException(error.title, code="idempotency_key")
+                refused.status_code = error.status
+                raise refused from error
+            if answer is not None:
+                raise _RepeatedError(answer)
+        run.enter()
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, _RepeatedError):

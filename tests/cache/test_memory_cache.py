@@ -148,7 +148,7 @@ def test_an_entry_ends_at_its_timeout(cache: BaseCache, clock: time_machine.Trav
         cache.incr("b")
 
 
-@pytest.mark.parametrize("timeout", [0, -1, -0.5])
+@pytest.mark.parametrize("timeout", [0, -1, -0.5, float("-inf")])
 def test_a_timeout_that_is_not_in_the_future_stores_nothing(
     cache: MemoryCache, timeout: float
 ) -> None:
@@ -161,6 +161,15 @@ def test_a_timeout_that_is_not_in_the_future_stores_nothing(
     cache.set("a", 1)
     assert cache.touch("a", timeout) is True
     assert "a" not in cache
+
+
+@pytest.mark.parametrize("timeout", [2**70, float("inf")])
+def test_a_timeout_that_is_too_long_lasts_a_thousand_years(
+    cache: MemoryCache, clock: time_machine.Traveller, timeout: float
+) -> None:
+    cache.set("a", 1, timeout)
+    clock.shift(timedelta(days=364_999))
+    assert cache.get("a") == 1
 
 
 def test_default_timeout(

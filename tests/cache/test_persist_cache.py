@@ -191,6 +191,15 @@ def test_a_timeout_that_no_store_can_hold_lasts_a_thousand_years(
     assert item.ttl.days >= 364_999
 
 
+def test_a_timeout_of_true_is_a_second_as_in_django(
+    memory_cache: PersistCache, elapse: Elapse
+) -> None:
+    memory_cache.set("a", 1, True)
+    assert memory_cache.get("a") == 1
+    elapse(1)
+    assert memory_cache.get("a") is None
+
+
 def test_a_timeout_that_is_no_number_is_refused(memory_cache: PersistCache) -> None:
     for timeout in (float("nan"), "60", object()):
         with pytest.raises((ValueError, TypeError)):

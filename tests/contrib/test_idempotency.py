@@ -23,7 +23,7 @@ from django.views.decorators.clickjacking import xframe_options_exempt
 
 from django_persist import Store, persist
 from django_persist.contrib.idempotency import Attempt, IdempotencyKey
-from django_persist.exceptions import StoreUnavailableError
+from django_persist.exceptions import InvalidExpiryError, StoreUnavailableError
 from django_persist.http import HttpRequest
 from tests import servers
 from tests.conftest import BACKENDS
@@ -436,6 +436,13 @@ def test_an_async_view_is_refused() -> None:
 
     with pytest.raises(TypeError, match="async"):
         IdempotencyKey()(view)
+
+
+@pytest.mark.parametrize("name", ["lease", "keep"])
+def test_invalid_lifetimes_are_refused_at_once(name: str) -> None:
+    arguments: dict[str, Any] = {name: timedelta(0)}
+    with pytest.raises(InvalidExpiryError):
+        IdempotencyKey(**arguments)
 
 
 def test_other_methods_and_an_optional_key_pass(store: Store) -> None:

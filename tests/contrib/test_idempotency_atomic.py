@@ -33,6 +33,7 @@ from tests.conftest import DATABASE_SERVERS, OpenStore
 from tests.contrib.conftest import Advance, Serve
 from tests.processes import race
 from tests.recipes.helpers import EIGHT, child, kill
+from tests.servers import free_port
 
 LEASE = timedelta(minutes=1)
 Body = Callable[[], Any]
@@ -443,6 +444,19 @@ def test_a_store_on_another_alias_keeps_the_answer_after_the_commit(
     serve(function(work))
     assert [client.post("/").content for _ in range(2)] == [b"1", b"1"]
     assert seen == [2]
+
+
+@each_kind
+def test_a_transaction_that_can_not_begin_frees_the_key(
+    open_store: OpenStore, atomic_requests: Any, serve: Serve, decorated: Any
+) -> None:
+    """The store is elsewhere, so that it can be reached."""
+    open_store("memory")
+    serve(decorated(lambda: reply(decorated, {})))
+    with alias("down", {**another("postgresql"), "PORT": free_port()}):
+        atomic_requests("down")
+        assert client.post("/").status_code == 500
+    assert persist.count() == 0
 
 
 @pytest.mark.django_db

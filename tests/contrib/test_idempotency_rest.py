@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import path
 from django.utils.decorators import method_decorator
 from rest_framework import serializers
 from rest_framework.authentication import (
@@ -18,7 +19,7 @@ from rest_framework.authentication import (
     SessionAuthentication,
     TokenAuthentication,
 )
-from rest_framework.decorators import api_view, authentication_classes, permission_classes
+from rest_framework.decorators import action, api_view, authentication_classes, permission_classes
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -26,6 +27,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.throttling import BaseThrottle
+from rest_framework.versioning import AcceptHeaderVersioning
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
@@ -194,6 +196,36 @@ def test_refusals(serve: Serve, view: Any) -> None:
 
 
 @each_view
+def test_what_the_headers_accept_is_no_answer_to_keep(serve: Serve, view: Any) -> None:
+    serve(view)
+    client = Client(headers={"Authorization": "Token ada"})
+    assert order(client, Accept="image/png").status_code == 406
+    assert order(client, Accept="application/json").status_code == 201
+
+
+class ByVersion(ApiKeys):
+    def authenticate(self, request: Any) -> Any:
+        return super().authenticate(request) if request.version == "1" else None
+
+
+def test_authenticators_see_what_drf_knows_before_them(serve: Serve) -> None:
+    kind = new(Orders, authentication_classes=[ByVersion], versioning_class=AcceptHeaderVersioning)
+    serve(once(kind.as_view()), mixin=new(IdempotencyMixin, kind).as_view())
+    for where in ("/", "/mixin"):
+        statuses = [
+            Client()
+            .post(
+                where,
+                headers={**KEY, "X-Api-Key": "ada", "Accept": f"application/json; version={each}"},
+            )
+            .status_code
+            for each in (1, 2, 1)
+        ]
+        assert statuses == [201, 403, 201]
+    assert persist.get("orders") == 2
+
+
+@each_view
 def test_one_view_runs_while_another_waits(serve: Serve, view: Any, monkeypatch: Any) -> None:
     serve(view)
     client = Client(headers={"Authorization": "Token ada"})
@@ -348,6 +380,25 @@ def test_a_router_and_actions(serve: Serve, settings: Any) -> None:
     assert [client.post("/orders/").json()["order"] for _ in range(2)] == [1, 1]
 
 
+def test_as_view_and_actions_take_settings_of_their_own(serve: Serve, settings: Any) -> None:
+    own = IdempotencyKey(required=False, scope=lambda request: "one for all")
+
+    class Actions(IdempotencyMixin, OrderSet):
+        @action(detail=False, methods=["post"], idempotency=own)
+        def refund(self, request: Any) -> Response:
+            return place(request)
+
+    router = SimpleRouter()
+    router.register("orders", Actions, basename="order")
+    views = path("own/", new(IdempotencyMixin, Orders).as_view(idempotency=own))
+    settings.ROOT_URLCONF = (*router.urls, views)
+    assert APIClient(headers={"X-Api-Key": "ada"}).post("/orders/").status_code == 400
+    for where in ("/own/", "/orders/refund/"):
+        assert APIClient(headers={"X-Api-Key": "ada"}).post(where).status_code == 201
+        clients = [APIClient(headers={**KEY, "X-Api-Key": name}) for name in ("ada", "bob")]
+        assert [client.post(where).json()["user"] for client in clients] == ["ada"] * 2
+
+
 def test_the_methods_that_are_safe_are_not_concerned(serve: Serve) -> None:
     def get(self: Any, request: Any) -> Response:
         return place(request)
@@ -430,8 +481,8 @@ def test_basic_authentication_challenges_as_without_a_key(serve: Serve) -> None:
     expected = client.post("/")
     assert (expected.status_code, expected["WWW-Authenticate"]) == (401, 'Basic realm="api"')
     assert expected.content == b"Invalid username/password."
-    for path in ("/decorated", "/mixin"):
-        answer = client.post(path)
+    for where in ("/decorated", "/mixin"):
+        answer = client.post(where)
         assert (answer.status_code, answer.content) == (401, expected.content)
         assert dict(answer.items()) == dict(expected.items())
     assert persist.count() == 0

@@ -302,6 +302,15 @@ def test_a_late_owner_that_fails_raises_its_own_error(store: Store, advance: Adv
         raise ZeroDivisionError
 
 
+def test_an_error_inside_a_transaction_is_raised(database_store: Store) -> None:
+    """The transaction began in the block, so the lock can't be released there."""
+    using = database_store.driver.using  # type: ignore[attr-defined]
+    transactions = ExitStack()
+    with transactions, pytest.raises(ZeroDivisionError), Lock(database_store, "a"):
+        transactions.enter_context(transaction.atomic(using))
+        raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_caller_that_is_paused_while_it_takes_the_lock_does_not_have_it(
     store: Store, advance: Advance, taken: bool
