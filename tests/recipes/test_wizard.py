@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.test import Client
+from django.test import Client, override_settings
 
 from django_persist import Store, persist
+from django_persist.testing import override_persist
 from testproject.site.recipes.wizard import (
     APPLICATION,
     COOKIE,
@@ -22,6 +25,7 @@ from tests.processes import race
 from tests.recipes.conftest import Advance
 from tests.recipes.helpers import EIGHT, make_request
 
+ROOT = Path(__file__).parents[2]
 WHO = {"name": "Ada", "email": "ada@example.com"}
 DAY = 24 * 3600
 
@@ -44,6 +48,22 @@ def test_it_goes_from_step_to_step_and_is_submitted(store: Store, client: Client
     assert application(client) is None
     assert "was submitted already" in client.post("/application/review").text
     assert store.get(NUMBER) == 1
+
+
+def test_the_template_on_its_page_stands_alone(client: Client, tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/wizard-state.md").read_text()
+    (template,) = re.findall(r"(?s)```html\n(.*?)```", page)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/wizard.html").write_text(template)
+    templates = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    with override_persist(), override_settings(TEMPLATES=templates):
+        assert '<input type="text" name="name"' in client.get("/application/who").text
+        client.post("/application/who", WHO)
+        answers = client.post("/application/plan", {"plan": "large"}, follow=True).text
+        assert "Ada, ada@example.com, large" in answers
+        assert 'href="/application/who"' in answers
+        assert "Submitted as application number 1." in client.post("/application/review").text
+        assert "There is nothing to submit" in client.post("/application/review").text
 
 
 def test_it_outlives_the_session_and_the_browser(
