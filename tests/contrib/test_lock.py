@@ -812,9 +812,9 @@ def test_the_page_runs_one_job_at_a_time(
     store: Store, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "JOB_SECONDS", 0)
-    assert 'run number <strong id="job-number">1</strong>' in client.post("/job").text
+    assert 'run number <strong id="job-number">1</strong>' in client.post("/job", follow=True).text
     with page.JOB.acquire():
         response = client.post("/job")
         assert response.status_code == 409
         assert "is already making the report" in response.text
-    assert 'run number <strong id="job-number">3</strong>' in client.post("/job").text
+    assert 'run number <strong id="job-number">3</strong>' in client.post("/job", follow=True).text
