@@ -23,6 +23,7 @@ SECRET_KEY = os.environ.get("SECRET_KEY", "insecure: only for your own machine")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 DEBUG = os.environ.get("DEBUG") == "1"
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 INSTALLED_APPS = [
     "django.contrib.admin",

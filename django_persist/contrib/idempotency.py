@@ -31,6 +31,8 @@ from ._bodies import BodyTooLargeError, digest_of_request
 from ._transactions import alias_of
 from ._views import Call, ViewDecorator
 
+__all__ = ["IdempotencyKey", "caller"]
+
 METHODS: Final = ("POST", "PATCH")
 RETRYABLE: Final = frozenset({401, 403, 408, 425, 429, *range(500, 600)})
 """The statuses that free the key."""

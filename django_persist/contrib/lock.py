@@ -24,6 +24,8 @@ from ..keys import Key, Part
 from ..store import Store
 from ._transactions import refuse_transaction
 
+__all__ = ["Lease", "Lock", "LockLostError", "LockTakenError", "Slots"]
+
 LEASE: Final = 60
 """Seconds. How long a lock stays taken by default if its owner dies."""
 
@@ -242,9 +244,10 @@ class _Leases:
 
     def _find(self, token: str) -> tuple[int, str]:
         """Return the slot of the owner with that token, and the version of its entry."""
+        given = token.encode(errors="replace")  # It may be what a client sent.
         for slot, key in enumerate(self._keys):
             item = self._store.get_item(key)
-            if item is not None and constant_time_compare(item.value, token):
+            if item is not None and constant_time_compare(item.value, given):
                 return slot, item.version
         raise LockLostError(self._name)
 

@@ -16,6 +16,8 @@ from ..keys import Key, Part
 from ..store import REMOVE, Remove, Store
 from ._transactions import refuse_transaction
 
+__all__ = ["OneTimeCode", "OneTimeToken", "PendingCode"]
+
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 

@@ -25,6 +25,8 @@ from ..store import Store
 from ._transactions import refuse_transaction
 from ._views import Call, ViewDecorator
 
+__all__ = ["RateLimit", "Usage", "address", "header", "user"]
+
 Caller: TypeAlias = str | int | UUID
 
 FIXED: Final = Key("rate:{name}:{caller}", as_=int)

@@ -21,6 +21,8 @@ from ._views import Call, ViewDecorator
 from .idempotency import IdempotencyKey, RefusedError, Run
 from .rate_limit import Caller, RateLimit, Usage, add_fields, user, wait_seconds
 
+__all__ = ["IdempotencyMixin", "PersistThrottle"]
+
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response

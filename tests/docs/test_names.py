@@ -17,11 +17,13 @@ from django.core.management.base import BaseCommand, CommandParser
 import django_persist
 from django_persist import exceptions, testing
 from django_persist.conf import STORE_SETTINGS
+from django_persist.contrib import idempotency, lock, one_time, rate_limit, rest
 from django_persist.contrib.lock import Lease, Lock
 from django_persist.contrib.one_time import OneTimeCode, OneTimeToken
 from django_persist.drivers.base import Driver
 from tests.docs.pages import PAGES, ROOT
 
+CONTRIB = (idempotency, lock, one_time, rate_limit, rest)
 PACKAGE = ROOT / "django_persist"
 REFERENCE = ROOT / "docs/reference"
 SOURCES = [page.read_text() for page in PACKAGE.rglob("*.py")]
@@ -85,16 +87,11 @@ def public() -> list[str]:
         "django_persist.cache.PersistCache",
         "django_persist.cluster.ClusterConnectionFactory",
         "django_persist.contract.DriverContract",
+        *(f"{module.__name__}.{name}" for module in CONTRIB for name in module.__all__),
         *(
-            f"django_persist.contrib.{name}"
-            for name in (
-                *("lock.Lock", "lock.Slots", "lock.LockTakenError", "lock.LockLostError"),
-                *(f"lock.Lock.{name}" for name in members(Lock)),
-                *(f"lock.Lease.{name}" for name in members(Lease)),
-                *("one_time.OneTimeToken", "one_time.OneTimeCode"),
-                *(f"one_time.OneTimeToken.{name}" for name in members(OneTimeToken)),
-                *(f"one_time.OneTimeCode.{name}" for name in members(OneTimeCode)),
-            )
+            f"{cls.__module__}.{cls.__qualname__}.{name}"
+            for cls in (Lease, Lock, OneTimeCode, OneTimeToken)
+            for name in members(cls)
         ),
         "django_persist.drivers.base.Place",
         "django_persist.drivers.base.Stored",
