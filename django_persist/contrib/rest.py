@@ -43,8 +43,9 @@ class IdempotencyMixin(Base):
     Put it before DRF's class: `class Orders(IdempotencyMixin, ModelViewSet)`. `idempotency` has the
     settings; its `scope` gets DRF's Request. DRF authenticates, checks permissions and throttles
     before the key is claimed and before the view's transaction begins, also for a repeated request.
-    Errors are DRF's: your EXCEPTION_HANDLER and the renderers answer them. The forms of the
-    browsable API can't send the header, so they need none.
+    An `initial` of your own must call super's, which claims the key. Errors are DRF's: your
+    EXCEPTION_HANDLER and the renderers answer them. The forms of the browsable API can't send the
+    header, so they need none.
     """
 
     idempotency: ClassVar[IdempotencyKey] = IdempotencyKey()
