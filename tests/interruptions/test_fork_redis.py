@@ -17,7 +17,7 @@ from tests.drivers.redis.cluster.conftest import FACTORY
 from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS
 from tests.servers.valkey_servers import ValkeyCluster, start
 
-CHILDREN = 12
+CHILDREN = 8
 SECONDS = 10
 
 pytestmark = [

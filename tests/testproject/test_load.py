@@ -18,8 +18,8 @@ from tests.extent import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 8
-INCRS = 5000 if LONG else 400
-KEYS = 250 if LONG else 20
+INCRS = 5000 if LONG else 150
+KEYS = 250 if LONG else 10
 
 
 @contextmanager
