@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -41,12 +42,23 @@ class OnDisk:
         if isinstance(self.server, servers.MariaDB):
             # InnoDB of MariaDB 10.11 often crashes if there is no room for a long value.
             del calls[0]
+        if isinstance(self.server, servers.Valkey):
+            self._wait_until_valkey_notices()
         errors = []
         for call in calls:
             with pytest.raises(StoreUnavailableError) as caught:
                 call()
             errors.append(caught.value)
         return errors
+
+    def _wait_until_valkey_notices(self) -> None:
+        """Wait for its first failed write: with everysec it may answer before it writes."""
+        deadline = time.monotonic() + 10
+        with suppress(StoreUnavailableError):
+            while time.monotonic() < deadline:
+                self.store.set("small", 0)
+                time.sleep(0.01)
+            pytest.fail("Valkey went on to write.")
 
     def assert_kept(self, writers: Writers) -> None:
         """Let the processes write again; look at what there is of all that they have written."""
