@@ -184,6 +184,8 @@ def test_queries_of_a_large_table_use_the_primary_key(staff: Staff, database_sto
         fill(cursor)
         if vendor == "postgresql":
             cursor.execute("ANALYZE django_persist_entry")
+        elif vendor == "mysql":
+            cursor.execute("ANALYZE TABLE django_persist_entry")
     try:
         assert listed(staff) == ["page: (1,000+)"]
         for query in ({}, {"q": "*9"}, {"q": "*x"}, {"p": "<", "q": "*x"}, {"part": "page:"}):
