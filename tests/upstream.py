@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from importlib.abc import InspectLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
@@ -66,13 +68,24 @@ def load(sdist: Path, path: str, name: str) -> ModuleType:
     """Return the module `name`, made of one file of the sdist, without its neighbours."""
     with tarfile.open(sdist) as archive:
         top = archive.getnames()[0].partition("/")[0]
-        source = archive.extractfile(f"{top}/{path}")
-        assert source is not None
-        code = compile(source.read(), f"{top}/{path}", "exec")
-    module = sys.modules[name] = ModuleType(name)
-    module.__package__ = name.rpartition(".")[0]
-    exec(code, module.__dict__)
+        file = archive.extractfile(f"{top}/{path}")
+        assert file is not None
+        loader = _Source(file.read().decode())
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    loader.exec_module(module)
     return module
+
+
+class _Source(InspectLoader):
+    """Loads a module from its text. Python asks it for the lines of a traceback."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def get_source(self, fullname: str) -> str:
+        return self.text
 
 
 def unpack(sdist: Path) -> Path:
