@@ -52,3 +52,6 @@ CACHES: dict[str, dict[str, object]] = {
 }
 if url := servers.redis():
     CACHES["redis"] = {**CACHES["valkey"], "LOCATION": url}
+
+# Without it, Django 6.1 warns of a page's code that sends mail. The tests keep what is sent.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
