@@ -23,7 +23,7 @@ def digest_of_request(request: HttpRequest, max_bytes: int) -> str:
     """Return a digest of a request's query, content type and encoding, and body.
 
     The body counts byte for byte, except for the boundary of a multipart body, which most clients
-    choose anew each time they send a form. If a middleware has parsed a multipart body already (as
+    choose each time they send a form. If a middleware has parsed a multipart body already (as
     CsrfViewMiddleware does), its fields and the content of its files count instead.
 
     Raises BodyTooLargeError if the body has more than `max_bytes`.

@@ -66,7 +66,7 @@ class MariaDBPair:
     def prepare(self, semi_sync_timeout: int | None) -> None:
         """Have an empty primary and a replica that follows it, whatever the last test did to them.
 
-        The primary waits for the replica so many milliseconds with each COMMIT, or not at all.
+        Each COMMIT waits for the replica up to that many milliseconds; with None not at all.
         """
         if self.site.target == self.replica.port:
             self.primary, self.replica = self.replica, self.primary
