@@ -122,3 +122,11 @@ def use_redis(settings: Any, url: str) -> None:
     """Make the default store one on a Redis server."""
     settings.CACHES = {"other": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}}
     settings.PERSIST = {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": "other"}}}
+
+
+@pytest.fixture
+def using(database: str, open_store: OpenStore, atomic_requests: Callable[[str], None]) -> str:
+    """The alias of each database in turn, with ATOMIC_REQUESTS and the default store."""
+    name = str(open_store(database).driver.using)  # type: ignore[attr-defined]
+    atomic_requests(name)
+    return name

@@ -112,14 +112,6 @@ def reply(decorated: Any, data: Any, status: int = 201) -> Any:
     return (Response if decorated in DRF else JsonResponse)(data, status=status)
 
 
-@pytest.fixture
-def using(database: str, open_store: OpenStore, atomic_requests: Callable[[str], None]) -> str:
-    """The alias of each database in turn, with ATOMIC_REQUESTS and the default store."""
-    name = str(open_store(database).driver.using)  # type: ignore[attr-defined]
-    atomic_requests(name)
-    return name
-
-
 @each_kind
 @pytest.mark.parametrize("atomic", [True, False])
 def test_three_requests_are_one_order(

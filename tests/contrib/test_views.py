@@ -121,14 +121,6 @@ each_kind = pytest.mark.parametrize("decorated", [*DJANGO, *DRF])
 client = Client(raise_request_exception=False)
 
 
-@pytest.fixture
-def using(database: str, open_store: OpenStore, atomic_requests: Callable[[str], None]) -> str:
-    """The alias of each database in turn, with ATOMIC_REQUESTS and the default store."""
-    name = str(open_store(database).driver.using)  # type: ignore[attr-defined]
-    atomic_requests(name)
-    return name
-
-
 @each_kind
 def test_a_view_that_fails_is_rolled_back_and_counted(
     using: str, serve: Serve, decorated: Any
