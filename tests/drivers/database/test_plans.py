@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -53,6 +55,19 @@ def fill(cursor: CursorWrapper) -> None:
     cursor.execute(FILL[name])
 
 
+@contextmanager
+def filled(connection: Any) -> Iterator[CursorWrapper]:
+    """Insert many entries that expire, and delete them at the end."""
+    with connection.cursor() as cursor:
+        fill(cursor)
+        try:
+            yield cursor
+        finally:
+            cursor.execute("DELETE FROM django_persist_entry")
+            if connection.vendor == "sqlite":
+                cursor.execute("VACUUM")  # other tests fill the file
+
+
 @pytest.fixture(scope="module", params=DATABASES)
 def driver(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
@@ -70,13 +85,10 @@ def driver(
             cursor.execute(EXPIRED)
             cursor.execute("ANALYZE django_persist_entry")
             cursor.execute("TRUNCATE django_persist_entry")
-        fill(cursor)
-        if vendor == "mysql":
-            cursor.execute("ANALYZE TABLE django_persist_entry")
-        yield driver
-        cursor.execute("DELETE FROM django_persist_entry")
-        if vendor == "sqlite":
-            cursor.execute("VACUUM")  # other tests fill the file
+        with filled(cursor.db):
+            if vendor == "mysql":
+                cursor.execute("ANALYZE TABLE django_persist_entry")
+            yield driver
 
 
 def test_keys_are_found_by_their_index_alone(driver: DatabaseDriver) -> None:
@@ -125,3 +137,10 @@ def explain(driver: DatabaseDriver, statement: str, params: dict[str, Any]) -> s
             )
             for row in cursor.fetchall()
         )
+
+
+def assert_in_key_order(driver: DatabaseDriver, sql: str) -> None:
+    """Fail unless a query that was sent reads the primary key in its order, and sorts nothing."""
+    plan = explain(driver, sql.replace("%", "%%"), {})
+    assert PRIMARY[connections[driver.using].vendor].removesuffix(" (key") in plan
+    assert not re.search(r"(?i)\bsort|temp b-tree|filesort|expires_at \(", plan), plan
