@@ -6,6 +6,7 @@ import math
 import select
 import sys
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import local
@@ -17,6 +18,7 @@ from django.db.backends.utils import CursorWrapper
 
 from ...backoff import retries
 from ...interruptions import is_from_outside
+from .direct import DirectWay, Executed
 from .errors import (
     DatabaseContentionError,
     DatabaseUnavailableError,
@@ -53,6 +55,10 @@ SQLITE_TIMEOUT = 5.0
 CLOCK_SECONDS = 0.05
 """SQLite's wait can be this much shorter than its timeout: it sleeps in steps."""
 
+_storage = getattr(connections._connections, "_storage", None)  # type: ignore[attr-defined]
+WRAPPERS = _storage if type(_storage) is local else local()
+"""Where `connections` keeps what a thread without an event loop finds there."""
+
 
 class Connection:
     """The connection of the calling thread to an alias of DATABASES.
@@ -65,28 +71,43 @@ class Connection:
     connection: a transaction of ours may still be open on it, or an answer may be under way.
     """
 
-    def __init__(self, using: str, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self, using: str, retry_seconds: float = RETRY_SECONDS, *, direct: bool = True
+    ) -> None:
         self.using = using
         self.retry_seconds = retry_seconds
         self._used = local()
+        self._direct_way = DirectWay() if direct else None
 
     def execute(
         self,
         statement: str,
         params: Mapping[str, Any],
-        fetch: Callable[[CursorWrapper], R],
+        fetch: Callable[[Executed], R],
         *,
         writes: bool,
     ) -> R:
-        """Run one statement; return what `fetch` reads from its cursor."""
-        connection = connections[self.using]
+        """Run a statement that returns a row or less; return what `fetch` reads of it.
+
+        It goes below Django's cursor where nobody can notice (see `direct`). What it raises, and
+        what that does to the connection, is the same on both ways.
+        """
+        connection = _wrapper(self.using)
         inside = in_transaction(connection)
         started = attempted = self._start(connection, inside)
         handled = sys.exception()
         waits: Iterator[int] | None = None
+        way = self._direct_way
+        direct = None if way is None else way.to(connection, inside)
         while True:
-            opened = False
+            opened = direct is not None
             try:
+                if direct is not None:
+                    try:
+                        return fetch(direct.execute(statement, params))
+                    except connection.Database.Error:
+                        with connection.wrap_database_errors:
+                            raise
                 with connection.cursor() as cursor:
                     opened = True
                     cursor.execute(statement, params)
@@ -106,17 +127,28 @@ class Connection:
                 waits = waits or retries(TRIES, started + self.retry_seconds)
                 self._wait(waits, error)
                 attempted = time.monotonic()
+                direct = None
             except BaseException:
                 if not inside:
                     _abandon(connection)
                 raise
+
+    def rows(self, statement: str, params: Mapping[str, Any]) -> list[Any]:
+        """Run a statement that reads; return all its rows."""
+
+        def work(cursor: CursorWrapper) -> list[Any]:
+            cursor.execute(statement, params)
+            # fetchall() beats iterating for many rows.
+            return list(cursor.fetchall())
+
+        return self.run(work, writes=False)
 
     def run(self, work: Callable[[CursorWrapper], R], *, writes: bool, atomic: bool = False) -> R:
         """Return what `work` does with a cursor, in one transaction if `atomic`.
 
         `work` runs again from the start if it lost.
         """
-        connection = connections[self.using]
+        connection = _wrapper(self.using)
         inside = in_transaction(connection)
         started = attempted = self._start(connection, inside)
         handled = sys.exception()
@@ -179,7 +211,7 @@ class Connection:
 
         `opened` says whether there was a cursor, `inside` whether the caller has a transaction.
         """
-        connection: Any = connections[self.using]
+        connection = _wrapper(self.using)
         interruption = _interruption(connection, error, handled)
         if interruption is not None:
             if not inside:
@@ -223,6 +255,16 @@ class Connection:
             raise DatabaseContentionError(
                 f"The call kept losing against other writers in the database {self.using!r}."
             ) from error
+
+
+def _wrapper(using: str) -> Any:
+    """Return `connections[using]`.
+
+    That looks for an event loop first, and learns from an exception that there is none, which takes
+    as long as a third of a get from SQLite.
+    """
+    wrapper = None if _get_running_loop() else getattr(WRAPPERS, using, None)
+    return connections[using] if wrapper is None else wrapper
 
 
 def _unavailable_message(using: str, outcome: Outcome, opened: bool, error: Error) -> str:
@@ -343,21 +385,16 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
 # What `fetch` of Connection.execute can be.
 
 
-def no_result(cursor: CursorWrapper) -> None:
+def no_result(executed: Executed) -> None:
     return None
 
 
-def row_count(cursor: CursorWrapper) -> int:
-    return int(cursor.rowcount)
+def row_count(executed: Executed) -> int:
+    return int(executed.rowcount)
 
 
-def first_row(cursor: CursorWrapper) -> Any:
+def first_row(executed: Executed) -> Any:
     """Return the only row, or None."""
     # For one row, list() is faster through Django's cursor than fetchone().
-    rows = list(cursor)
+    rows = list(executed)
     return rows[0] if rows else None
-
-
-def all_rows(cursor: CursorWrapper) -> list[Any]:
-    # fetchall() beats iterating for many rows.
-    return list(cursor.fetchall())

@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from ....models import Entry
 from ...base import Write, distinct_expires_at
 from ..connection import Connection
+from ..direct import Executed
 from .rows import CHUNK_BYTES, Batch, chunks_of_bytes
 
 
@@ -157,26 +158,26 @@ class Statements(ABC):
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         """Return keys as the parameter `keys` of a statement."""
 
-    def created(self, cursor: CursorWrapper) -> bool:
+    def created(self, executed: Executed) -> bool:
         """Return whether `create` has stored the entry."""
-        return bool(cursor.rowcount)
+        return bool(executed.rowcount)
 
-    def counted(self, cursor: CursorWrapper, by: int) -> int | None:
+    def counted(self, executed: Executed, by: int) -> int | None:
         """Return the sum that `incr` has stored, or None if it has stored nothing."""
-        return self.counted_live(cursor)
+        return self.counted_live(executed)
 
-    def counted_live(self, cursor: CursorWrapper) -> int | None:
+    def counted_live(self, executed: Executed) -> int | None:
         """Return the sum that `incr_live` has stored, or None if it has stored nothing."""
-        rows = list(cursor)
+        rows = list(executed)
         return int(rows[0][0]) if rows else None
 
-    def advanced(self, cursor: CursorWrapper, start: int) -> tuple[bool, int] | None:
+    def advanced(self, executed: Executed, start: int) -> tuple[bool, int] | None:
         """Return whether `advance` has moved the time, and the time; None if it isn't one.
 
         `start` is the time of a new entry. A time that was not moved expires one microsecond later
         than one that was: RETURNING shows the new row only, which would else be the same for both.
         """
-        rows = list(cursor)
+        rows = list(executed)
         return (int(rows[0][0]) == rows[0][1], int(rows[0][0])) if rows else None
 
     @abstractmethod

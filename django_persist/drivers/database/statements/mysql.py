@@ -13,6 +13,7 @@ from ....exceptions import ValueTooLargeError
 from ....models import COLUMN_LENGTH
 from ...base import Write
 from ..connection import Connection
+from ..direct import Executed
 from .base import Purged, Statements
 from .rows import Batch, execute_rows
 
@@ -227,21 +228,21 @@ class MySQL(Statements):
     def keys_parameter(self, keys: Sequence[str]) -> Any:
         return tuple(keys)
 
-    def created(self, cursor: CursorWrapper) -> bool:
-        return bool(cursor.lastrowid != 2)
+    def created(self, executed: Executed) -> bool:
+        return bool(executed.lastrowid != 2)
 
-    def counted(self, cursor: CursorWrapper, by: int) -> int | None:
-        if cursor.rowcount == 2:  # an update that changed something
-            return _signed(cursor.lastrowid)
-        return None if cursor.lastrowid else by
+    def counted(self, executed: Executed, by: int) -> int | None:
+        if executed.rowcount == 2:  # an update that changed something
+            return _signed(executed.lastrowid)
+        return None if executed.lastrowid else by
 
-    def counted_live(self, cursor: CursorWrapper) -> int | None:
-        return _signed(cursor.lastrowid) if cursor.rowcount else None
+    def counted_live(self, executed: Executed) -> int | None:
+        return _signed(executed.lastrowid) if executed.rowcount else None
 
-    def advanced(self, cursor: CursorWrapper, start: int) -> tuple[bool, int] | None:
-        if not cursor.lastrowid:
+    def advanced(self, executed: Executed, start: int) -> tuple[bool, int] | None:
+        if not executed.lastrowid:
             return True, start
-        time, moved = divmod(cursor.lastrowid, 2)
+        time, moved = divmod(executed.lastrowid, 2)
         return (bool(moved), time) if time else None
 
     def purge_batch(

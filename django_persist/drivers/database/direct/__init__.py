@@ -1,0 +1,115 @@
+"""The way to the server below Django's cursor, for statements that return a row or less.
+
+Through Django's cursor, a statement costs a web worker two to three times the CPU of what the
+client library needs for it. The direct way calls the library itself. It is taken where nobody can
+notice: whatever could watch, count, refuse or change a statement sends it through the cursor, and
+so does a connection in any but its usual state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from threading import local
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.backends.utils import CursorWrapper
+
+from .base import Direct, Executed, is_of_django
+
+__all__ = ["DirectWay", "Executed"]
+
+SETTINGS = vars(settings)
+"""Where `settings` keeps what was asked of it, until it changes."""
+
+
+class _Thread(local):
+    """What a thread remembers of the connection that it used last."""
+
+    connection: Any = None
+    """Django's wrapper of it."""
+
+    raw: Any = None
+    """The client library's connection."""
+
+    direct: Direct | None = None
+    methods: tuple[Any, ...] = ()
+    """Django's own, which a statement passes on its usual way."""
+
+
+class DirectWay:
+    """Decides whether a call may go below Django's cursor."""
+
+    def __init__(self) -> None:
+        self._thread = _Thread()
+
+    def to(self, connection: Any, inside: bool) -> Direct | None:
+        """Return the direct way to the server, or None if the call has to go through the cursor.
+
+        `inside` says whether the caller has a transaction.
+        """
+        thread = self._thread
+        if thread.raw is not connection.connection or thread.connection is not connection:
+            _look_at(connection, thread)
+        direct = thread.direct
+        if direct is None:
+            return None
+        cls, attributes = type(connection), vars(connection)
+        if (
+            # Somebody watches, counts, changes or refuses the statements.
+            connection.execute_wrappers
+            or connection.force_debug_cursor
+            or (SETTINGS["DEBUG"] if "DEBUG" in SETTINGS else settings.DEBUG)  # noqa: SIM401
+            or thread.methods != (CursorWrapper.execute, cls.cursor, cls.ensure_connection)
+            or "cursor" in attributes
+            or "ensure_connection" in attributes
+            # Another thread may use the connection now, or greenlets or tasks share this thread.
+            or connection.allow_thread_sharing
+            or "gevent" in sys.modules
+            or "eventlet" in sys.modules
+            or asyncio._get_running_loop() is not None
+            # Django tests the connection before its next statement, or refuses that.
+            or (connection.health_check_enabled and not connection.health_check_done)
+            or connection.errors_occurred
+            or connection.needs_rollback
+        ):
+            return None
+        # The transaction may not have begun, or the server may have given it up.
+        return direct if direct.is_ready(inside) else None
+
+
+def _look_at(connection: Any, thread: _Thread) -> None:
+    """Find out once whether a connection has a direct way."""
+    thread.connection = thread.raw = thread.direct = None
+    if connection.connection is None or connection.allow_thread_sharing or not apps.ready:
+        return  # It may have one later.
+    cls = type(connection)
+    thread.methods = CursorWrapper.execute, cls.cursor, cls.ensure_connection
+    if all(map(is_of_django, thread.methods)):
+        try:
+            connection.validate_thread_sharing()
+        except DatabaseError:  # The cursor raises it, too.
+            return
+        thread.direct = _direct(connection)
+    thread.connection, thread.raw = connection, connection.connection
+
+
+def _direct(connection: Any) -> Direct | None:
+    """Return the direct way on a connection, if it and its wrapper are the usual ones."""
+    # The client libraries are installed only where they are used.
+    if connection.vendor == "sqlite":
+        from .sqlite import DirectSQLite
+
+        return DirectSQLite.on(connection)
+    if connection.vendor == "mysql":
+        from .mysql import DirectMySQL
+
+        return DirectMySQL.on(connection)
+    if connection.Database.__name__ == "psycopg":  # and not psycopg2
+        from .postgresql import DirectPostgreSQL
+
+        return DirectPostgreSQL.on(connection)
+    return None

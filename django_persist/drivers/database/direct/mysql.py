@@ -1,0 +1,71 @@
+"""MariaDB and MySQL below Django's cursor, through mysqlclient's connection.
+
+https://mysqlclient.readthedocs.io/user_guide.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import MySQLdb
+from django.db import IntegrityError
+from django.db.backends.mysql.base import CursorWrapper, DatabaseWrapper
+from MySQLdb.connections import Connection
+
+from .base import PLACEHOLDER, Direct, Result, Values, is_of_django, parameter_names, values_of
+
+
+class DirectMySQL(Direct):
+    """Runs statements with `query`, into which the client writes the values, as its cursor does."""
+
+    @staticmethod
+    def is_for(connection: Any) -> bool:
+        return (
+            type(connection) is DatabaseWrapper
+            and type(connection.connection) is Connection
+            and is_of_django(CursorWrapper.execute)
+        )
+
+    def is_ready(self, inside: bool) -> bool:
+        raw = self.raw
+        try:
+            return bool(raw.get_autocommit()) is not inside and bool(raw.encoding == "utf8")
+        except MySQLdb.Error:  # The connection is closed.
+            return False
+
+    def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
+        raw = self.raw
+        text, values = with_literals(statement)
+        query = text % tuple(
+            raw.string_literal(each.encode())
+            if isinstance(each, str)
+            else b"NULL"
+            if each is None
+            else b"%d" % each
+            for each in values(params)
+        )
+        try:
+            raw.query(query)
+            result = raw.store_result()
+            rows = () if result is None else result.fetch_row(0)
+            return Result(rows, raw.affected_rows(), raw.insert_id())
+        except MySQLdb.OperationalError as error:
+            # As Django's cursor does it.
+            if error.args[0] in CursorWrapper.codes_for_integrityerror:
+                raise IntegrityError(*error.args) from error
+            raise
+        except MySQLdb.Error:
+            raise
+        except BaseException:
+            # The answer may not have been read.
+            raw.close()
+            raise
+
+
+@cache
+def with_literals(statement: str) -> tuple[bytes, Values]:
+    """Return a statement with `%s` for each of its parameters, and what returns their values."""
+    text = PLACEHOLDER.sub(lambda match: "%s" if match[1] else "%%", statement)
+    return text.encode(), values_of(parameter_names(statement))

@@ -1,0 +1,210 @@
+"""PostgreSQL below Django's cursor, through psycopg's interface to libpq.
+
+https://www.psycopg.org/psycopg3/docs/api/pq.html
+https://www.postgresql.org/docs/current/libpq-async.html
+"""
+
+from __future__ import annotations
+
+import select
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg import errors, pq
+
+from .base import Direct, Result, Values, parameter_names, replace_placeholders, values_of
+
+IDLE: Final = pq.TransactionStatus.IDLE
+ACTIVE: Final = pq.TransactionStatus.ACTIVE
+INTRANS: Final = pq.TransactionStatus.INTRANS
+NO_PIPELINE: Final = pq.PipelineStatus.OFF
+SUCCESSES: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+
+CURSORS: Final[tuple[Any, ...]] = (base.Cursor, base.ServerBindingCursor)
+"""Django's own. A tool that watches statements puts another in their place."""
+
+INTEGERS: Final = {20, 21, 23}
+"""The types int8, int2 and int4, by their numbers in pg_type."""
+
+POLL_MILLISECONDS: Final = 100
+"""How long an exception that another thread throws in may wait. psycopg waits as long."""
+
+CANCEL_SECONDS: Final = 5.0
+"""How long psycopg waits for the server to cancel a statement."""
+
+ALREADY_PREPARED: Final = b"42P05"
+NOT_PREPARED: Final = (
+    b"26000",  # The project, or a pooler, has deallocated it.
+    b"0A000",  # The types of the columns have changed.
+)
+
+
+class Numbered(NamedTuple):
+    """A statement with PostgreSQL's placeholders."""
+
+    text: bytes
+    values: Values
+    name: bytes
+    """Stands for this text and no other, even if other clients share the session."""
+
+
+class DirectPostgreSQL(Direct):
+    """Sends statements with libpq's non-blocking functions, so that a signal ends the wait.
+
+    They are prepared only where the project's `prepare_threshold` allows it. Inside a transaction
+    they aren't: if the server had lost one, its error would end the transaction.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self.pgconn: Any = self.raw.pgconn
+        self.poll = select.poll()
+        self.poll.register(self.pgconn.socket, select.POLLIN)
+        self.uses: Counter[bytes] = Counter()
+        self.prepared: set[bytes] = set()
+
+    @staticmethod
+    def is_for(connection: Any) -> bool:
+        raw = connection.connection
+        return (
+            type(connection) is base.DatabaseWrapper
+            and type(raw) is psycopg.Connection
+            and raw.cursor_factory in CURSORS
+            and pq.__impl__ != "python"
+            and hasattr(raw, "cancel_safe")  # psycopg 3.2 and newer
+            and hasattr(select, "poll")
+            and raw.pgconn.status == pq.ConnStatus.OK
+        )
+
+    def is_ready(self, inside: bool) -> bool:
+        # psycopg sends the BEGIN of a transaction with its first statement.
+        pgconn = self.pgconn
+        return bool(
+            pgconn.transaction_status == (INTRANS if inside else IDLE)
+            and pgconn.pipeline_status == NO_PIPELINE
+            and pgconn.parameter_status(b"client_encoding") == b"UTF8"
+        )
+
+    def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
+        numbered = with_numbers(statement)
+        values = [
+            each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
+            for each in numbered.values(params)
+        ]
+        pgconn = self.pgconn
+        try:
+            if self._is_prepared(numbered):
+                pgconn.send_query_prepared(numbered.name, values)
+                result = self._result()
+                if _state(result) not in NOT_PREPARED:
+                    return _read(result)
+                self.prepared.clear()
+            pgconn.send_query_params(numbered.text, values)
+            return _read(self._result())
+        except BaseException as error:
+            if pgconn.transaction_status == ACTIVE:
+                self._break_off(error)
+            raise
+
+    def _is_prepared(self, numbered: Numbered) -> bool:
+        """Return whether the server has the statement; prepare it if it is time for that."""
+        threshold = self.raw.prepare_threshold
+        if threshold is None or self.pgconn.transaction_status != IDLE:
+            return False
+        if numbered.name in self.prepared:
+            return True
+        self.uses[numbered.name] += 1
+        if self.uses[numbered.name] <= threshold:
+            return False
+        self.pgconn.send_prepare(numbered.name, numbered.text)
+        result = self._result()
+        if result.status not in SUCCESSES and _state(result) != ALREADY_PREPARED:
+            return False
+        self.prepared.add(numbered.name)
+        return True
+
+    def _result(self) -> Any:
+        """Return the result of what was sent, once the server has answered all of it."""
+        pgconn, last = self.pgconn, None
+        try:
+            while pgconn.flush():
+                _wait_for_room(pgconn)
+            while True:
+                while pgconn.is_busy():
+                    while not self.poll.poll(POLL_MILLISECONDS):
+                        pass
+                    pgconn.consume_input()
+                result = pgconn.get_result()
+                if result is None:
+                    break
+                last = result
+        except psycopg.Error:
+            if last is None or last.status in SUCCESSES:
+                raise
+            # The server has said why it closed the connection.
+        while notify := pgconn.notifies():
+            if pgconn.notify_handler:
+                pgconn.notify_handler(notify)
+        return last
+
+    def _break_off(self, error: BaseException) -> None:
+        """Close the connection, on which an answer is under way."""
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                # As psycopg does it: nobody waits for the statement any more, so the server
+                # shouldn't run it, maybe long after, once a lock is free.
+                with suppress(psycopg.Error):
+                    self.raw.cancel_safe(timeout=CANCEL_SECONDS)
+        finally:
+            self.pgconn.finish()
+
+
+def _wait_for_room(pgconn: Any) -> None:
+    """Wait until more of a statement can be sent, and read what the server says meanwhile."""
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+    while not (ready := poll.poll(POLL_MILLISECONDS)):
+        pass
+    if ready[0][1] & select.POLLIN:
+        pgconn.consume_input()
+
+
+def _state(result: Any) -> bytes | None:
+    """Return the SQLSTATE of the server's error; None if there was none."""
+    state: bytes | None = result.error_field(pq.DiagnosticField.SQLSTATE)
+    return state
+
+
+def _read(result: Any) -> Result:
+    """Return what a statement did; raise the server's error, as psycopg's cursor does."""
+    if result.status not in SUCCESSES:
+        raise errors.error_from_result(result)
+    number: int = result.ntuples
+    if not number:
+        return Result((), result.command_tuples or 0)
+    loads = [
+        int if result.ftype(column) in INTEGERS else bytes.decode
+        for column in range(result.nfields)
+    ]
+    rows = [
+        tuple(
+            None if (value := result.get_value(row, column)) is None else load(value)
+            for column, load in enumerate(loads)
+        )
+        for row in range(number)
+    ]
+    return Result(rows, number)
+
+
+@cache
+def with_numbers(statement: str) -> Numbered:
+    """Return a statement with `$1` for its first parameter, and so on."""
+    names = list(dict.fromkeys(parameter_names(statement)))
+    text = replace_placeholders(statement, lambda name: f"${names.index(name) + 1}").encode()
+    return Numbered(text, values_of(names), b"persist_" + sha256(text).hexdigest()[:32].encode())
