@@ -66,8 +66,7 @@ class DirectWay:
             or thread.methods != (CursorWrapper.execute, cls.cursor, cls.ensure_connection)
             or "cursor" in attributes
             or "ensure_connection" in attributes
-            # Another thread may use the connection now, or greenlets or tasks share this thread.
-            or connection.allow_thread_sharing
+            # Greenlets or tasks share this thread.
             or "gevent" in sys.modules
             or "eventlet" in sys.modules
             or asyncio._get_running_loop() is not None

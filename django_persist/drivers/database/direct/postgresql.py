@@ -63,9 +63,11 @@ class DirectPostgreSQL(Direct):
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
+        self.wrapper = connection
         self.pgconn: Any = self.raw.pgconn
         self.poll = select.poll()
         self.poll.register(self.pgconn.socket, select.POLLIN)
+        self.threshold = self.raw.prepare_threshold
         self.uses: Counter[bytes] = Counter()
         self.prepared: set[bytes] = set()
 
@@ -85,48 +87,48 @@ class DirectPostgreSQL(Direct):
     def is_ready(self, inside: bool) -> bool:
         # psycopg sends the BEGIN of a transaction with its first statement.
         pgconn = self.pgconn
-        return bool(
-            pgconn.transaction_status == (INTRANS if inside else IDLE)
+        return (
+            not self.wrapper.allow_thread_sharing
+            and pgconn.transaction_status == (INTRANS if inside else IDLE)
             and pgconn.pipeline_status == NO_PIPELINE
             and pgconn.parameter_status(b"client_encoding") == b"UTF8"
         )
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
-        numbered = with_numbers(statement)
+        text, values_of, name = with_numbers(statement)
         values = [
             each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
-            for each in numbered.values(params)
+            for each in values_of(params)
         ]
         pgconn = self.pgconn
         try:
-            if self._is_prepared(numbered):
-                pgconn.send_query_prepared(numbered.name, values)
+            if self.threshold is not None and self._is_prepared(name, text):
+                pgconn.send_query_prepared(name, values)
                 result = self._result()
                 if _state(result) not in NOT_PREPARED:
                     return _read(result)
                 self.prepared.clear()
-            pgconn.send_query_params(numbered.text, values)
+            pgconn.send_query_params(text, values)
             return _read(self._result())
         except BaseException as error:
             if pgconn.transaction_status == ACTIVE:
                 self._break_off(error)
             raise
 
-    def _is_prepared(self, numbered: Numbered) -> bool:
+    def _is_prepared(self, name: bytes, text: bytes) -> bool:
         """Return whether the server has the statement; prepare it if it is time for that."""
-        threshold = self.raw.prepare_threshold
-        if threshold is None or self.pgconn.transaction_status != IDLE:
+        if self.pgconn.transaction_status != IDLE:
             return False
-        if numbered.name in self.prepared:
+        if name in self.prepared:
             return True
-        self.uses[numbered.name] += 1
-        if self.uses[numbered.name] <= threshold:
+        self.uses[name] += 1
+        if self.uses[name] <= self.threshold:
             return False
-        self.pgconn.send_prepare(numbered.name, numbered.text)
+        self.pgconn.send_prepare(name, text)
         result = self._result()
         if result.status not in SUCCESSES and _state(result) != ALREADY_PREPARED:
             return False
-        self.prepared.add(numbered.name)
+        self.prepared.add(name)
         return True
 
     def _result(self) -> Any:
@@ -192,13 +194,12 @@ def _read(result: Any) -> Result:
         int if result.ftype(column) in INTEGERS else bytes.decode
         for column in range(result.nfields)
     ]
-    rows = [
-        tuple(
-            None if (value := result.get_value(row, column)) is None else load(value)
-            for column, load in enumerate(loads)
+    rows = []
+    for row in range(number):
+        texts = [result.get_value(row, column) for column in range(len(loads))]
+        rows.append(
+            [text if text is None else load(text) for load, text in zip(loads, texts, strict=True)]
         )
-        for row in range(number)
-    ]
     return Result(rows, number)
 
 
