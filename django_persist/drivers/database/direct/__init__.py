@@ -9,8 +9,9 @@ so does a connection in any but its usual state.
 from __future__ import annotations
 
 import asyncio
-import sys
+import select
 from threading import local
+from types import BuiltinFunctionType
 from typing import Any
 
 from django.apps import apps
@@ -66,9 +67,8 @@ class DirectWay:
             or thread.methods != (CursorWrapper.execute, cls.cursor, cls.ensure_connection)
             or "cursor" in attributes
             or "ensure_connection" in attributes
-            # Greenlets or tasks share this thread.
-            or "gevent" in sys.modules
-            or "eventlet" in sys.modules
+            # Greenlets (gevent and eventlet replace this function) or tasks share this thread.
+            or type(select.select) is not BuiltinFunctionType
             or asyncio._get_running_loop() is not None
             # Django tests the connection before its next statement, or refuses that.
             or (connection.health_check_enabled and not connection.health_check_done)

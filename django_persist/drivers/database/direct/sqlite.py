@@ -27,8 +27,11 @@ class DirectSQLite(Direct):
         )
 
     def is_ready(self, inside: bool) -> bool:
-        # Before its BEGIN, a transaction of Python's own would not begin as Django wants it to.
-        return bool(self.raw.in_transaction) is inside
+        # With AUTOCOMMIT off, sqlite3 begins a transaction with the first statement that writes.
+        try:
+            return bool(self.raw.in_transaction) is inside
+        except sqlite3.ProgrammingError:  # The connection is closed.
+            return False
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Any:
         text, values = with_question_marks(statement)

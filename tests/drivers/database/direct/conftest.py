@@ -1,0 +1,57 @@
+"""What takes the direct way, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from django_persist import Store
+from django_persist.drivers.database.direct.base import Direct
+
+
+class Count:
+    """How many statements have gone below Django's cursor."""
+
+    def __init__(self) -> None:
+        self.direct = 0
+
+    def of(self, call: Callable[[], object]) -> int:
+        """Make a call; return how many of its statements went below the cursor."""
+        before = self.direct
+        call()
+        return self.direct - before
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> Count:
+    """Counts the statements that go below Django's cursor, in all threads."""
+    counted = Count()
+    for vendor in ("sqlite", "postgresql", "mysql"):
+        with suppress(ImportError):  # without its client library
+            import_module(f"django_persist.drivers.database.direct.{vendor}")
+    for cls in Direct.__subclasses__():
+        execute: Any = cls.execute
+
+        def counting(self: Any, *args: Any, execute: Any = execute) -> Any:
+            counted.direct += 1
+            return execute(self, *args)
+
+        monkeypatch.setattr(cls, "execute", counting)
+    return counted
+
+
+@pytest.fixture
+def direct_store(database_store: Store, count: Count) -> Iterator[Store]:
+    """A store on each database in turn, whose calls go below Django's cursor so far."""
+    store = database_store
+    using = store.driver.using  # type: ignore[attr-defined]
+    connections[using].close()
+    store.set("key", "value")  # Connects: the direct way is looked for on an open connection.
+    assert count.of(lambda: store.get("key")) == 1
+    yield store
+    connections[using].close()
