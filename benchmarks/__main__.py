@@ -59,11 +59,13 @@ def main() -> int:
 def _print_for_all(options: argparse.Namespace, stores: list[str]) -> bool:
     """Print what an option asks for all stores at once; return whether there was one."""
     from .encoding import compare_encoding
+    from .served import compare_served
     from .sessions import compare_sessions
     from .site import site
 
     if options.site:
         site()
+        compare_served(stores)
     elif options.encoding:
         compare_encoding(options.seconds)
     elif options.sessions:
@@ -126,7 +128,7 @@ def _options() -> argparse.Namespace:
     add("--plans", action="store_true", help="the query plans of the databases")
     add("--purge", type=int, metavar="ENTRIES", help="a purge of that size, beside other calls")
     add("--tuning", nargs="*", choices=TUNED, metavar="SERVER", help="settings of the servers")
-    add("--site", action="store_true", help="the cost of a request and of the import")
+    add("--site", action="store_true", help="a site under gunicorn, a request, the import")
     add("--encoding", action="store_true", help="the check of values, beside pickle")
     add("--sessions", action="store_true", help="requests with a session, by engine")
     options = parser.parse_args()

@@ -37,11 +37,10 @@ def compare_cpu(store: str, running: Collection[str], options: Namespace) -> Ite
 def _table(each: Case) -> str:
     rows = []
     for result in each.results:
-        figures = result.cpu_microseconds, result.cpu_ratio
-        if figures[0] is None or figures[1] is None:
+        spread, ratio = result.cpu_microseconds, result.cpu_ratio
+        if spread is None or ratio is None:
             rows.append([result.name, "failed", "", "", ""])
             continue
-        spread, ratio = figures
         reached = "" if result.cpu_target is None else f"{result.cpu_target:.2f}"
         cells = [str(spread), f"{spread.least:.1f}", f"{'! ' * result.misses_target}{ratio}"]
         rows.append([result.name, *cells, reached])

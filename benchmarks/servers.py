@@ -69,14 +69,14 @@ def running(stores: Collection[str]) -> Iterator[None]:
         teardown_databases(created, verbosity=0)
 
 
-def configure_worker(stores: Collection[str]) -> None:
+def configure_worker(stores: Collection[str], urlconf: str) -> None:
     """Configure Django in a process that uses what a running `running()` has created."""
     made = _settings(stores)
     for store in stores:
         if store in DATABASES:
             database = made["DATABASES"][store]
             database |= {"NAME": database["TEST"]["NAME"], "CONN_MAX_AGE": None}
-    settings.configure(**made, ALLOWED_HOSTS=["*"])
+    settings.configure(**{**made, "ROOT_URLCONF": urlconf, "ALLOWED_HOSTS": ["*"]})
     django.setup()
 
 

@@ -49,7 +49,7 @@ CPU_TARGETS: dict[tuple[str, str], dict[str, float]] = {
         "get": 2.3, "set": 1.7, "create": 1.3, "incr": 1.3,
     },
     ("mariadb", THROUGH_CURSOR): {"get": 1.4, "set": 1.4, "create": 1.3, "incr": 1.3},
-    ("mysql", THROUGH_CURSOR): {"get": 1.4, "set": 1.4, "create": 1.3, "incr": 1.3},
+    ("mysql", THROUGH_CURSOR): {"get": 1.4, "create": 1.3, "incr": 1.3},
     ("sqlite", BELOW_CURSOR): _FLOOR,
     ("postgresql", BELOW_CURSOR): _FLOOR,
     ("postgresql-prepared", BELOW_CURSOR): _FLOOR,
