@@ -13,36 +13,30 @@ from contextlib import closing
 from .cases import OPERATIONS, Load, check, value
 from .compare import close
 from .lineup import cpu_contenders
-from .report import SMALL, Case, case, table
+from .report import SMALL, Case, Result, case, header, line, table
 from .timing import FEW_KEYS, Crew, measure
-
-HEAD = ("CPU, µs", "least", "theirs / ours", "target")
 
 
 def compare_cpu(store: str, running: Collection[str], options: Namespace) -> Iterator[Case]:
-    """Yield a case for each operation of a store, and print its table, a line per contender."""
+    """Yield a case for each operation of a store, and print its tables: ratios, least times."""
     lineup = cpu_contenders(store, running)
+    names = [contender.name for contender in lineup]
     for contender in lineup:
         check(contender, Load.of(0, FEW_KEYS, value(SMALL, 0)))
+    print(f"\n{header(store, names[1:], 'µs of CPU')}", flush=True)
+    cases = []
     with closing(Crew(1, lambda: close(lineup))) as crew:
         for name in options.operations:
             operation, size = OPERATIONS[name], options.sizes[0]
             timings = measure(lineup, operation, size, crew, options.seconds * len(lineup))
             size_shown = size if operation.sized else None
-            each = case(store, name, size_shown, crew.threads, timings, by_cpu=True)
-            print(f"\n{_table(each)}", flush=True)
-            yield each
+            cases.append(case(store, name, size_shown, crew.threads, timings, by_cpu=True))
+            print(line(cases[-1], names[1:]), flush=True)
+            yield cases[-1]
+    rows = [[each.name, *map(_least, each.results)] for each in cases]
+    print(f"\n{table([f'{store}, least µs of CPU', *names], rows)}", flush=True)
 
 
-def _table(each: Case) -> str:
-    rows = []
-    for result in each.results:
-        spread, ratio = result.cpu_microseconds, result.cpu_ratio
-        if spread is None or ratio is None:
-            rows.append([result.name, "failed", "", "", ""])
-            continue
-        reached = "" if result.cpu_target is None else f"{result.cpu_target:.2f}"
-        cells = [str(spread), f"{spread.least:.1f}", f"{'! ' * result.misses_target}{ratio}"]
-        rows.append([result.name, *cells, reached])
-    rows[0][3] = ""
-    return table((f"{each.store}, {each.name}", *HEAD), rows)
+def _least(result: Result) -> str:
+    times = result.cpu_microseconds
+    return "failed" if times is None else f"{times.least:.1f}"

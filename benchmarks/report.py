@@ -69,6 +69,8 @@ class Case:
     size: int | None
     threads: int
     results: list[Result]
+    by_cpu: bool = False
+    """Whether CPU times are what was compared."""
 
     @property
     def name(self) -> str:
@@ -85,10 +87,7 @@ def case(
     *,
     by_cpu: bool = False,
 ) -> Case:
-    """Return the results of a case, of which the first timing is ours.
-
-    `by_cpu` says whether its targets are those of CPU time.
-    """
+    """Return the results of a case, of which the first timing is ours."""
     ours = timings[0]
     if ours.failure:
         raise RuntimeError(f"{store}, {operation}: {ours.failure}")
@@ -111,7 +110,7 @@ def case(
                 failure=timing.failure,
             )
         )
-    return Case(store, operation, size, threads, results)
+    return Case(store, operation, size, threads, results, by_cpu)
 
 
 def _misses(ratio: Spread | None, lowest: float | None) -> bool:
@@ -122,9 +121,9 @@ def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
     return Spread.of([one / other for one, other in zip(theirs, ours, strict=True)])
 
 
-def header(store: str, names: Sequence[str]) -> str:
+def header(store: str, names: Sequence[str], unit: str = "µs") -> str:
     """Return the head of a store's table."""
-    columns = [store, "ours, µs", *(f"{name} / ours" for name in names)]
+    columns = [store, f"ours, {unit}", *(f"{name} / ours" for name in names)]
     return _line(columns) + "\n" + _line(["---", *(["---:"] * (len(columns) - 1))])
 
 
@@ -139,8 +138,11 @@ def line(case: Case, names: Sequence[str]) -> str:
         elif result.failure:
             cells.append("failed")
         else:
-            cells.append(f"{'! ' * result.misses_target}{result.ratio}")
-    return _line([case.name, str(case.results[0].microseconds), *cells])
+            ratio = result.cpu_ratio if case.by_cpu else result.ratio
+            cells.append(f"{'! ' * result.misses_target}{ratio}")
+    ours = case.results[0]
+    took = ours.cpu_microseconds if case.by_cpu else ours.microseconds
+    return _line([case.name, str(took), *cells])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
