@@ -74,5 +74,6 @@ def target(store: str, contender: str, operation: str) -> float | None:
 
 def cpu_target(store: str, contender: str, operation: str) -> float | None:
     """Return the lowest acceptable ratio of a contender's CPU time to ours, or None."""
-    kind = contender.partition(":")[0]
+    # Its name goes on with that of the library's function.
+    kind = BELOW_CURSOR if contender.startswith(BELOW_CURSOR) else contender
     return CPU_TARGETS.get((store, kind), {}).get(operation)
