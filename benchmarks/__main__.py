@@ -4,8 +4,8 @@ make bench ARGS="--stores sqlite redis --operations get set --json FILE"
 
 A ratio is their time divided by ours: above 1 ours is faster. It is the median of many short
 rounds, in each of which every contender runs one batch; eight of ten rounds lie between the numbers
-in brackets. PostgreSQL and Valkey are started. MariaDB and Redis are used if PERSIST_TEST_MARIADB
-and PERSIST_TEST_REDIS name them.
+in brackets. PostgreSQL and Valkey are started. MariaDB, MySQL and Redis are used if
+PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and PERSIST_TEST_REDIS name them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from pathlib import Path
 
 from .cases import OPERATIONS
 from .report import SMALL, Case, as_json, remarks
-from .servers import STORES, running, unavailable
+from .servers import PREPARED, STORES, running, unavailable
 
 SIZES = (SMALL, 4_000, 100_000)
 THREADS = (1, 8)
+CPU_OPERATIONS = ("get", "set", "create", "incr")
+"""Those that the baselines of --cpu have."""
+
 TUNED = ("sqlite", "postgresql", "mariadb", "redis")
 
 
@@ -42,10 +45,11 @@ def main() -> int:
         if _print_for_all(options, stores) or _print_for_each(options, stores):
             return 0
         from .compare import compare
+        from .cpu import compare_cpu
 
         cases: list[Case] = []
         for store in stores:
-            cases += compare(store, options)
+            cases += compare_cpu(store, stores, options) if options.cpu else compare(store, options)
     print("", *remarks(cases), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(as_json(cases), indent=1) + "\n")
@@ -55,11 +59,13 @@ def main() -> int:
 def _print_for_all(options: argparse.Namespace, stores: list[str]) -> bool:
     """Print what an option asks for all stores at once; return whether there was one."""
     from .encoding import compare_encoding
+    from .served import compare_served
     from .sessions import compare_sessions
     from .site import site
 
     if options.site:
         site()
+        compare_served(stores)
     elif options.encoding:
         compare_encoding(options.seconds)
     elif options.sessions:
@@ -102,13 +108,14 @@ def _options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--stores", nargs="+", choices=STORES, default=STORES, metavar="STORE")
-    add("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS, metavar="OPERATION")
+    add("--stores", nargs="+", choices=STORES, metavar="STORE")
+    add("--operations", nargs="+", choices=OPERATIONS, metavar="OPERATION")
     add("--sizes", nargs="+", type=int, default=SIZES[:1], metavar="BYTES", help="of the values")
     add("--threads", nargs="+", type=int, default=THREADS[:1], metavar="NUMBER")
     add("--all", action="store_true", help=f"sizes {SIZES} and threads {THREADS}")
     add("--seconds", type=float, default=1.5, help="the time for each line of a table (1.5)")
     add("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    add("--cpu", action="store_true", help="compare the client's CPU time, call by call")
     add("--check", action="store_true", help="exit with 1 if a ratio misses its target")
     add = parser.add_argument_group("to print something else instead").add_argument
     add(
@@ -121,10 +128,14 @@ def _options() -> argparse.Namespace:
     add("--plans", action="store_true", help="the query plans of the databases")
     add("--purge", type=int, metavar="ENTRIES", help="a purge of that size, beside other calls")
     add("--tuning", nargs="*", choices=TUNED, metavar="SERVER", help="settings of the servers")
-    add("--site", action="store_true", help="the cost of a request and of the import")
+    add("--site", action="store_true", help="a site under gunicorn, a request, the import")
     add("--encoding", action="store_true", help="the check of values, beside pickle")
     add("--sessions", action="store_true", help="requests with a session, by engine")
     options = parser.parse_args()
+    options.stores = options.stores or _default_stores(options)
+    options.operations = options.operations or (CPU_OPERATIONS if options.cpu else OPERATIONS)
+    if not set(options.operations) <= set(CPU_OPERATIONS) and options.cpu:
+        parser.error(f"--cpu has the operations {', '.join(CPU_OPERATIONS)}")
     if options.tuning == []:
         options.tuning = TUNED
     if options.tuning:
@@ -132,6 +143,12 @@ def _options() -> argparse.Namespace:
     if options.all:
         options.sizes, options.threads = SIZES, THREADS
     return options
+
+
+def _default_stores(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return all stores, but each database once where nothing depends on prepared statements."""
+    grows = options.growth or options.plans or options.purge or options.sessions
+    return tuple(store for store in STORES if store != PREPARED or not grows)
 
 
 if __name__ == "__main__":

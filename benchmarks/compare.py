@@ -23,7 +23,7 @@ def compare(store: str, options: Namespace) -> Iterator[Case]:
         check(contender, Load.of(0, FEW_KEYS, value(SMALL, 0)))
     print(f"\n{header(store, names)}", flush=True)
     for threads in options.threads:
-        with closing(Crew(threads, lambda: _close(lineup))) as crew:
+        with closing(Crew(threads, lambda: close(lineup))) as crew:
             for each in _cases(store, lineup, crew, options):
                 print(line(each, names), flush=True)
                 yield each
@@ -40,7 +40,7 @@ def _cases(
             yield case(store, name, size if operation.sized else None, crew.threads, timings)
 
 
-def _close(lineup: Sequence[Contender]) -> None:
+def close(lineup: Sequence[Contender]) -> None:
     connections.close_all()
     for contender in lineup:
         contender.close()

@@ -61,9 +61,8 @@ class Contender(ABC):
 
 
 class Ours(Contender):
-    name = "ours"
-
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str = "ours") -> None:
+        self.name = name
         self.store = store
 
     def get(self, key: str) -> Any:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from statistics import median, quantiles
 from typing import Any
 
-from .targets import target
+from .targets import cpu_target, target
 from .timing import Timing
 
 PACKAGES = ("Django", "msgspec", "psycopg", "mysqlclient", "redis", "django-redis", "hiredis")
@@ -21,16 +21,17 @@ SMALL = 100
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, with the first and the last decile."""
+    """A median, with the first and the last decile, and the least of all figures."""
 
     median: float
     low: float
     high: float
+    least: float
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
         tenths = quantiles(figures, n=10, method="inclusive")
-        return cls(median(figures), tenths[0], tenths[-1])
+        return cls(median(figures), tenths[0], tenths[-1], min(figures))
 
     def __str__(self) -> str:
         digits = 0 if self.median >= 20 else 2
@@ -49,13 +50,14 @@ class Result:
     ratio: Spread | None
     cpu_ratio: Spread | None
     target: float | None
+    cpu_target: float | None
     remark: str | None
     failure: str | None
 
     @property
     def misses_target(self) -> bool:
-        """Whether its ratio is below the target."""
-        return bool(self.ratio and self.target and self.ratio.median < self.target)
+        """Whether a ratio is below its target."""
+        return _misses(self.ratio, self.target) or _misses(self.cpu_ratio, self.cpu_target)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Case:
     size: int | None
     threads: int
     results: list[Result]
+    by_cpu: bool = False
+    """Whether CPU times are what was compared."""
 
     @property
     def name(self) -> str:
@@ -75,7 +79,13 @@ class Case:
 
 
 def case(
-    store: str, operation: str, size: int | None, threads: int, timings: Sequence[Timing]
+    store: str,
+    operation: str,
+    size: int | None,
+    threads: int,
+    timings: Sequence[Timing],
+    *,
+    by_cpu: bool = False,
 ) -> Case:
     """Return the results of a case, of which the first timing is ours."""
     ours = timings[0]
@@ -89,26 +99,31 @@ def case(
             Result(
                 name=name,
                 calls=timing.calls,
-                rounds=len(timing.wall),
-                microseconds=None if failed else Spread.of(timing.wall),
+                rounds=len(timing.cpu),
+                microseconds=None if failed or by_cpu else Spread.of(timing.wall),
                 cpu_microseconds=None if failed else Spread.of(timing.cpu),
-                ratio=None if failed else _ratio(timing.wall, ours.wall),
+                ratio=None if failed or by_cpu else _ratio(timing.wall, ours.wall),
                 cpu_ratio=None if failed else _ratio(timing.cpu, ours.cpu),
-                target=target(store, name, operation) if has_targets else None,
+                target=target(store, name, operation) if has_targets and not by_cpu else None,
+                cpu_target=cpu_target(store, name, operation) if has_targets and by_cpu else None,
                 remark=timing.contender.remarks.get(operation),
                 failure=timing.failure,
             )
         )
-    return Case(store, operation, size, threads, results)
+    return Case(store, operation, size, threads, results, by_cpu)
+
+
+def _misses(ratio: Spread | None, lowest: float | None) -> bool:
+    return ratio is not None and lowest is not None and ratio.median < lowest
 
 
 def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
     return Spread.of([one / other for one, other in zip(theirs, ours, strict=True)])
 
 
-def header(store: str, names: Sequence[str]) -> str:
+def header(store: str, names: Sequence[str], unit: str = "µs") -> str:
     """Return the head of a store's table."""
-    columns = [store, "ours, µs", *(f"{name} / ours" for name in names)]
+    columns = [store, f"ours, {unit}", *(f"{name} / ours" for name in names)]
     return _line(columns) + "\n" + _line(["---", *(["---:"] * (len(columns) - 1))])
 
 
@@ -123,8 +138,11 @@ def line(case: Case, names: Sequence[str]) -> str:
         elif result.failure:
             cells.append("failed")
         else:
-            cells.append(f"{'! ' * result.misses_target}{result.ratio}")
-    return _line([case.name, str(case.results[0].microseconds), *cells])
+            ratio = result.cpu_ratio if case.by_cpu else result.ratio
+            cells.append(f"{'! ' * result.misses_target}{ratio}")
+    ours = case.results[0]
+    took = ours.cpu_microseconds if case.by_cpu else ours.microseconds
+    return _line([case.name, str(took), *cells])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -150,10 +168,15 @@ def remarks(cases: Sequence[Case]) -> Iterator[str]:
         for result in each.results:
             if result.failure:
                 yield f"{each.store}, {each.name}: {result.name} failed: {result.failure}"
-            if result.misses_target:
+            if result.misses_target and result.target:
                 yield (
                     f"! {each.store}, {each.name}: {result.name} took {result.ratio} times as long "
                     f"as ours; the target is {result.target:.2f}."
+                )
+            elif result.misses_target:
+                yield (
+                    f"! {each.store}, {each.name}: {result.name} took {result.cpu_ratio} times the "
+                    f"CPU time of ours; the target is {result.cpu_target:.2f}."
                 )
 
 

@@ -16,7 +16,10 @@ from tests import servers
 LIFETIME = 300
 """The lifetime of every entry in seconds: the default TIMEOUT of CACHES, for all contenders."""
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
+PREPARED = "postgresql-prepared"
+"""Another database on the server of "postgresql", whose alias allows prepared statements."""
+
+DATABASES = ("sqlite", "postgresql", PREPARED, "mariadb", "mysql")
 REDIS = ("valkey", "redis")
 STORES = (*DATABASES, *REDIS, "memory")
 
@@ -42,6 +45,7 @@ def unavailable() -> dict[str, str]:
     """Return the stores that can't be compared here, each with the reason."""
     named = {
         "mariadb": (servers.mariadb(), "PERSIST_TEST_MARIADB"),
+        "mysql": (servers.mysql(), "PERSIST_TEST_MYSQL"),
         "redis": (servers.redis(), "PERSIST_TEST_REDIS"),
     }
     return {
@@ -65,11 +69,33 @@ def running(stores: Collection[str]) -> Iterator[None]:
         teardown_databases(created, verbosity=0)
 
 
+def configure_worker(stores: Collection[str], urlconf: str) -> None:
+    """Configure Django in a process that uses what a running `running()` has created."""
+    made = _settings(stores)
+    for store in stores:
+        if store in DATABASES:
+            database = made["DATABASES"][store]
+            database |= {"NAME": database["TEST"]["NAME"], "CONN_MAX_AGE": None}
+    settings.configure(**{**made, "ROOT_URLCONF": urlconf, "ALLOWED_HOSTS": ["*"]})
+    django.setup()
+
+
 def analyze(store: str) -> None:
     """Give PostgreSQL the statistics that autovacuum would gather within a minute."""
-    if store == "postgresql":
+    if store in ("postgresql", PREPARED):
         with connections[store].cursor() as cursor:
             cursor.execute("ANALYZE")
+
+
+def database_url(store: str) -> str:
+    if store == "mariadb":
+        url = servers.mariadb()
+    elif store == "mysql":
+        url = servers.mysql()
+    else:
+        url = servers.postgresql()
+    assert url
+    return url
 
 
 def redis_url(store: str) -> str:
@@ -127,9 +153,14 @@ def _database(store: str) -> dict[str, Any]:
                 "transaction_mode": "IMMEDIATE",
             },
         }
-    url = servers.postgresql() if store == "postgresql" else servers.mariadb()
-    assert url
-    return {**servers.database(url), "TEST": {"NAME": servers.run(), "DEPENDENCIES": []}}
+    made: dict[str, Any] = {
+        **servers.database(database_url(store)),
+        "TEST": {"NAME": servers.run(), "DEPENDENCIES": []},
+    }
+    if store == PREPARED:
+        made |= {"OPTIONS": {"prepare_threshold": 0}}
+        made["TEST"]["NAME"] += "_prepared"
+    return made
 
 
 def _cache(backend: str, location: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ MAX_CALLS = 2000
 ROUNDS = range(5, 400)
 """The number of rounds: from 5, however slow they are, to 400."""
 
+CALIBRATION_ROUNDS = 3
+
 MANY_KEYS, FEW_KEYS, LARGE = 800, 200, 50_000
 """Each thread has FEW_KEYS keys, or its share of MANY_KEYS unless the values exceed LARGE bytes.
 
@@ -122,13 +124,16 @@ def measure(
 def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
     """Find how many calls take about BATCH_SECONDS. This warms the contender up, too."""
     most = len(loads[0].values) if operation.consuming else MAX_CALLS
-    _round(timing, operation, loads, crew)
-    while timing.failure is None and timing.calls < most:
-        took = timing.wall[-1] * timing.calls * crew.threads / 1e6
+    while True:
+        # A busy machine makes a round seem long. Then too few calls would be measured, all cold.
+        for _ in range(CALIBRATION_ROUNDS):
+            _round(timing, operation, loads, crew)
+        if timing.failure is not None or timing.calls >= most:
+            break
+        took = min(timing.wall[-CALIBRATION_ROUNDS:]) * timing.calls * crew.threads / 1e6
         if took > BATCH_SECONDS / 2:
             break
         timing.calls = min(most, int(timing.calls * min(8, BATCH_SECONDS / took)))
-        _round(timing, operation, loads, crew)
     timing.wall.clear()
     timing.cpu.clear()
 

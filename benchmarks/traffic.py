@@ -7,7 +7,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 from statistics import quantiles
 from typing import Any, NamedTuple
@@ -30,6 +30,13 @@ class Latency(NamedTuple):
     median: float
     p99: float
     worst: float
+
+    @classmethod
+    def of(cls, took: Sequence[float]) -> Latency:
+        if len(took) < 2:  # The work was over before a second call was due.
+            took = [*took, *took] or [nan, nan]
+        hundredths = quantiles(took, n=100, method="inclusive")
+        return cls(hundredths[49], hundredths[98], max(took))
 
     def __str__(self) -> str:
         return " / ".join(f"{figure:.2f}" if figure < 20 else f"{figure:.0f}" for figure in self)
@@ -70,11 +77,9 @@ class Traffic:
 
     def latency(self, name: str, began: float, ended: float) -> Latency:
         """Return the latency in milliseconds of the gets or sets that were due in a period."""
-        took = [seconds * 1000 for due, seconds in self._took[name] if began <= due <= ended]
-        if len(took) < 2:  # The work was over before a second call was due.
-            took = (took or [nan]) * 2
-        hundredths = quantiles(took, n=100, method="inclusive")
-        return Latency(hundredths[49], hundredths[98], max(took))
+        return Latency.of(
+            [seconds * 1000 for due, seconds in self._took[name] if began <= due <= ended]
+        )
 
     def _work(self, alias: str, name: str) -> None:
         store = stores[alias]

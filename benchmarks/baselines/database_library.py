@@ -26,12 +26,16 @@ class DatabaseLibrary(Statements):
     def connect(self) -> Any:
         """Return a new connection."""
 
-    def cursor(self) -> AbstractContextManager[Any]:
+    @property
+    def connection(self) -> Any:
         try:
-            connection = self.local.connection
+            return self.local.connection
         except AttributeError:
-            connection = self.local.connection = self.connect()
-        return closing(connection.cursor())
+            self.local.connection = self.connect()
+            return self.local.connection
+
+    def cursor(self) -> AbstractContextManager[Any]:
+        return closing(self.connection.cursor())
 
     def close(self) -> None:
         if hasattr(self.local, "connection"):

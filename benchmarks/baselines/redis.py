@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+import hiredis
 import msgspec
 import redis
 
@@ -80,3 +83,42 @@ class RedisPy(Contender):
     def keys(self, prefix: str) -> Iterable[str]:
         names = self.client.scan_iter(match=f"{self.prefix}{prefix}*", count=1000)
         return [name.decode()[len(self.prefix) :] for name in names]
+
+
+class BareSocket(RedisPy):
+    """The calls that `--cpu` measures: the floor, as little as it takes to send a command."""
+
+    name = "hiredis on a socket"
+
+    def __init__(self, url: str, prefix: str) -> None:
+        super().__init__(url, prefix)
+        parts = urlsplit(url)
+        self.socket = socket.create_connection((parts.hostname, parts.port or 6379))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reader = hiredis.Reader()
+        self.run("SELECT", parts.path.strip("/") or "0")
+
+    def run(self, *command: Any) -> Any:
+        self.socket.sendall(hiredis.pack_command(command))
+        while (reply := self.reader.gets()) is False:
+            self.reader.feed(self.socket.recv(65536))
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def get(self, key: str) -> Any:
+        text = self.run("GET", self.prefix + key)
+        return None if text is None else from_text(text)
+
+    def set(self, key: str, value: Any) -> None:
+        self.run("SET", self.prefix + key, to_text(value), "PX", MILLISECONDS)
+
+    def create(self, key: str, value: Any) -> bool:
+        command = "SET", self.prefix + key, to_text(value), "PX", MILLISECONDS, "NX"
+        return self.run(*command) is not None
+
+    def incr(self, key: str) -> int:
+        return int(self.run("EVALSHA", INCR, 1, self.prefix + key, "PX", MILLISECONDS, 1))
+
+    def close(self) -> None:
+        self.socket.close()

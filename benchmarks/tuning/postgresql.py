@@ -63,6 +63,7 @@ def tune(seconds: float) -> None:
         made: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "default settings": (plain, ()),
             "server_side_binding": (_with(plain, server_side_binding=True), ()),
+            "prepare_threshold 0": (_with(plain, prepare_threshold=0), ()),
             "a Unix socket": (socket, ()),
             "synchronous_commit off": (_with(plain, options="-c synchronous_commit=off"), ()),
             "UNLOGGED": (plain, (f"ALTER TABLE {TABLE} SET UNLOGGED",)),

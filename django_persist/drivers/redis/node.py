@@ -80,18 +80,25 @@ class Node:
         Raises StoreUnavailableError if the server can't be reached or the connection is lost.
         """
         replies = self._exchange(commands, writes, asking)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            commands_with_text = [as_eval(commands[i]) for i in unknown]
-            try:
-                new_replies = self._exchange(commands_with_text, writes, asking)
-            except StoreUnavailableError as error:
-                # The other commands have run.
-                error.maybe_applied |= writes and len(unknown) < len(commands)
-                raise
-            for i, reply in zip(unknown, new_replies, strict=True):
-                replies[i] = reply
+        for reply in replies:  # With one reply, a loop takes half as long as any() or a list.
+            if isinstance(reply, NoScriptError):
+                self._send_texts(commands, replies, writes, asking)
+                break
         return replies
+
+    def _send_texts(
+        self, commands: Sequence[Command], replies: list[Reply], writes: bool, asking: bool
+    ) -> None:
+        """Send the scripts that the server didn't know, and put their replies into `replies`."""
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        try:
+            new_replies = self._exchange([as_eval(commands[i]) for i in unknown], writes, asking)
+        except StoreUnavailableError as error:
+            # The other commands have run.
+            error.maybe_applied |= writes and len(unknown) < len(commands)
+            raise
+        for i, reply in zip(unknown, new_replies, strict=True):
+            replies[i] = reply
 
     def _exchange(self, commands: Sequence[Command], writes: bool, asking: bool) -> list[Reply]:
         """Send the commands over one connection and read their replies."""
@@ -106,9 +113,11 @@ class Node:
             # Replies may still be under way, and the next call must not read them.
             self.pool.discard(connection)
             raise
-        if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            # The server has become a replica: its name may lead to the new primary by now.
-            self.pool.discard(connection)
+        for reply in replies:
+            if isinstance(reply, ReadOnlyError):
+                # The server has become a replica: its name may lead to the new primary by now.
+                self.pool.discard(connection)
+                break
         else:
             self.pool.release(connection)
         return replies
