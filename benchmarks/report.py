@@ -99,10 +99,10 @@ def case(
             Result(
                 name=name,
                 calls=timing.calls,
-                rounds=len(timing.cpu),
-                microseconds=None if failed or by_cpu else Spread.of(timing.wall),
+                rounds=len(timing.wall),
+                microseconds=None if failed else Spread.of(timing.wall),
                 cpu_microseconds=None if failed else Spread.of(timing.cpu),
-                ratio=None if failed or by_cpu else _ratio(timing.wall, ours.wall),
+                ratio=None if failed else _ratio(timing.wall, ours.wall),
                 cpu_ratio=None if failed else _ratio(timing.cpu, ours.cpu),
                 target=target(store, name, operation) if has_targets and not by_cpu else None,
                 cpu_target=cpu_target(store, name, operation) if has_targets and by_cpu else None,
