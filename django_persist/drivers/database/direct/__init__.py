@@ -12,7 +12,7 @@ import asyncio
 import select
 from threading import local
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.conf import settings
@@ -27,8 +27,8 @@ SETTINGS = vars(settings)
 """Where `settings` keeps what was asked of it, until it changes."""
 
 
-class _Thread(local):
-    """What a thread remembers of the connection that it used last."""
+class _Seen(NamedTuple):
+    """What is known of a connection."""
 
     connection: Any = None
     """Django's wrapper of it."""
@@ -37,8 +37,17 @@ class _Thread(local):
     """The client library's connection."""
 
     direct: Direct | None = None
-    methods: tuple[Any, ...] = ()
-    """Django's own, which a statement passes on its usual way."""
+
+    # Django's own methods, which a statement passes on its usual way.
+    execute: Any = None
+    cursor: Any = None
+    ensure_connection: Any = None
+
+
+class _Thread(local):
+    """What a thread remembers of the connection that it used last."""
+
+    seen = _Seen()
 
 
 class DirectWay:
@@ -52,10 +61,11 @@ class DirectWay:
 
         `inside` says whether the caller has a transaction.
         """
-        thread = self._thread
-        if thread.raw is not connection.connection or thread.connection is not connection:
-            _look_at(connection, thread)
-        direct = thread.direct
+        seen = self._thread.seen
+        if seen[1] is not connection.connection or seen[0] is not connection:
+            seen = self._thread.seen = _look_at(connection)
+        # Unpacked, because each attribute of a named tuple takes several times as long.
+        _, _, direct, execute, cursor, ensure_connection = seen
         if direct is None:
             return None
         cls, attributes = type(connection), vars(connection)
@@ -64,7 +74,9 @@ class DirectWay:
             connection.execute_wrappers
             or connection.force_debug_cursor
             or (SETTINGS["DEBUG"] if "DEBUG" in SETTINGS else settings.DEBUG)  # noqa: SIM401
-            or thread.methods != (CursorWrapper.execute, cls.cursor, cls.ensure_connection)
+            or CursorWrapper.execute is not execute
+            or cls.cursor is not cursor
+            or cls.ensure_connection is not ensure_connection
             or "cursor" in attributes
             or "ensure_connection" in attributes
             # Greenlets (gevent and eventlet replace this function) or tasks share this thread.
@@ -80,20 +92,18 @@ class DirectWay:
         return direct if direct.is_ready(inside) else None
 
 
-def _look_at(connection: Any, thread: _Thread) -> None:
+def _look_at(connection: Any) -> _Seen:
     """Find out once whether a connection has a direct way."""
-    thread.connection = thread.raw = thread.direct = None
     if connection.connection is None or connection.allow_thread_sharing or not apps.ready:
-        return  # It may have one later.
+        return _Seen()  # It may have one later.
+    try:
+        connection.validate_thread_sharing()
+    except DatabaseError:  # The cursor raises it, too.
+        return _Seen()
     cls = type(connection)
-    thread.methods = CursorWrapper.execute, cls.cursor, cls.ensure_connection
-    if all(map(is_of_django, thread.methods)):
-        try:
-            connection.validate_thread_sharing()
-        except DatabaseError:  # The cursor raises it, too.
-            return
-        thread.direct = _direct(connection)
-    thread.connection, thread.raw = connection, connection.connection
+    methods = CursorWrapper.execute, cls.cursor, cls.ensure_connection
+    direct = _direct(connection) if all(map(is_of_django, methods)) else None
+    return _Seen(connection, connection.connection, direct, *methods)
 
 
 def _direct(connection: Any) -> Direct | None:

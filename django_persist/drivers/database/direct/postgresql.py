@@ -190,16 +190,16 @@ def _read(result: Any) -> Result:
     number: int = result.ntuples
     if not number:
         return Result((), result.command_tuples or 0)
-    loads = [
-        int if result.ftype(column) in INTEGERS else bytes.decode
-        for column in range(result.nfields)
-    ]
+    columns = range(result.nfields)
     rows = []
     for row in range(number):
-        texts = [result.get_value(row, column) for column in range(len(loads))]
-        rows.append(
-            [text if text is None else load(text) for load, text in zip(loads, texts, strict=True)]
-        )
+        values: list[Any] = []
+        for column in columns:
+            value = result.get_value(row, column)
+            if value is not None:
+                value = int(value) if result.ftype(column) in INTEGERS else value.decode()
+            values.append(value)
+        rows.append(values)
     return Result(rows, number)
 
 

@@ -302,9 +302,13 @@ def test_greenlets_are_let_run_meanwhile(direct_store: Store, count: Count) -> N
 
 
 def test_an_event_loop_refuses_calls(direct_store: Store, count: Count) -> None:
+    wrapper = wrapper_of(direct_store)
+
     async def call() -> None:
-        with pytest.raises(SynchronousOnlyOperation):
-            direct_store.get("key")
+        for connection in (connections[wrapper.alias], wrapper):
+            connections[wrapper.alias] = connection  # within the event loop alone
+            with pytest.raises(SynchronousOnlyOperation):
+                direct_store.get("key")
 
     assert count.of(lambda: asyncio.run(call())) == 0
     assert takes_direct(direct_store, count)
