@@ -41,28 +41,38 @@ def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
     server.kill()
 
 
+def behind(sentinel: ValkeySentinel, **pool: Any) -> dict[str, Any]:
+    """Return an alias of CACHES for database 3 of the server that a Sentinel names."""
+    return {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": "redis://main/3",
+        "OPTIONS": {
+            "CONNECTION_POOL_KWARGS": pool,
+            "PASSWORD": PASSWORD,
+            "CLIENT_CLASS": "django_redis.client.SentinelClient",
+            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+            "SENTINELS": [("127.0.0.1", sentinel.port)],
+            "SENTINEL_KWARGS": {},
+        },
+    }
+
+
 @pytest.fixture(params=["single", "sentinel", "cluster"])
 def redis_alias(request: pytest.FixtureRequest, settings: Any) -> str:
     """An alias of CACHES with a small pool: in database 3, or on a cluster."""
     pool = {"max_connections": CONNECTIONS}
-    options: dict[str, Any] = {"CONNECTION_POOL_KWARGS": pool, "PASSWORD": PASSWORD}
+    alias: dict[str, Any] = {"BACKEND": "django_redis.cache.RedisCache"}
     if request.param == "single":
-        location: Any = f"redis://127.0.0.1:{request.getfixturevalue('guarded').port}/3"
+        alias["LOCATION"] = f"redis://127.0.0.1:{request.getfixturevalue('guarded').port}/3"
+        alias["OPTIONS"] = {"CONNECTION_POOL_KWARGS": pool, "PASSWORD": PASSWORD}
     elif request.param == "sentinel":
-        location = "redis://main/3"
-        options |= {
-            "CLIENT_CLASS": "django_redis.client.SentinelClient",
-            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
-            "SENTINELS": [("127.0.0.1", request.getfixturevalue("sentinel").port)],
-            "SENTINEL_KWARGS": {},
-        }
+        alias = behind(request.getfixturevalue("sentinel"), **pool)
     else:
         cluster: ValkeyCluster = request.getfixturevalue("shared_cluster")
-        location = cluster.urls
-        options = {
+        alias["LOCATION"] = cluster.urls
+        alias["OPTIONS"] = {
             "CONNECTION_POOL_KWARGS": pool,
             "CONNECTION_FACTORY": "django_persist.cluster.ClusterConnectionFactory",
         }
-    alias = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
     settings.CACHES = {**settings.CACHES, "persist": alias}
     return "persist"
