@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import pytest
 import redis
@@ -39,6 +39,18 @@ def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
     wait_for(lambda: client.sentinel_masters()["main"]["flags"] == "master", "Sentinel")
     yield server
     server.kill()
+
+
+CountInterruptions: TypeAlias = Callable[[str, str, int], None]
+
+
+@pytest.fixture
+def count_interruptions(record_property: Callable[[str, object], None]) -> CountInterruptions:
+    """Return a function that notes how many calls of a driver were interrupted by what.
+
+    A run lists the sums at its end.
+    """
+    return lambda kind, driver, number: record_property("interrupted", (kind, driver, number))
 
 
 def behind(sentinel: ValkeySentinel, **pool: Any) -> dict[str, Any]:
