@@ -23,6 +23,7 @@ from django_persist import Key, Store, codec
 from django_persist.exceptions import DecodeError, EncodeError
 from django_persist.memory import Memory
 from django_persist.testing import OwnMemoryDriver
+from tests.interruptions.conftest import CountInterruptions
 from tests.interruptions.moments import Interruption, LimitError, each_moment
 
 FILES = (
@@ -93,12 +94,13 @@ INVALID: dict[str, Any] = {
 @pytest.mark.parametrize("error", [LimitError, Interruption])
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_an_encoding_ends_wherever_it_is_interrupted(
-    value: Any, error: type[BaseException]
+    value: Any, error: type[BaseException], count_interruptions: CountInterruptions
 ) -> None:
     codec.encode(value)
     moments = list(each_moment(lambda: lambda: codec.encode(value), FILES, error))
     moments += each_moment(lambda: lambda: codec.encode_all([value] * 3), FILES, error)
     assert moments
+    count_interruptions("an exception at each moment", "codec", len(moments))
 
 
 @pytest.mark.parametrize("value", INVALID.values(), ids=INVALID)
@@ -171,7 +173,7 @@ READS: dict[str, Callable[[Store], Callable[[], object]]] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_a_read_or_an_update_ends_wherever_it_is_interrupted(
-    read: Callable[[Store], Callable[[], object]],
+    read: Callable[[Store], Callable[[], object]], count_interruptions: CountInterruptions
 ) -> None:
     store = Store(OwnMemoryDriver(Memory()))
     more = {"name": "a", "count": 1, "more": [1]}
@@ -197,6 +199,7 @@ def test_a_read_or_an_update_ends_wherever_it_is_interrupted(
         moments += 1
         assert store.driver.get_items([*stored, "corrupt"]) in (before, after)
     assert moments
+    count_interruptions("an exception at each moment", "codec", moments)
 
 
 class OwnError(Exception):
@@ -213,13 +216,15 @@ class Raising:
             return
         if self.error == "own":
             raise OwnError
+        if self.error == "OSError":
+            Path("/nowhere").stat()
         [].pop()
 
 
 made: list[Raising] = []
 
 
-@pytest.mark.parametrize("error", ["own", "IndexError"])
+@pytest.mark.parametrize("error", ["own", "IndexError", "OSError"])
 def test_what_a_class_raises_itself_refuses_its_value(error: str) -> None:
     made.clear()
     value = Raising(error)
@@ -227,7 +232,9 @@ def test_what_a_class_raises_itself_refuses_its_value(error: str) -> None:
         codec.encode(value)
 
 
-def test_an_exception_that_is_thrown_into_the_thread_ends_the_encoding() -> None:
+def test_an_exception_that_is_thrown_into_the_thread_ends_the_encoding(
+    count_interruptions: CountInterruptions,
+) -> None:
     value = [Cart([Line(f"k{i}") for i in range(20)], datetime(2030, 1, 1, tzinfo=UTC))] * 20
     ended = []
 
@@ -247,3 +254,4 @@ def test_an_exception_that_is_thrown_into_the_thread_ends_the_encoding() -> None
         thread.join(10)
         assert not thread.is_alive()
     assert ended == [LimitError] * 100
+    count_interruptions("a thrown exception", "codec", len(ended))
