@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -39,6 +41,15 @@ def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
     wait_for(lambda: client.sentinel_masters()["main"]["flags"] == "master", "Sentinel")
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+def quiet_destructors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drop what is raised in a destructor, and the warning of what Python had to close.
+
+    An interruption can be the one, and cause the other. pytest's hook would be interrupted itself.
+    """
+    monkeypatch.setattr(sys, "unraisablehook", deque[object](maxlen=0).append)
 
 
 CountInterruptions: TypeAlias = Callable[[str, str, int], None]

@@ -18,9 +18,6 @@ from tests.interruptions.conftest import CountInterruptions
 
 ROUNDS = 4_000 if LONG else 150
 
-# What an interruption takes from a client library is closed by Python, which warns.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 HOUR = timedelta(hours=1)
 MANY = {f"many {i}": i for i in range(1_200)}
 

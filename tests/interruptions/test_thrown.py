@@ -11,7 +11,6 @@ import random
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,15 +27,6 @@ from tests.interruptions.moments import LimitError
 THROWN = 5_000 if LONG else 200
 
 MANY = {f"many {i}": i for i in range(50)}
-
-# What an exception takes from a client library is closed by Python, which warns.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def quiet_destructors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drop what is raised in a destructor. pytest's hook would be interrupted itself."""
-    monkeypatch.setattr(sys, "unraisablehook", deque[object](maxlen=0).append)
 
 
 class Caller:
