@@ -495,7 +495,10 @@ def test_an_error_of_the_project_s_own_code_in_the_database_shows_no_value(
 
 def test_a_missing_table_shows_no_value(database: str, open_store: Callable[..., Store]) -> None:
     open_store(database)
-    calls = [*WRITES, lambda store: store.replace("key", VALUE, "version")]
+    calls: list[Callable[[Store], object]] = [
+        *WRITES,
+        lambda store: store.replace("key", VALUE, "version"),
+    ]
     with unmigrated(database) as name:
         for call in calls:
             with pytest.raises(StoreUnavailableError) as caught:
