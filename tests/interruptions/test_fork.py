@@ -165,6 +165,7 @@ def in_a_transaction(i: int, using: str) -> list[int]:
 
 
 def _outside(number: int) -> None:
+    assert not persist.driver.in_transaction()
     assert persist.get("of the parent") is None
     assert persist.get(f"key {number}") == number
 
