@@ -27,7 +27,9 @@ from django_persist.exceptions import DuplicateKeyError  # noqa: E402
 from tests.interruptions.moments import LimitError  # noqa: E402
 
 INTERRUPTED = object()
-MANY = {f"many {i}": i for i in range(50)}
+MANY = {f"{{many}} {i}": i for i in range(50)}
+"""In one slot of a cluster, so that they are set all or not at all."""
+
 CALLS, UPDATES = 8, (6, 7)
 LET_RUN = 0.001
 """Seconds for which an update lets other greenlets run."""

@@ -26,7 +26,8 @@ from tests.interruptions.moments import LimitError
 
 THROWN = 5_000 if LONG else 200
 
-MANY = {f"many {i}": i for i in range(50)}
+MANY = {f"{{many}} {i}": i for i in range(50)}
+"""In one slot of a cluster, so that they are set all or not at all."""
 
 
 class Caller:
