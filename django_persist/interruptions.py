@@ -18,8 +18,9 @@ import msgspec
 RAISING: Final = {dis.opmap["RAISE_VARARGS"], dis.opmap["RERAISE"]}
 
 RAISED_BY_C: Final = (
-    *(ArithmeticError, AssertionError, AttributeError, BufferError, ImportError, LookupError),
-    *(MemoryError, NameError, RuntimeError, StopIteration, SyntaxError, TypeError, ValueError),
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError),
+    *(LookupError, MemoryError, NameError, OSError, RuntimeError, StopIteration, SyntaxError),
+    *(TypeError, ValueError),
 )
 """What Python's and the libraries' C code raises; theirs of their own are derived from these."""
 
@@ -28,6 +29,28 @@ def raise_if_from_outside(error: BaseException) -> None:
     """Raise the exception again if it came from outside."""
     if is_from_outside(error):
         raise error
+
+
+def raise_interruption(
+    error: BaseException,
+    handled: BaseException | None,
+    library_error: type[BaseException],
+) -> None:
+    """Raise what came from outside if a library has turned it into `error`, or into its cause.
+
+    A signal handler often raises TimeoutError, which clients take for one of their socket's.
+    `handled` is what the caller was handling before the call: it says nothing about the call.
+    """
+    seen = {id(handled)}
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if not isinstance(each, library_error):
+            raise_if_from_outside(each)
+        left += (each.__context__, each.__cause__)
 
 
 def is_from_outside(error: BaseException) -> bool:

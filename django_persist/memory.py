@@ -191,6 +191,10 @@ class Memory:
                 self._find_due()
                 return
             second = self._seconds[0]
+            if (second + 1) * SECOND > at:
+                # `due` was too early: an interruption came before it was set.
+                self._find_due()
+                return
             keys = self._keys_by_second.get(second)
             while keys and left:
                 key = next(iter(keys))

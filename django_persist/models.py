@@ -14,6 +14,8 @@ The column types are chosen for exactness and speed, not for JSON operators in S
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -48,6 +50,16 @@ COLUMN_LENGTH = MAX_LENGTH + 64
 """Room for a key with the longest PREFIX before it."""
 
 
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that no XML can hold."""
+
+
+def _is_called_for_xml() -> bool:
+    """Return whether Django's XML serializer has called the method that calls this."""
+    caller = sys._getframe(2)
+    return caller.f_globals.get("__name__") == "django.core.serializers.xml_serializer"
+
+
 def exact_collation(connection: BaseDatabaseWrapper) -> str | None:
     """Return the collation with which only identical texts are equal."""
     if connection.vendor == "postgresql":
@@ -74,6 +86,13 @@ class KeyField(CharField):
         # save(), bulk_create() and loaddata don't validate.
         return check(value, COLUMN_LENGTH) if isinstance(value, str) else value
 
+    def value_to_string(self, obj: models.Model) -> Any:
+        key = self.value_from_object(obj)
+        if _is_called_for_xml() and NOT_IN_XML.search(key):
+            # Django checks the characters of other fields, but not those of a primary key.
+            raise ValueError(f"XML can't hold the key {key!r}: dump it as JSON.")
+        return key
+
 
 class ValueField(TextField):
     """A Python value, stored as JSON text that is kept byte for byte."""
@@ -81,6 +100,14 @@ class ValueField(TextField):
     # The types that the mypy plugin of django-stubs uses; those of a TextField are str.
     _pyi_private_set_type: Any
     _pyi_private_get_type: Any
+
+    encoder = decoder = None
+    """A JSONField's classes for JSON in XML: those of the json module."""
+
+    def get_internal_type(self) -> str:
+        # XML has no JSON, so that Django's serializer writes a field of this type as JSON text.
+        # To everything else the field is text.
+        return "JSONField" if _is_called_for_xml() else super().get_internal_type()
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         return {**super().db_parameters(connection), "collation": exact_collation(connection)}

@@ -25,6 +25,7 @@ from time import perf_counter
 from typing import Any, Final, TypeAlias, TypeVar
 
 from .handler import stores
+from .interruptions import is_from_outside, raise_if_from_outside
 from .keys import Key
 from .store import Store
 
@@ -172,9 +173,11 @@ def _traced(method: str, original: Callable[..., Any]) -> Callable[..., Any]:
         call = Call(name, store, given)
         if name in LISTINGS:
             return _traced_listing(call, lambda: original(store, *args, **kwargs))
-        opened = _begin(call)
+        opened: list[AbstractContextManager[object]] = []
         started = perf_counter()
         try:
+            _begin(call, opened)
+            started = perf_counter()
             result = original(store, *args, **kwargs)
             call.seconds = perf_counter() - started
             _count(call, result)
@@ -194,17 +197,21 @@ def _traced_listing(call: Call, start: Callable[[], Iterator[T]]) -> Iterator[T]
     try:
         listing = start()
     except BaseException as error:
-        opened = _begin(call)
-        call.error = type(error)
-        _end(opened)
+        opened: list[AbstractContextManager[object]] = []
+        try:
+            _begin(call, opened)
+            call.error = type(error)
+        finally:
+            _end(opened)
         raise
     return _iterated(call, listing)
 
 
 def _iterated(call: Call, listing: Iterator[T]) -> Iterator[T]:
     call.entries = 0
-    opened = _begin(call)
+    opened: list[AbstractContextManager[object]] = []
     try:
+        _begin(call, opened)
         while True:
             started = perf_counter()
             try:
@@ -254,8 +261,8 @@ def _count(call: Call, result: Any) -> None:
     call.misses = len(set(asked)) - call.hits
 
 
-def _begin(call: Call) -> list[AbstractContextManager[object]]:
-    opened: list[AbstractContextManager[object]] = []
+def _begin(call: Call, opened: list[AbstractContextManager[object]]) -> None:
+    """Enter the tracers, and add to `opened` what `_end` has to leave."""
     for tracer in _tracers:
         try:
             manager = tracer(call)
@@ -263,19 +270,26 @@ def _begin(call: Call) -> list[AbstractContextManager[object]]:
                 manager.__enter__()
                 opened.append(manager)
         except Exception as error:  # noqa: BLE001 (a tracer can raise anything)
+            raise_if_from_outside(error)
             _log(error)
-    return opened
 
 
 def _end(opened: list[AbstractContextManager[object]]) -> None:
-    for manager in reversed(opened):
+    """Leave all tracers, also if one of them is interrupted."""
+    interruption: BaseException | None = None
+    while opened:
         try:
-            manager.__exit__(None, None, None)
-        except Exception as error:  # noqa: BLE001 (the same)
-            _log(error)
+            opened.pop().__exit__(None, None, None)
+        except BaseException as error:  # noqa: BLE001 (the same)
+            if is_from_outside(error):
+                interruption = error
+            else:
+                _log(error)
+    if interruption is not None:
+        raise interruption
 
 
-def _log(error: Exception) -> None:
+def _log(error: BaseException) -> None:
     # Not `exc_info`: it would chain what the call itself has raised, which can hold a value.
     lines = traceback.format_exception(error, chain=False)
     logger.error("A tracer failed; the call went on. %s", "".join(lines).rstrip())

@@ -91,13 +91,27 @@ if not shutil.which("msgmerge") and not os.environ.get("CI"):
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """List what was tested and what not, once: not in the workers of a parallel run."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        passed = terminalreporter.getreports("passed")
-        counts = Counter(value for report in passed for _, value in report.user_properties)
+        noted = [
+            each
+            for report in terminalreporter.getreports("passed")
+            for each in report.user_properties
+        ]
+        counts = Counter(value for name, value in noted if name == "server")
         if counts:
-            listed = ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
-            terminalreporter.write_line(f"Tests that passed on each server: {listed}.")
+            terminalreporter.write_line(f"Tests that passed on each server: {_listed(counts)}.")
+        interrupted: dict[str, Counter[str]] = {}
+        for kind, driver, number in (value for name, value in noted if name == "interrupted"):
+            interrupted.setdefault(kind, Counter())[driver] += number
+        for kind, numbers in sorted(interrupted.items()):
+            terminalreporter.write_line(
+                f"Calls interrupted by {kind}: {numbers.total():,} ({_listed(numbers)})."
+            )
         for name, why in MISSING.items():
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(counts.items()))
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -227,14 +227,16 @@ def test_a_form_rejects_invalid_values(entries: Entries, alias: str, data: dict[
 # Commands.
 
 
-@pytest.mark.parametrize("format_", ["json", "jsonl"])
+@pytest.mark.parametrize("format_", ["json", "jsonl", "xml"])
 def test_entries_can_be_dumped_and_loaded(
     entries: Entries, alias: str, tmp_path: Path, format_: str
 ) -> None:
-    # Django writes datetimes to the millisecond.
-    moment = MOMENT.replace(microsecond=678000)
-    for number, value in enumerate(VALUES):
-        entries.create(key=f"k{number}", value=value, expires_at=moment if number % 2 else None)
+    # To JSON, Django writes datetimes to the millisecond.
+    moment = MOMENT if format_ == "xml" else MOMENT.replace(microsecond=678000)
+    values = [*VALUES, " spaces ", "\x01\x1f\r\n", {"a": {"b": ["<&]]>"]}}, [[], {}, None]]
+    for number, value in enumerate(values):
+        key = f" k\r\n\t<&\"'>{number} "
+        entries.create(key=key, value=value, expires_at=moment if number % 2 else None)
     before = [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")]
     dump = tmp_path / f"dump.{format_}"
     options = {"database": alias, "format": format_, "output": str(dump), "verbosity": 0}
@@ -242,6 +244,17 @@ def test_entries_can_be_dumped_and_loaded(
     entries.all().delete()
     call_command("loaddata", str(dump), database=alias, verbosity=0)
     assert [repr((e.key, e.value, e.expires_at)) for e in entries.order_by("key")] == before
+
+
+@pytest.mark.parametrize("key", ["a\x01", "\x1f", "\x7f\ufffe"])
+def test_a_key_that_xml_cannot_hold_is_named(entries: Entries, alias: str, key: str) -> None:
+    entries.create(key=key, value=1)
+    with pytest.raises(CommandError, match="XML can't hold the key") as caught:
+        call_command("dumpdata", "django_persist", database=alias, format="xml")
+    assert repr(key) in str(caught.value)
+    out = StringIO()
+    call_command("dumpdata", "django_persist", database=alias, stdout=out)
+    assert json.loads(out.getvalue())[0]["pk"] == key
 
 
 def dump_and_load(alias: str, dump: Path, **fields: Any) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import DuplicateKeyError, InvalidKeyError, StoreUnavailableError
 from django_persist.tracing import METHODS, Call, Tracer, add_tracer, remove_tracer
 from tests.conftest import MEMORY
+from tests.interruptions.moments import LimitError, each_moment
 
 CART = Key("cart:{user_id}", as_=list[str])
 
@@ -346,3 +350,55 @@ def test_tracers_come_and_go_while_others_call() -> None:
     assert sum(together(come_and_go)) == persist.get("a")
     assert len(counted) >= 200
     assert not hasattr(Store.incr, "__wrapped__")
+
+
+@pytest.mark.parametrize("name", ["get", "keys"])
+def test_time_limit_that_comes_within_a_tracer_ends_the_call(begin: Begin, name: str) -> None:
+    @contextmanager
+    def tracer(call: Call) -> Iterator[None]:
+        str(call)
+        yield
+        str(call)
+
+    begin(tracer)
+    function, _ = CALLS[name]
+    files = ("tests/test_tracing.py",)
+    assert list(each_moment(lambda: lambda: function(persist), files, LimitError))
+
+
+def leaving(left: list[int]) -> Tracer:
+    """Return a tracer that notes when it is left, and can't be interrupted itself."""
+    note = SimpleNamespace(close=partial(left.append, 1))
+    return lambda call: closing(note)
+
+
+def test_interruption_of_one_tracer_leaves_the_others(begin: Begin) -> None:
+    left: list[int] = []
+
+    @contextmanager
+    def stopping(call: Call) -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+
+    begin(leaving(left))
+    begin(stopping)
+    with pytest.raises(KeyboardInterrupt):
+        persist.get("here")
+    assert left == [1]
+    with pytest.raises(KeyboardInterrupt):
+        list(persist.keys())
+    assert left == [1, 1]
+
+
+def test_what_a_system_call_of_a_tracer_raises_does_not_end_the_call(
+    begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextmanager
+    def unconnected(call: Call) -> Iterator[None]:
+        socket.create_connection(("127.0.0.1", 1), timeout=1)
+        yield
+
+    begin(unconnected)
+    persist.set("here", 1)
+    assert persist.get("here") == 1
+    assert caplog.text.count("ConnectionRefusedError") >= 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import date, datetime
 from enum import Enum
 from functools import lru_cache
@@ -153,10 +152,12 @@ def _invalid_part(type_: Any, path: str, seen: set[Any]) -> tuple[str, Any]:
     if isinstance(cls, type) and cls not in seen:
         seen.add(cls)
         # Only what the class itself declares as fields; its annotations may be unresolvable.
-        with suppress(Exception):
+        try:
             hints = get_type_hints(cls, include_extras=True)
             names = field_names(cls) or (hints if typing_extensions.is_typeddict(cls) else ())
             parts += [(f"{cls.__name__}.{name}", hints[name]) for name in names if name in hints]
+        except Exception as error:
+            raise_if_from_outside(error)
     for part_path, part in parts:
         if not _is_valid(part):
             return _invalid_part(part, part_path, seen)

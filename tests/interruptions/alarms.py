@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 from tests.interruptions.moments import LimitError
@@ -14,6 +15,10 @@ INTERRUPTED = object()
 
 REPEAT = 0.5
 """Seconds until the next alarm, if a call goes on after one."""
+
+LIMITS = (LimitError, TimeoutError)
+"""What a handler raises, by turns: an exception of a project's own, and the one that many use. A
+client takes that one for a timeout of its socket."""
 
 
 @contextmanager
@@ -24,19 +29,22 @@ def alarms() -> Iterator[Callable[..., Any]]:
     """
 
     is_armed = False
+    limits = cycle(LIMITS)
+    limit = next(limits)
 
     def raise_limit(signum: int, frame: Any) -> None:
         if is_armed:
-            raise LimitError("the time limit")
+            raise limit("the time limit")
 
     def interrupted(call: Callable[[], Any], seconds: float) -> Any:
-        nonlocal is_armed
+        nonlocal is_armed, limit
+        limit = next(limits)
         try:
             is_armed = True
             # Repeated, because Python drops what is raised within a destructor.
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), REPEAT)
             return call()
-        except LimitError:
+        except limit:
             return INTERRUPTED
         finally:
             is_armed = False

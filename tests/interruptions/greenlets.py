@@ -14,6 +14,7 @@ import json  # noqa: E402
 import random  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from typing import Any  # noqa: E402
 
 import django  # noqa: E402
@@ -26,7 +27,18 @@ from django_persist.exceptions import DuplicateKeyError  # noqa: E402
 from tests.interruptions.moments import LimitError  # noqa: E402
 
 INTERRUPTED = object()
-MANY = {f"many {i}": i for i in range(50)}
+MANY = {f"{{many}} {i}": i for i in range(50)}
+"""In one slot of a cluster, so that they are set all or not at all."""
+
+CALLS, UPDATES = 8, (6, 7)
+LET_RUN = 0.001
+"""Seconds for which an update lets other greenlets run."""
+
+
+def unchanged(old: Any) -> Any:
+    """Return the old value after other greenlets have run."""
+    gevent.sleep(LET_RUN)
+    return old
 
 
 def limited(number: int, seconds: float) -> gevent.Timeout:
@@ -55,8 +67,9 @@ class Greenlet:
             (lambda: store.get_many([name, "missing"]), {name: self.last}),
             (self.create, "duplicate"),
             (lambda: store.set_many(MANY), None),
-            (lambda: store.update("nothing", lambda old: old, 0), 0),
-        ][number % 7]
+            (lambda: store.update("nothing", unchanged, 0), 0),
+            (lambda: store.update(name, unchanged), self.last),
+        ][number % CALLS]
 
     def create(self) -> str:
         try:
@@ -73,7 +86,10 @@ class Greenlet:
         call, expected = self.calls(number)
         try:
             # Most calls don't have to connect, and are over much sooner.
-            with limited(number, typical * random.random() ** 3):
+            seconds = typical * random.random() ** 3
+            if number % CALLS in UPDATES:
+                seconds = random.uniform(0, LET_RUN)
+            with limited(number, seconds):
                 assert call() == expected
         except (gevent.Timeout, LimitError):
             self.interrupted += 1
@@ -114,6 +130,8 @@ def main() -> None:
     django.setup()
     for alias, database in given["databases"].items():
         connections.settings[alias] = database
+        with suppress(AttributeError):  # There was no connection of that name yet.
+            del connections[alias]
     settings.CACHES, settings.PERSIST = given["caches"], given["persist"]
     store = stores["default"]
     moment = typical(store) * given["greenlets"]

@@ -68,16 +68,46 @@ def test_each_child_reads_its_own_key(shared_store: Store) -> None:
     assert shared_store.get("children") == CHILDREN
 
 
-def preloaded_with_a_pool(i: int) -> list[int]:
-    """Read before the fork from psycopg's pool, which keeps connections and threads of its own."""
+def fork_again(number: int) -> None:
+    assert persist.get(f"key {number}") == number
+    assert forked(lambda grandchild: read_only(number)) == [0] * CHILDREN
+    assert persist.incr("children") > 0
+
+
+def read_only(number: int) -> None:
+    for _ in range(READS):
+        assert persist.get(f"key {number}") == number
+    assert persist.incr("grandchildren") > 0
+
+
+def preloaded_twice(i: int) -> list[int]:
+    assert persist.get("key 0") == 0
+    statuses = forked(fork_again)
+    assert persist.get("key 0") == 0
+    return statuses
+
+
+def test_a_child_can_fork_too(shared_store: Store) -> None:
+    shared_store.set_many({f"key {number}": number for number in range(CHILDREN)})
+    assert race(preloaded_twice, processes=1) == [[0] * CHILDREN]
+    assert shared_store.get("children") == CHILDREN
+    assert shared_store.get("grandchildren") == CHILDREN**2
+
+
+def with_a_pool(i: int, work: Callable[[int], list[int]]) -> list[int]:
+    """Work with psycopg's pool, which keeps connections and threads of its own."""
     try:
-        return preloaded(i)
+        return work(i)
     finally:
         connections["pooled"].close()
         connections["pooled"].close_pool()  # type: ignore[attr-defined]
 
 
-def test_each_child_has_a_pool_of_its_own(open_store: OpenStore, settings: Any) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("threads", [False, True])
+def test_each_child_has_a_pool_of_its_own(
+    open_store: OpenStore, settings: Any, threads: bool
+) -> None:
     store = open_store("postgresql")
     store.set_many({f"key {number}": number for number in range(CHILDREN)})
     pooled = aliases.another(
@@ -85,8 +115,10 @@ def test_each_child_has_a_pool_of_its_own(open_store: OpenStore, settings: Any) 
     )
     with aliases.alias("pooled", pooled):
         settings.PERSIST = {"default": {**BACKENDS["postgresql"], "OPTIONS": {"using": "pooled"}}}
-        assert race(preloaded_with_a_pool, processes=1) == [[0] * CHILDREN]
+        work = with_threads if threads else preloaded
+        assert race(with_a_pool, work, processes=1) == [[0] * CHILDREN]
     assert store.get("children") == CHILDREN
+    assert store.get("threads") == (3 if threads else None)
 
 
 def with_threads(i: int) -> list[int]:
@@ -133,6 +165,7 @@ def in_a_transaction(i: int, using: str) -> list[int]:
 
 
 def _outside(number: int) -> None:
+    assert not persist.driver.in_transaction()
     assert persist.get("of the parent") is None
     assert persist.get(f"key {number}") == number
 

@@ -15,7 +15,8 @@ from django_persist import Store
 from django_persist.drivers.redis import RedisDriver
 from tests.drivers.redis.cluster.conftest import FACTORY
 from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS
-from tests.servers.valkey_servers import ValkeyCluster, start
+from tests.interruptions.conftest import behind
+from tests.servers.valkey_servers import ValkeyCluster, ValkeySentinel, start
 
 CHILDREN = 8
 SECONDS = 10
@@ -26,8 +27,13 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["single", "cluster", DJANGO])
+@pytest.fixture(params=["single", "sentinel", "cluster", DJANGO])
 def alias(request: pytest.FixtureRequest, settings: Any) -> Any:
+    if request.param == "sentinel":
+        sentinel: ValkeySentinel = request.getfixturevalue("sentinel")
+        settings.CACHES = {**settings.CACHES, "persist": behind(sentinel)}
+        yield
+        return
     server = None
     alias: dict[str, Any] = {"BACKEND": DJANGO_REDIS}
     if request.param == "cluster":
@@ -119,6 +125,8 @@ def test_a_fork_while_a_cache_connects_to_its_cluster(
         "OPTIONS": {"CONNECTION_FACTORY": FACTORY},
     }
     settings.CACHES = {**settings.CACHES, "persist": alias}
+    # A child must not inherit a half-done import: the thread that would end it isn't there.
+    caches.create_connection("persist").get("imports the client")
 
     def busy() -> None:
         # Other options are another client.

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 from django.db import connections
 
 from django_persist import Store, stores
 from django_persist.exceptions import StoreUnavailableError
-from tests.conftest import BACKENDS, DATABASES, leave_expired
+from tests.aliases import alias, another, migrate
+from tests.conftest import BACKENDS, DATABASE_SERVERS, DATABASES, MYSQLS, leave_expired
 from tests.processes import race
 from tests.servers import free_port
 
@@ -180,3 +184,56 @@ def test_concurrent_purges_and_writers(database_store: Store) -> None:
     assert database_store.get_many([f"key:{n}" for n in range(300)]) == {
         f"key:{n}": "new" for n in range(2, 300)
     }
+
+
+@contextmanager
+def elsewhere(server: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The settings of a second place on a server, which only OPTIONS tell from the first."""
+    settings = another(server)
+    name = f"elsewhere_{settings['NAME']}"
+    if server == "postgresql":
+        create, drop = f'CREATE SCHEMA "{name}"', f'DROP SCHEMA "{name}" CASCADE'
+        options = {"options": f"-c search_path={name}"}
+    else:
+        create, drop = f"CREATE DATABASE `{name}`", f"DROP DATABASE `{name}`"
+        file = folder / "elsewhere.cnf"
+        file.write_text(f"[client]\ndatabase = {name}\n")
+        options = {"read_default_file": str(file)}
+        settings |= {"NAME": ""}
+    with connections[server].cursor() as cursor:
+        cursor.execute(create)
+    try:
+        yield {**settings, "OPTIONS": {**settings["OPTIONS"], **options}}
+    finally:
+        with connections[server].cursor() as cursor:
+            cursor.execute(drop)
+
+
+@pytest.mark.parametrize("server", DATABASE_SERVERS)
+def test_purge_finds_each_place_that_only_options_tell_apart(
+    server: str, open_store: Callable[..., Store], settings: Any, tmp_path: Path
+) -> None:
+    open_store(server)
+    here = {**another(server), "OPTIONS": dict(another(server)["OPTIONS"])}
+    if server in MYSQLS:  # Neither alias has a NAME: their files have.
+        file = tmp_path / "here.cnf"
+        file.write_text(f"[client]\ndatabase = {here['NAME']}\n")
+        here |= {"NAME": "", "OPTIONS": {**here["OPTIONS"], "read_default_file": str(file)}}
+    with (
+        elsewhere(server, tmp_path) as there,
+        alias("here", here),
+        alias("there", there),
+    ):
+        migrate("there")
+        settings.PERSIST = {
+            "default": {**BACKENDS[server], "OPTIONS": {"using": "here"}},
+            "other": {**BACKENDS[server], "OPTIONS": {"using": "there"}},
+        }
+        for name, number in (("default", 2), ("other", 3)):
+            leave_expired(stores[name], {f"{name} {i}": i for i in range(number)})
+        assert "django_persist.E005" not in {m.id for m in run_checks(tags=["django_persist"])}
+        assert run().startswith("5 expired entries deleted from default, other")
+        assert [stores[name].driver.expired() for name in ("default", "other")] == [0, 0]
+        stores["other"].set("key", "there")
+        assert "key" not in stores["default"]
+        connections["there"].close()

@@ -10,7 +10,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import local
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,6 +25,7 @@ from .errors import (
     Outcome,
     classify,
     is_login_refused,
+    raise_without_values,
 )
 
 R = TypeVar("R")
@@ -219,7 +220,7 @@ class Connection:
             raise interruption
         outcome = _outcome(connection, error, attempted, opened=opened)
         if outcome is Outcome.OTHER:
-            raise_without_values(error)
+            raise_without_values(connection.vendor, error)
         if not inside and outcome in ABANDONED:
             _abandon(connection)
             if outcome is Outcome.IDLE and is_first:
@@ -325,17 +326,6 @@ def _outcome(connection: Any, error: Error, attempted: float, *, opened: bool) -
     if outcome is Outcome.OTHER and is_about_connecting:
         return Outcome.REFUSED
     return outcome
-
-
-def raise_without_values(error: Error) -> NoReturn:
-    """Raise an error of the database as it is, unless its message shows the row.
-
-    PostgreSQL adds lines with the row that broke a constraint: "DETAIL:  Failing row contains".
-    """
-    message, _, more = str(error).partition("\n")
-    if more:
-        raise type(error)(message) from None
-    raise error
 
 
 def _has_waited(connection: Any, attempted: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import NoReturn
 
 from django.db import Error, InterfaceError, OperationalError
 
@@ -278,3 +279,76 @@ def is_login_refused(vendor: str, error: Error) -> bool:
         code = error.args[0] if error.args else 0
         return code not in MYSQL_NOT_REACHED and _mysql(error) is Outcome.OTHER
     return False
+
+
+# What an error's text may show. A trigger, or an index on an expression of `value`, is the
+# project's own, and so is what it says; other errors name a constraint, a privilege or a column.
+
+POSTGRESQL_QUOTING_CLASSES = {
+    "22",  # data exception: invalid input syntax for type integer: "..."
+    "P0",  # PL/pgSQL error: RAISE
+}
+POSTGRESQL_QUOTING = {
+    "42601",  # syntax_error: at or near "..."
+}
+MYSQL_QUOTING_NOTHING = {
+    *(1044, 1045, 1142, 1143, 1227, 1370),  # access denied
+    1048,  # BAD_NULL
+    1054,  # BAD_FIELD
+    1264,  # WARN_DATA_OUT_OF_RANGE
+    1305,  # SP_DOES_NOT_EXIST
+    1364,  # NO_DEFAULT_FOR_FIELD
+    1406,  # DATA_TOO_LONG
+    3819,  # MySQL: CHECK_CONSTRAINT_VIOLATED
+    4025,  # MariaDB: CONSTRAINT_FAILED
+}
+"""Of the others, many quote: 1062, 1292, 1366. SIGNAL can raise any other, with any text."""
+
+SQLITE_CONSTRAINT_TRIGGER = 1811
+"""RAISE(ABORT, ...), whose text can be an expression."""
+
+
+def raise_without_values(vendor: str, error: Error) -> NoReturn:
+    """Raise an error of the database as it is, unless its message can show the value.
+
+    PostgreSQL adds lines with the row that broke a constraint: "DETAIL:  Failing row contains".
+    """
+    cause = error.__cause__
+    message, _, more = str(error.args[-1] if error.args else "").partition("\n")
+    if (code := _quoting_code(vendor, error, cause)) is not None:
+        message = (
+            f"The database refused the call with the error {code}. Its message is not shown here, "
+            "because it can contain the value."
+        )
+    elif not more:
+        raise error
+    raise _with_message(error, message) from cause and _with_message(cause, message)
+
+
+def _quoting_code(vendor: str, error: Error, cause: BaseException | None) -> str | int | None:
+    """Return the code of an error whose message can quote the value; None for any other."""
+    if vendor == "postgresql":
+        state: str = getattr(cause, "sqlstate", None) or ""
+        # An error within a function has a context. It can have any code, and say anything.
+        if (
+            state in POSTGRESQL_QUOTING
+            or state[:2] in POSTGRESQL_QUOTING_CLASSES
+            or getattr(getattr(cause, "diag", None), "context", None)
+        ):
+            return state
+    elif vendor == "mysql":
+        code = error.args[0] if error.args else None
+        if isinstance(code, int) and code not in MYSQL_QUOTING_NOTHING:
+            return code
+    elif getattr(cause, "sqlite_errorcode", None) == SQLITE_CONSTRAINT_TRIGGER:
+        return "SQLITE_CONSTRAINT_TRIGGER"
+    return None
+
+
+def _with_message(error: BaseException, message: str) -> BaseException:
+    """Return an error of the same class and code with another message."""
+    copied = type(error)(*error.args[:-1], message)
+    for name in ("sqlite_errorcode", "sqlite_errorname"):
+        if hasattr(error, name):
+            setattr(copied, name, getattr(error, name))
+    return copied

@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -32,6 +33,7 @@ from ...exceptions import (
     PersistError,
     StoreUnavailableError,
 )
+from ...interruptions import raise_interruption
 from .pool import NoFreeConnectionError, Pool
 from .scripts import Command, as_eval
 
@@ -102,16 +104,19 @@ class Node:
 
     def _exchange(self, commands: Sequence[Command], writes: bool, asking: bool) -> list[Reply]:
         """Send the commands over one connection and read their replies."""
+        handled = sys.exception()
         try:
             connection = self.pool.get_connection()
         except (RedisError, OSError) as error:
+            raise_interruption(error, handled, RedisError)
             raise self._not_connected(error) from error
         try:
             self._check_health(connection)
             replies = self._send_and_read(connection, commands, writes, asking)
-        except BaseException:
+        except BaseException as error:
             # Replies may still be under way, and the next call must not read them.
             self.pool.discard(connection)
+            raise_interruption(error, handled, RedisError)
             raise
         for reply in replies:
             if isinstance(reply, ReadOnlyError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -18,6 +19,8 @@ from typing import Any
 from weakref import WeakSet
 
 from redis.exceptions import ConnectionError, RedisError
+
+from ...interruptions import raise_interruption
 
 LONGEST_POLL = 0.01
 """Seconds between two looks for a free connection, at most."""
@@ -136,10 +139,12 @@ class Pool:
 
 def _is_ready(connection: Any) -> bool:
     """Return whether a connection is open and has no unread reply."""
+    handled = sys.exception()
     try:
         # Something to read is the end of the connection, or a reply that nobody waited for.
         return not connection.can_read()
-    except (RedisError, OSError):
+    except (RedisError, OSError) as error:
+        raise_interruption(error, handled, RedisError)
         return False
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -313,6 +314,11 @@ def test_retry_seconds_bounds_the_tries(open_store: Callable[..., Store], second
     assert len(errors) == 1 and isinstance(errors[0], OperationalError) and errors[0].__cause__
     assert time.monotonic() - started < 5
     assert store.get("key") == "other"
+
+
+def test_tries_end_before_web_servers_kill_a_worker() -> None:
+    """gunicorn's default is 30 seconds."""
+    assert signature(DatabaseDriver).parameters["retry_seconds"].default == 10
 
 
 @pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), True, "10", None], ids=repr)

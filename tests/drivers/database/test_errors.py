@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
-from django.db import Error, connections, transaction
+from django.db import Error, OperationalError, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from django_persist import Store
 from django_persist.drivers.database.connection import Connection
+from django_persist.drivers.database.errors import Outcome, classify
 from django_persist.exceptions import ContentionError, PersistError, StoreUnavailableError
+from tests.conftest import MYSQLS
 
 
 def codes(postgresql: str, both: str, mysql: str = "") -> list[tuple[str, str]]:
@@ -35,10 +37,11 @@ REFUSED = codes(
 )
 CUT_OFF = codes(
     "08000 08003 08006 08P01 25P03 25P04 40003 57P01 57P02",
-    "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927 2006 2013 2014 2026 2027"
-    " 2055",
+    "1053 1080 1152 1153 1154 1155 1156 1157 1158 1159 1160 1161 1184 1927",
     "3169 4081 4082",
 )
+CUT_OFF_BY_CLIENT = [2006, 2013, 2014, 2026, 2027, 2055]
+"""Codes of the client library, which it takes from no server."""
 # A broken transaction, a missing privilege, an internal error, an invalid statement.
 OTHER = codes("25P02 42501 XX000 42601", "1044 1064 1142")
 
@@ -150,6 +153,26 @@ def test_a_call_that_is_cut_off_may_have_applied(
     with pytest.raises(StoreUnavailableError) as caught, transaction.atomic(database):
         Connection(database).run(raising(database, code), writes=writes)
     assert caught.value.maybe_applied is False
+
+
+@pytest.mark.parametrize("code", CUT_OFF_BY_CLIENT)
+def test_a_call_that_the_client_library_cuts_off(code: int) -> None:
+    assert classify("mysql", OperationalError(code, "a message")) is Outcome.CUT_OFF
+
+
+@pytest.mark.parametrize("database", MYSQLS)
+def test_an_answer_that_nobody_has_read_costs_one_call(
+    database: str, open_store: Callable[..., Store]
+) -> None:
+    """What an interruption can leave: "Commands out of sync", for every later call."""
+    store = open_store(database)
+    store.set("key", 1)
+    connections[database].connection.query("SELECT 1")
+    with pytest.raises(StoreUnavailableError, match="cut off") as caught:
+        store.set("key", 2)
+    assert "2014" in str(caught.value.__cause__)
+    assert store.get("key") == 1
+    assert store.incr("key") == 2
 
 
 @pytest.mark.parametrize(("database", "code"), OTHER)

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import IntegrityError, OperationalError, ProgrammingError, connections, transaction
+from django.db import (
+    Error,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    transaction,
+)
 
-from django_persist import Store
+from django_persist import KEEP, Store
 from django_persist.drivers.database import DatabaseDriver
 from django_persist.exceptions import ContentionError, StoreUnavailableError
 from django_persist.models import Entry
 from tests.aliases import alias, sqlite
-from tests.conftest import BACKENDS, DATABASE_SERVERS, OwnServer
+from tests.conftest import BACKENDS, DATABASE_SERVERS, MYSQLS, OwnServer
 from tests.drivers.database.test_contention import elsewhere, using
 
 TABLE = Entry._meta.db_table
@@ -349,12 +356,162 @@ def unmigrated(database: str) -> Iterator[str]:
         run(using, f"ALTER TABLE {away} RENAME TO {table}")
 
 
+VALUE = "xyzzy" * 5
+
+
+def shown(error: BaseException) -> str:
+    """Return what a log shows of an error: all lines of its traceback that aren't source code."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("    "))
+
+
+WRITES: list[Callable[[Store], object]] = [
+    lambda store: store.set("key", VALUE),
+    lambda store: store.set("key", VALUE, expires=KEEP),
+    lambda store: store.create("new", VALUE),
+    lambda store: store.update("key", lambda old: VALUE),
+    lambda store: store.set_many({"other": 1, "key": VALUE}),
+]
+
+TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
+    "raised by a trigger": {
+        "sqlite": (
+            [
+                f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} "
+                "WHEN length(NEW.value) > 20 BEGIN SELECT RAISE(ABORT, 'xyzzyx says no'); END"
+                for event in ("INSERT", "UPDATE")
+            ],
+            [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
+        ),
+        **dict.fromkeys(
+            MYSQLS,
+            (
+                [
+                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
+                    "DECLARE text VARCHAR(100); IF length(NEW.value) > 20 THEN "
+                    "SET text = concat('no: ', NEW.value); "
+                    "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = text; END IF; END"
+                    for event in ("INSERT", "UPDATE")
+                ],
+                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
+            ),
+        ),
+        "postgresql": (
+            [
+                (
+                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                    "IF length(NEW.value) > 20 THEN RAISE EXCEPTION 'no: %', NEW.value; END IF; "
+                    "RETURN NEW; END $$"
+                ),
+                (
+                    f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW "
+                    "EXECUTE FUNCTION refuse()"
+                ),
+            ],
+            [f"DROP TRIGGER refusing ON {TABLE}", "DROP FUNCTION refuse()"],
+        ),
+    },
+    "raised by a trigger with a code of its own": {
+        "postgresql": (
+            [
+                (
+                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                    "IF length(NEW.value) > 20 THEN "
+                    "RAISE check_violation USING MESSAGE = 'no: ' || NEW.value; END IF; "
+                    "RETURN NEW; END $$"
+                ),
+                (
+                    f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW "
+                    "EXECUTE FUNCTION refuse()"
+                ),
+            ],
+            [f"DROP TRIGGER refusing ON {TABLE}", "DROP FUNCTION refuse()"],
+        ),
+        **dict.fromkeys(
+            MYSQLS,
+            (
+                [
+                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
+                    "DECLARE text VARCHAR(100); IF length(NEW.value) > 20 THEN "
+                    "SET text = concat('no: ', NEW.value); SIGNAL SQLSTATE '23000' "
+                    "SET MESSAGE_TEXT = text, MYSQL_ERRNO = 5555; END IF; END"
+                    for event in ("INSERT", "UPDATE")
+                ],
+                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
+            ),
+        ),
+    },
+    "quoted by the server": {
+        "postgresql": (
+            [
+                (
+                    f"CREATE INDEX ints ON {TABLE} "
+                    "((CASE WHEN length(value) > 20 THEN value::int ELSE 0 END))"
+                )
+            ],
+            ["DROP INDEX ints"],
+        ),
+        **dict.fromkeys(
+            MYSQLS,
+            (
+                [
+                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
+                    "DECLARE number INT; "
+                    "IF length(NEW.value) > 20 THEN SET number = NEW.value; END IF; END"
+                    for event in ("INSERT", "UPDATE")
+                ],
+                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
+            ),
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "server"), [(kind, server) for kind in TRIGGERS for server in TRIGGERS[kind]]
+)
+def test_an_error_of_the_project_s_own_code_in_the_database_shows_no_value(
+    kind: str, server: str, open_store: Callable[..., Store]
+) -> None:
+    store = open_store(server)
+    name = using(store)
+    create, drop = TRIGGERS[kind][server]
+    store.set("key", "fits")
+    run(name, *create)
+    try:
+        for call in WRITES:
+            with pytest.raises(Error, match="not shown here") as caught:
+                call(store)
+            assert "xyzzyx" not in shown(caught.value)
+            assert type(caught.value).__module__ == "django.db.utils"
+            assert caught.value.__cause__ is not None
+            with pytest.raises(Error) as caught, transaction.atomic(name):
+                call(store)
+            assert "xyzzyx" not in shown(caught.value)
+        assert store.get_many(["key", "new", "other"]) == {"key": "fits"}
+    finally:
+        run(name, *drop)
+
+
+def test_a_missing_table_shows_no_value(database: str, open_store: Callable[..., Store]) -> None:
+    open_store(database)
+    calls: list[Callable[[Store], object]] = [
+        *WRITES,
+        lambda store: store.replace("key", VALUE, "version"),
+    ]
+    with unmigrated(database) as name:
+        for call in calls:
+            with pytest.raises(StoreUnavailableError) as caught:
+                call(Store(DatabaseDriver(name)))
+            assert "xyzzyx" not in shown(caught.value)
+
+
 @pytest.mark.parametrize("server", DATABASE_SERVERS)
 def test_a_constraint_of_the_project_s_shows_no_value(
     server: str, open_store: Callable[..., Store]
 ) -> None:
     store = open_store(server)
-    name, value = using(store), "xyzzy" * 5  # A traceback shows these lines too.
+    name, value = using(store), VALUE
     table = connections[name].ops.quote_name(TABLE)
     run(name, f"ALTER TABLE {table} ADD CONSTRAINT short CHECK (length(value) < 20)")
     try:

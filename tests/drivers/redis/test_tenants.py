@@ -14,7 +14,7 @@ import pytest
 from django_persist import Store
 from django_persist.exceptions import InvalidStoreError
 from tests.drivers.redis.cluster.conftest import FACTORY
-from tests.drivers.redis.conftest import MakeDriver
+from tests.drivers.redis.conftest import DJANGO, DJANGO_REDIS, MakeDriver
 from tests.servers.valkey_servers import ValkeyServer
 
 TENANT = ContextVar("TENANT", default="public")
@@ -33,10 +33,10 @@ def tenant(name: str) -> Iterator[None]:
         TENANT.reset(token)
 
 
-@pytest.fixture(params=["single", "cluster"])
+@pytest.fixture(params=[DJANGO_REDIS, DJANGO, "cluster"])
 def store(request: pytest.FixtureRequest, make_driver: MakeDriver, server: ValkeyServer) -> Store:
-    if request.param == "single":
-        return Store(make_driver(server.url, KEY_FUNCTION=key_of_tenant))
+    if request.param != "cluster":
+        return Store(make_driver(server.url, BACKEND=request.param, KEY_FUNCTION=key_of_tenant))
     cluster = request.getfixturevalue("shared_cluster")
     for each in cluster.primaries:
         each.client.flushall()

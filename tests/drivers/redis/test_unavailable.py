@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -212,3 +213,19 @@ class Refusing:
                         line.sendall(b"".join(answers), socket.MSG_MORE)
                         return
                     line.sendall(b"".join(answers))
+
+
+def test_a_limit_from_before_the_call_is_not_raised_by_it(make_driver: MakeDriver) -> None:
+    driver = make_driver("redis://127.0.0.1:1")
+    before = signal.signal(signal.SIGALRM, raise_timeout)
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    except TimeoutError:
+        with pytest.raises(StoreUnavailableError, match="can't be reached"):
+            driver.set("state", b'"timed out"', None)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def raise_timeout(signum: int, frame: Any) -> None:
+    raise TimeoutError("the time limit")
