@@ -42,10 +42,10 @@ def test_each_language_has_every_text() -> None:
 @pytest.mark.parametrize(
     ("language", "texts"),
     [
-        ("de", ["Alle abgelaufenen Einträge löschen", "läuft nie ab", " abgelaufen<"]),
+        ("de", ["Alle abgelaufenen Einträge löschen", "läuft nie ab", "abgelaufen ("]),
         ("es", ["Eliminar todas las entradas caducadas", "no caduca nunca", "caducó hace"]),
         ("fr", ["Supprimer toutes les entrées expirées", "n’expire jamais", "expirée il y a"]),
-        ("ja", ["期限切れのエントリをすべて削除", "無期限", "前に期限切れ"]),
+        ("ja", ["期限切れのエントリをすべて削除", "無期限", "期限切れから"]),
         ("pt", ["Eliminar todas as entradas expiradas", "nunca expira", "expirou há"]),
         ("pt-br", ["Eliminar todas as entradas expiradas"]),
     ],
