@@ -36,8 +36,8 @@ class _Thread(local):
     """The client library's connection."""
 
     direct: Direct | None = None
-    methods: tuple[Any, ...] = ()
-    """Django's own, which a statement passes on its usual way."""
+    methods: tuple[Any, ...] = (None,) * 8
+    """See `_methods`."""
 
 
 class DirectWay:
@@ -58,13 +58,25 @@ class DirectWay:
         if direct is None:
             return None
         cls, attributes = type(connection), vars(connection)
+        execute, inner, wrapping, cursor, open_cursor, make, create, ensure = thread.methods
         if (
             # Somebody watches, counts, changes or refuses the statements.
             connection.execute_wrappers
             or connection.force_debug_cursor
             or (SETTINGS["DEBUG"] if "DEBUG" in SETTINGS else settings.DEBUG)  # noqa: SIM401
-            or thread.methods != (CursorWrapper.execute, cls.cursor, cls.ensure_connection)
+            # By identity, because a proxy such as wrapt's equals what it stands for.
+            or execute is not CursorWrapper.execute
+            or inner is not CursorWrapper._execute  # type: ignore[attr-defined]
+            or wrapping is not CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
+            or cursor is not cls.cursor
+            or open_cursor is not cls._cursor
+            or make is not cls.make_cursor
+            or create is not cls.create_cursor
+            or ensure is not cls.ensure_connection
             or "cursor" in attributes
+            or "_cursor" in attributes
+            or "make_cursor" in attributes
+            or "create_cursor" in attributes
             or "ensure_connection" in attributes
             # Another thread may use the connection now, or greenlets or tasks share this thread.
             or connection.allow_thread_sharing
@@ -86,8 +98,7 @@ def _look_at(connection: Any, thread: _Thread) -> None:
     thread.connection = thread.raw = thread.direct = None
     if connection.connection is None or connection.allow_thread_sharing or not apps.ready:
         return  # It may have one later.
-    cls = type(connection)
-    thread.methods = CursorWrapper.execute, cls.cursor, cls.ensure_connection
+    thread.methods = _methods(type(connection))
     if all(map(is_of_django, thread.methods)):
         try:
             connection.validate_thread_sharing()
@@ -95,6 +106,20 @@ def _look_at(connection: Any, thread: _Thread) -> None:
             return
         thread.direct = _direct(connection)
     thread.connection, thread.raw = connection, connection.connection
+
+
+def _methods(cls: Any) -> tuple[Any, ...]:
+    """Return the methods that a statement passes on its usual way."""
+    return (
+        CursorWrapper.execute,
+        CursorWrapper._execute,  # type: ignore[attr-defined]
+        CursorWrapper._execute_with_wrappers,  # type: ignore[attr-defined]
+        cls.cursor,
+        cls._cursor,
+        cls.make_cursor,
+        cls.create_cursor,
+        cls.ensure_connection,
+    )
 
 
 def _direct(connection: Any) -> Direct | None:
