@@ -75,7 +75,6 @@ class DirectPostgreSQL(Direct):
         return (
             type(connection) is base.DatabaseWrapper
             and type(raw) is psycopg.Connection
-            and raw.cursor_factory in CURSORS
             and pq.__impl__ != "python"
             and hasattr(raw, "cancel_safe")  # psycopg 3.2 and newer
             and hasattr(select, "poll")
@@ -87,6 +86,7 @@ class DirectPostgreSQL(Direct):
         pgconn = self.pgconn
         return bool(
             pgconn.transaction_status == (INTRANS if inside else IDLE)
+            and self.raw.cursor_factory in CURSORS
             and pgconn.pipeline_status == NO_PIPELINE
             and pgconn.parameter_status(b"client_encoding") == b"UTF8"
         )
@@ -97,20 +97,25 @@ class DirectPostgreSQL(Direct):
             each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
             for each in numbered.values(params)
         ]
-        pgconn = self.pgconn
-        try:
-            if self._is_prepared(numbered):
-                pgconn.send_query_prepared(numbered.name, values)
-                result = self._result()
-                if _state(result) not in NOT_PREPARED:
-                    return _read(result)
-                self.prepared.clear()
-            pgconn.send_query_params(numbered.text, values)
-            return _read(self._result())
-        except BaseException as error:
-            if pgconn.transaction_status == ACTIVE:
-                self._break_off(error)
-            raise
+        # A thread of the project's may be waiting for notifications on it. It lets others in.
+        with self.raw.lock:
+            try:
+                return _read(self._answer(numbered, values))
+            except BaseException as error:
+                if self.pgconn.transaction_status == ACTIVE:
+                    self._break_off(error)
+                raise
+
+    def _answer(self, numbered: Numbered, values: list[bytes | None]) -> Any:
+        """Return the server's result of a statement."""
+        if self._is_prepared(numbered):
+            self.pgconn.send_query_prepared(numbered.name, values)
+            result = self._result()
+            if _state(result) not in NOT_PREPARED:
+                return result
+            self.prepared.clear()
+        self.pgconn.send_query_params(numbered.text, values)
+        return self._result()
 
     def _is_prepared(self, numbered: Numbered) -> bool:
         """Return whether the server has the statement; prepare it if it is time for that."""
