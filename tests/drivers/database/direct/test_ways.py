@@ -260,7 +260,7 @@ def test_a_factory_of_sqlites_goes_through_the_cursor(open_store: OpenStore) -> 
     open_store("sqlite").get("there")
     for factory, is_direct in ((sqlite3.Connection, True), (OwnConnection, False)):
         with through("default", factory=factory) as store, counting() as ways:
-            assert ways.is_direct(lambda store=store: store.get("there")) is is_direct
+            assert ways.is_direct(functools.partial(store.get, "there")) is is_direct
 
 
 def test_a_cursor_factory_of_psycopgs_goes_through_it(open_store: OpenStore) -> None:
