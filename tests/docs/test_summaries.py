@@ -84,7 +84,7 @@ def _signature(thing: Any, *, bound: bool = False) -> str:
             continue
         if each.kind is each.KEYWORD_ONLY and "*" not in "".join(parts):
             parts.append("*")
-        stars = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(each.kind.name, "")
         parts.append(stars + each.name + _default(each.default))
     return f"({', '.join(parts)})"
 

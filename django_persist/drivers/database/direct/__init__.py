@@ -38,10 +38,8 @@ class _Seen(NamedTuple):
 
     direct: Direct | None = None
 
-    # Django's own methods, which a statement passes on its usual way.
-    execute: Any = None
-    cursor: Any = None
-    ensure_connection: Any = None
+    methods: tuple[Any, ...] = (None,) * 8
+    """See `_methods`."""
 
 
 class _Thread(local):
@@ -65,19 +63,29 @@ class DirectWay:
         if seen[1] is not connection.connection or seen[0] is not connection:
             seen = self._thread.seen = _look_at(connection)
         # Unpacked, because each attribute of a named tuple takes several times as long.
-        _, _, direct, execute, cursor, ensure_connection = seen
+        _, _, direct, methods = seen
         if direct is None:
             return None
+        execute, inner, wrapping, cursor, open_cursor, make, create, ensure = methods
         cls, attributes = type(connection), vars(connection)
         if (
             # Somebody watches, counts, changes or refuses the statements.
             connection.execute_wrappers
             or connection.force_debug_cursor
             or (SETTINGS["DEBUG"] if "DEBUG" in SETTINGS else settings.DEBUG)  # noqa: SIM401
-            or CursorWrapper.execute is not execute
-            or cls.cursor is not cursor
-            or cls.ensure_connection is not ensure_connection
+            # By identity, because a proxy such as wrapt's equals what it stands for.
+            or execute is not CursorWrapper.execute
+            or inner is not CursorWrapper._execute  # type: ignore[attr-defined]
+            or wrapping is not CursorWrapper._execute_with_wrappers  # type: ignore[attr-defined]
+            or cursor is not cls.cursor
+            or open_cursor is not cls._cursor
+            or make is not cls.make_cursor
+            or create is not cls.create_cursor
+            or ensure is not cls.ensure_connection
             or "cursor" in attributes
+            or "_cursor" in attributes
+            or "make_cursor" in attributes
+            or "create_cursor" in attributes
             or "ensure_connection" in attributes
             # Greenlets (gevent and eventlet replace this function) or tasks share this thread.
             or type(select.select) is not BuiltinFunctionType
@@ -100,10 +108,23 @@ def _look_at(connection: Any) -> _Seen:
         connection.validate_thread_sharing()
     except DatabaseError:  # The cursor raises it, too.
         return _Seen()
-    cls = type(connection)
-    methods = CursorWrapper.execute, cls.cursor, cls.ensure_connection
+    methods = _methods(type(connection))
     direct = _direct(connection) if all(map(is_of_django, methods)) else None
-    return _Seen(connection, connection.connection, direct, *methods)
+    return _Seen(connection, connection.connection, direct, methods)
+
+
+def _methods(cls: Any) -> tuple[Any, ...]:
+    """Return the methods that a statement passes on its usual way."""
+    return (
+        CursorWrapper.execute,
+        CursorWrapper._execute,  # type: ignore[attr-defined]
+        CursorWrapper._execute_with_wrappers,  # type: ignore[attr-defined]
+        cls.cursor,
+        cls._cursor,
+        cls.make_cursor,
+        cls.create_cursor,
+        cls.ensure_connection,
+    )
 
 
 def _direct(connection: Any) -> Direct | None:

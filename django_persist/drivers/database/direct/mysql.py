@@ -5,7 +5,10 @@ https://mysqlclient.readthedocs.io/user_guide.html
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -52,16 +55,24 @@ class DirectMySQL(Direct):
             rows = () if result is None else result.fetch_row(0)
             return Result(rows, raw.affected_rows(), raw.insert_id())
         except MySQLdb.OperationalError as error:
-            # As Django's cursor does it.
             if error.args[0] in CursorWrapper.codes_for_integrityerror:
-                raise IntegrityError(*error.args) from error
+                raise IntegrityError(*error.args)  # noqa: B904 (as Django's cursor does it)
             raise
         except MySQLdb.Error:
             raise
         except BaseException:
-            # The answer may not have been read.
-            raw.close()
+            _cut(raw)  # The answer may not have been read.
             raise
+
+
+def _cut(raw: Any) -> None:
+    """End the connection to the server.
+
+    Not with `close`: Django closes it once more, after a ROLLBACK that fails, and mysqlclient would
+    raise an error that hides the interruption.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 @cache

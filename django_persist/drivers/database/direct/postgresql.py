@@ -63,7 +63,6 @@ class DirectPostgreSQL(Direct):
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
-        self.wrapper = connection
         self.pgconn: Any = self.raw.pgconn
         self.poll = select.poll()
         self.poll.register(self.pgconn.socket, select.POLLIN)
@@ -77,7 +76,6 @@ class DirectPostgreSQL(Direct):
         return (
             type(connection) is base.DatabaseWrapper
             and type(raw) is psycopg.Connection
-            and raw.cursor_factory in CURSORS
             and pq.__impl__ != "python"
             and hasattr(raw, "cancel_safe")  # psycopg 3.2 and newer
             and hasattr(select, "poll")
@@ -88,8 +86,8 @@ class DirectPostgreSQL(Direct):
         # psycopg sends the BEGIN of a transaction with its first statement.
         pgconn = self.pgconn
         return (
-            not self.wrapper.allow_thread_sharing
-            and pgconn.transaction_status == (INTRANS if inside else IDLE)
+            pgconn.transaction_status == (INTRANS if inside else IDLE)
+            and self.raw.cursor_factory in CURSORS
             and pgconn.pipeline_status == NO_PIPELINE
             and pgconn.parameter_status(b"client_encoding") == b"UTF8"
         )
@@ -100,20 +98,23 @@ class DirectPostgreSQL(Direct):
             each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
             for each in values_of(params)
         ]
-        pgconn = self.pgconn
-        try:
-            if self.threshold is not None and self._is_prepared(name, text):
-                pgconn.send_query_prepared(name, values)
-                result = self._result()
-                if _state(result) not in NOT_PREPARED:
-                    return _read(result)
-                self.prepared.clear()
-            pgconn.send_query_params(text, values)
-            return _read(self._result())
-        except BaseException as error:
-            if pgconn.transaction_status == ACTIVE:
-                self._break_off(error)
-            raise
+        # Another thread may be using the connection, such as to wait for notifications.
+        with self.raw.lock:
+            try:
+                if self.threshold is None or not self._is_prepared(name, text):
+                    self.pgconn.send_query_params(text, values)
+                else:
+                    self.pgconn.send_query_prepared(name, values)
+                    result = self._result()
+                    if _state(result) not in NOT_PREPARED:
+                        return _read(result)
+                    self.threshold = None
+                    self.pgconn.send_query_params(text, values)
+                return _read(self._result())
+            except BaseException as error:
+                if self.pgconn.transaction_status == ACTIVE:
+                    self._break_off(error)
+                raise
 
     def _is_prepared(self, name: bytes, text: bytes) -> bool:
         """Return whether the server has the statement; prepare it if it is time for that."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -27,22 +27,32 @@ class Count:
         return self.direct - before
 
 
-@pytest.fixture
-def count(monkeypatch: pytest.MonkeyPatch) -> Count:
-    """Counts the statements that go below Django's cursor, in all threads."""
-    counted = Count()
+@contextmanager
+def counting() -> Iterator[Count]:
+    """Count the statements that go below Django's cursor during the block, in all threads."""
     for vendor in ("sqlite", "postgresql", "mysql"):
         with suppress(ImportError):  # without its client library
             import_module(f"django_persist.drivers.database.direct.{vendor}")
-    for cls in Direct.__subclasses__():
-        execute: Any = cls.execute
+    counted = Count()
+    with pytest.MonkeyPatch.context() as patches:
+        for cls in Direct.__subclasses__():
+            patches.setattr(cls, "execute", _counted(cls.execute, counted))
+        yield counted
 
-        def counting(self: Any, *args: Any, execute: Any = execute) -> Any:
-            counted.direct += 1
-            return execute(self, *args)
 
-        monkeypatch.setattr(cls, "execute", counting)
+def _counted(execute: Any, count: Count) -> Any:
+    def counted(self: Any, *args: Any) -> Any:
+        count.direct += 1
+        return execute(self, *args)
+
     return counted
+
+
+@pytest.fixture
+def count() -> Iterator[Count]:
+    """Counts the statements that go below Django's cursor."""
+    with counting() as counted:
+        yield counted
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import wrapt
 from django.conf import settings as django_settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import ProgrammingError, connections, transaction
@@ -145,20 +146,11 @@ def test_settings_keep_nothing_that_has_changed(settings: Any) -> None:
     assert SETTINGS.get("DEBUG", False) is False
 
 
-class Wrapped:
-    """What libraries such as wrapt put in place of a method: it pretends to be the method."""
-
-    def __init__(self, wrapped: Any) -> None:
-        self.__wrapped__ = wrapped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__wrapped__, name)
-
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        return self if instance is None else functools.partial(self.__wrapped__, instance)
-
-    def __call__(self, *args: Any) -> Any:
-        return self.__wrapped__(*args)
+def by_wrapt(method: Any) -> Any:
+    """Return a proxy, which equals the method, and looks like it in nearly every way."""
+    return wrapt.FunctionWrapper(
+        method, lambda wrapped, instance, args, kwargs: wrapped(*args, **kwargs)
+    )
 
 
 def by_wraps(method: Any) -> Any:
@@ -170,13 +162,13 @@ def by_wraps(method: Any) -> Any:
 
 
 METHODS = [
-    (CursorWrapper, "execute"),
-    (BaseDatabaseWrapper, "cursor"),
+    *((CursorWrapper, name) for name in ("execute", "_execute", "_execute_with_wrappers")),
+    *((BaseDatabaseWrapper, name) for name in ("cursor", "_cursor", "make_cursor")),
     (BaseDatabaseWrapper, "ensure_connection"),
 ]
 
 
-@pytest.mark.parametrize("replace", [by_wraps, Wrapped])
+@pytest.mark.parametrize("replace", [by_wraps, by_wrapt])
 @pytest.mark.parametrize(("cls", "name"), METHODS, ids=[name for _, name in METHODS])
 def test_a_replaced_method_is_called(
     cls: Any, name: str, replace: Any, direct_store: Store, count: Count
@@ -193,7 +185,9 @@ def test_a_replaced_method_is_called(
     assert takes_direct(direct_store, count)
 
 
-@pytest.mark.parametrize("name", ["cursor", "ensure_connection"])
+@pytest.mark.parametrize(
+    "name", ["cursor", "_cursor", "make_cursor", "create_cursor", "ensure_connection"]
+)
 def test_a_method_that_is_replaced_on_the_connection_is_called(
     name: str, direct_store: Store, count: Count
 ) -> None:
@@ -288,6 +282,9 @@ def test_a_cursor_of_the_projects_own_gets_each_call(open_store: OpenStore, coun
             store = Store(DatabaseDriver(name))
             store.set("key", "value")
             assert takes_direct(store, count) is expected
+            # OpenTelemetry's instrument_connection sets it on an open connection.
+            connections[name].connection.cursor_factory = own
+            assert not takes_direct(store, count)
 
 
 # Other threads, greenlets, tasks.
@@ -360,17 +357,43 @@ def test_a_thread_with_anothers_connection_is_refused_or_goes_through_the_cursor
     assert takes_direct(direct_store, count)
 
 
-def test_psycopgs_lock_is_taken_while_threads_share_a_connection(
+def test_threads_that_share_a_connection_of_psycopgs_wait_for_each_other(
+    open_store: OpenStore, count: Count
+) -> None:
+    store = open_store("postgresql")
+    store.set_many({"mine": "mine", "theirs": "theirs"})
+    assert count.of(lambda: store.get("mine")) == 1
+    wrapper = connections["postgresql"]
+    wrapper.inc_thread_sharing()
+    found = set()
+
+    def read_theirs() -> None:
+        connections["postgresql"] = wrapper
+        for _ in range(300):
+            found.add(store.get("theirs"))
+
+    thread = threading.Thread(target=read_theirs)
+    try:
+        thread.start()
+        mine = {store.get("mine") for _ in range(300)}
+        thread.join()
+    finally:
+        wrapper.dec_thread_sharing()
+    assert (mine, found) == ({"mine"}, {"theirs"})
+    assert count.direct > 1
+
+
+def test_a_thread_that_waits_for_notifications_takes_no_answer(
     open_store: OpenStore, count: Count
 ) -> None:
     store = open_store("postgresql")
     store.set("key", "value")
-    assert takes_direct(store, count)
-    connections["postgresql"].inc_thread_sharing()
-    try:
-        assert not takes_direct(store, count)
-    finally:
-        connections["postgresql"].dec_thread_sharing()
+    raw = connections["postgresql"].connection
+    listener = threading.Thread(target=lambda: list(raw.notifies(timeout=0.3)))
+    listener.start()
+    for _ in range(3):
+        assert store.get("key") == "value"
+    listener.join()
     assert takes_direct(store, count)
 
 
@@ -446,6 +469,32 @@ def test_a_failed_transaction_of_postgresql_goes_through_the_cursor(
     assert takes_direct(store, count)
 
 
+def test_a_transaction_that_django_does_not_know_goes_through_the_cursor(
+    direct_store: Store, count: Count
+) -> None:
+    wrapper = wrapper_of(direct_store)
+    with wrapper.cursor() as cursor:
+        cursor.execute("SET autocommit = 0" if wrapper.vendor == "mysql" else "BEGIN")
+        assert not takes_direct(direct_store, count)
+        cursor.execute("COMMIT")
+        if wrapper.vendor == "mysql":
+            cursor.execute("SET autocommit = 1")
+    assert takes_direct(direct_store, count)
+
+
+def test_a_transaction_of_sqlite_that_has_ended_goes_through_the_cursor(
+    open_store: OpenStore, count: Count
+) -> None:
+    store = open_store("sqlite")
+    store.set("key", "value")
+    with transaction.atomic():
+        assert takes_direct(store, count)
+        connections["default"].connection.execute("ROLLBACK")
+        assert not takes_direct(store, count)
+        connections["default"].connection.execute("BEGIN")
+    assert takes_direct(store, count)
+
+
 def test_psycopg_begins_a_transaction(open_store: OpenStore, count: Count) -> None:
     store = open_store("postgresql")
     store.set("key", "value")
@@ -475,19 +524,6 @@ def test_sqlite_begins_a_transaction(open_store: OpenStore, count: Count) -> Non
         assert count.of(lambda: store.get("key")) == 1
         connections[name].rollback()
         assert store.get("key") is None
-
-
-@pytest.mark.parametrize("database", ["mariadb", "mysql"])
-def test_mysql_joins_a_transaction(database: str, open_store: OpenStore, count: Count) -> None:
-    store = open_store(database)
-    store.set("key", "value")
-    with transaction.atomic(database):
-        assert count.of(lambda: store.set("key", "other")) == 1
-        transaction.set_rollback(True, database)
-    assert takes_direct(store, count)
-    connections[database].connection.autocommit(False)  # not through Django
-    assert not takes_direct(store, count)
-    connections[database].close()
 
 
 def test_a_pipeline_of_psycopgs_goes_through_the_cursor(
