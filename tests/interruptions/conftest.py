@@ -41,7 +41,7 @@ def sentinel(guarded: ValkeyServer) -> Iterator[ValkeySentinel]:
     server.kill()
 
 
-@pytest.fixture(params=["single", "sentinel", "cluster"])
+@pytest.fixture(params=["single", pytest.param("sentinel", marks=pytest.mark.costly), "cluster"])
 def redis_alias(request: pytest.FixtureRequest, settings: Any) -> str:
     """An alias of CACHES with a small pool: in database 3, or on a cluster."""
     pool = {"max_connections": CONNECTIONS}

@@ -54,6 +54,9 @@ def test_greenlets_on_a_database(database: str, open_store: Callable[..., Store]
     assert set(store.get_many(store.keys("count")).values()) == {ROUNDS}
 
 
+@pytest.mark.parametrize(
+    "redis_alias", ["single", pytest.param("cluster", marks=pytest.mark.costly)], indirect=True
+)
 def test_greenlets_on_redis(redis_alias: str, guarded: ValkeyServer, settings: Any) -> None:
     assert GREENLETS < CONNECTIONS
     settings.PERSIST = {"default": {"BACKEND": REDIS, "OPTIONS": {"cache": redis_alias}}}
