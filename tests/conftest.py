@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -108,6 +109,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             )
         for name, why in MISSING.items():
             terminalreporter.write_line(f"Not tested on {name}: {why}.", yellow=True)
+        if not extent.runs_costly():
+            terminalreporter.write_line(extent.COSTLY_LEFT_OUT, yellow=True)
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -120,14 +123,23 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_report_header(config: Any) -> str | None:
     """Say how long a run of all tests takes."""
-    if config.args_source is not config.ArgsSource.TESTPATHS or config.option.keyword:
+    if not _runs_all(config):
         return None
     more_servers = 3 - len({"mariadb", "mysql", "redis"} & MISSING.keys())
     return extent.duration(config.getoption("numprocesses", None) or 1, more_servers)
 
 
+def _runs_all(config: Any) -> bool:
+    """Return whether the command line names no files and selects no tests."""
+    is_selecting = config.option.keyword or config.option.markexpr
+    return config.args_source is config.ArgsSource.TESTPATHS and not is_selecting
+
+
 def pytest_configure(config: Any) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ and not _runs_all(config):
+        extent.run_costly()
     config.addinivalue_line("markers", "first_parameters_only: run each test function once")
+    config.addinivalue_line("markers", f"costly: {extent.COSTLY}")
     config.addinivalue_line("markers", "server(name): count the test as one on this server")
 
 
@@ -138,6 +150,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     seen = set()
     for item in items:
         is_left_out = not MISSING.keys().isdisjoint(_needed(item))
+        if item.get_closest_marker("costly") and not extent.runs_costly():
+            is_left_out = True
         if item.get_closest_marker("first_parameters_only"):
             function = item.parent.nodeid, item.originalname
             is_left_out |= function in seen
@@ -159,6 +173,11 @@ def _servers(item: Any) -> set[str]:
     return named | {
         name for name in _needed(item) if name in (*BACKENDS, *OWN, "pgbouncer", "galera")
     }
+
+
+def pytest_collection_finish() -> None:
+    # Tests that look for garbage need not look at thousands of tests each time.
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
@@ -273,13 +292,18 @@ def gettext_tools() -> None:
     """Leaves the test out where gettext's tools are missing. CI must have them."""
 
 
-@pytest.fixture(params=BACKENDS)
+def available(names: Iterable[str]) -> list[str]:
+    """Return the servers that are there: it takes time to collect tests that are then left out."""
+    return [name for name in names if name not in MISSING]
+
+
+@pytest.fixture(params=available(BACKENDS))
 def server(request: pytest.FixtureRequest) -> str:
     """The name of each server in turn."""
     return str(request.param)
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=available(DATABASES))
 def database(request: pytest.FixtureRequest) -> str:
     """The name of each database in turn."""
     return str(request.param)
@@ -313,7 +337,7 @@ def store(server: str, open_store: OpenStore) -> Store:
     return open_store(server)
 
 
-@pytest.fixture(params=[name for name in BACKENDS if name != "memory"])
+@pytest.fixture(params=available(name for name in BACKENDS if name != "memory"))
 def shared_store(request: pytest.FixtureRequest, open_store: OpenStore) -> Store:
     """The default store, on each server that other processes can reach, in turn."""
     return open_store(request.param)

@@ -7,12 +7,26 @@ from typing import Final
 
 LONG = bool(os.environ.get("PERSIST_TEST_LONG"))
 
-# Of all tests, measured without MariaDB, MySQL and Redis; each of these adds about a tenth.
-COMPUTING: Final = 265
-"""Seconds of a processor."""
+COSTLY: Final = "runs in CI, with PERSIST_TEST_LONG, or if the command line names or selects tests"
+COSTLY_LEFT_OUT: Final = "Not run: tests marked costly. CI and `pytest -m costly` run them."
 
-WAITING_TOO: Final = 450
+# Of all tests but the costly ones, without MariaDB, MySQL and Redis, each of which adds about a
+# tenth.
+COMPUTING: Final = 290
+"""Seconds of a processor, with those that the servers take."""
+
+WAITING_TOO: Final = 380
 """Seconds one after the other, with what they wait for."""
+
+
+def runs_costly() -> bool:
+    """Return whether to run the tests that are marked costly."""
+    return any(os.environ.get(name) for name in ("CI", "PERSIST_TEST_LONG", "PERSIST_TEST_COSTLY"))
+
+
+def run_costly() -> None:
+    """Let this run, with its workers, run the tests that are marked costly."""
+    os.environ["PERSIST_TEST_COSTLY"] = "1"
 
 
 def examples(number: int) -> int:

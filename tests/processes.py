@@ -18,6 +18,8 @@ from django.db import connections
 
 # The fork server imports once what most of its processes need. Each then starts quickly.
 PRELOADED = ["tests.processes", "tests.conftest", "psycopg", "django_redis", "django.test"]
+# These import Django REST framework and build models of pydantic's.
+PRELOADED += ["tests.contrib.test_rate_limit", "tests.races.test_deploys"]
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(PRELOADED)
 if not settings.configured:

@@ -19,7 +19,6 @@ STATIC_URL = testproject.STATIC_URL
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Of the toolbar where a test installs it: it reads them once.
 DEBUG_TOOLBAR_PANELS = ["django_persist.panels.PersistPanel"]
-DEBUG_TOOLBAR_CONFIG = {"ENABLE_STACKTRACES_LOCALS": True}
 
 _folder = servers.shared_folder()
 DATABASES: dict[str, dict[str, object]] = {

@@ -18,7 +18,10 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_persist import Store
 from django_persist.cache import MemoryCache
+from django_persist.memory import Memory
+from django_persist.testing import OwnMemoryDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +115,29 @@ def test_a_second_that_is_used_again_lists_each_entry_once(
     cache.set("later", 1, timeout=20)
     moment = int(time.time() + 30) * 1_000_000
     assert list(cache.memory.expired(moment)) == [":1:first", ":1:later"]
+
+
+def test_a_purge_leaves_what_expires_later_in_the_same_second(
+    clock: time_machine.Traveller,
+) -> None:
+    store = Store(OwnMemoryDriver(Memory()))
+    store.set("gone", 1, expires=0.2)
+    store.set("alive", 1, expires=0.7)
+    clock.shift(0.5)
+    assert store.driver.expired() == 1
+    assert store.purge() == 1
+    assert list(store.keys()) == ["alive"]
+
+
+def test_a_read_just_before_an_entry_expires_does_not_keep_it(
+    clock: time_machine.Traveller,
+) -> None:
+    store = Store(OwnMemoryDriver(Memory()))
+    store.set("key", 1, expires=0.7)
+    clock.shift(0.5)
+    assert store.get("key") == 1
+    clock.shift(0.5)
+    assert store.purge() == 1
 
 
 def test_one_call_deletes_a_bounded_number_of_expired_entries(

@@ -67,8 +67,9 @@ def _download(project: str, version: str, folder: str) -> None:
 def load(sdist: Path, path: str, name: str) -> ModuleType:
     """Return the module `name`, made of one file of the sdist, without its neighbours."""
     with tarfile.open(sdist) as archive:
-        top = archive.getnames()[0].partition("/")[0]
-        file = archive.extractfile(f"{top}/{path}")
+        # An sdist has thousands of files: read no further than the one.
+        member = next(member for member in archive if member.name.partition("/")[2] == path)
+        file = archive.extractfile(member)
         assert file is not None
         loader = _Source(file.read().decode())
     spec = spec_from_loader(name, loader)

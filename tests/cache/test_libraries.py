@@ -47,12 +47,16 @@ DOWN = [
 ]
 
 
-RUNS = [(library, store) for library in LIBRARIES for store in ("database", "valkey")]
-# Each run takes five seconds of a processor.
-if not extent.LONG:
-    RUNS.remove(("django-axes", "valkey"))
-if not (extent.LONG or "CI" in os.environ):
-    RUNS.remove(("django-axes", "database"))
+costly = pytest.mark.costly
+# Each run takes up to five seconds of a processor.
+RUNS = [
+    pytest.param("django-axes", "database", marks=costly),
+    *([("django-axes", "valkey")] if extent.LONG else []),
+    pytest.param("django-ratelimit", "database", marks=costly),
+    ("django-ratelimit", "valkey"),
+    ("djangorestframework", "database"),
+    pytest.param("djangorestframework", "valkey", marks=costly),
+]
 
 
 @pytest.mark.parametrize(("library", "store"), RUNS)

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.broken import FOUND_BY_THE_CONTRACT
 
 
+# It tests the tests: no change of the package alone can break it.
+@pytest.mark.costly
 def test_each_broken_driver_fails_on_the_test_that_names_its_fault(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"]

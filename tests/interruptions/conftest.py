@@ -80,7 +80,7 @@ def behind(sentinel: ValkeySentinel, **pool: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["single", "sentinel", "cluster"])
+@pytest.fixture(params=["single", pytest.param("sentinel", marks=pytest.mark.costly), "cluster"])
 def redis_alias(request: pytest.FixtureRequest, settings: Any) -> str:
     """An alias of CACHES with a small pool: in database 3, or on a cluster."""
     pool = {"max_connections": CONNECTIONS}

@@ -63,6 +63,11 @@ def test_greenlets(
     count_interruptions("a timeout of gevent", server, interrupted)
 
 
+@pytest.mark.parametrize(
+    "redis_alias",
+    ["single", *(pytest.param(name, marks=pytest.mark.costly) for name in ("sentinel", "cluster"))],
+    indirect=True,
+)
 def test_greenlets_on_redis(
     redis_alias: str,
     guarded: ValkeyServer,

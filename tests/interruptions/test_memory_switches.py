@@ -8,6 +8,7 @@ other thread would wait, so only reads, which take no lock, are tried there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -124,6 +125,20 @@ def test_two_calls_are_one_after_the_other_wherever_threads_switch(
                 switches += 1
                 assert outcome in expected, f"{other!r} at moment {moment}"
         assert switches, other
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_waits_for_the_lock(clock: time_machine.Traveller, name: str) -> None:
+    store = filled(clock)
+    memory = memory_of(store)
+    with ThreadPoolExecutor(1) as pool:
+        with memory.lock:
+            before = dict(memory.slots)
+            running = pool.submit(run, WRITES[name], store)
+            with pytest.raises(TimeoutError):
+                running.result(timeout=0.05)
+            assert memory.slots == before
+        running.result(timeout=10)
 
 
 def each_switch(clock: time_machine.Traveller, name: str, other: str) -> Iterator[object]:

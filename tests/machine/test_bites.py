@@ -13,6 +13,8 @@ from tests.machine.machine import StoreMachine
 from tests.machine.test_machine import STEPS
 
 
+# It tests the tests: no change of the package alone can break it.
+@pytest.mark.costly
 @pytest.mark.parametrize("driver", FOUND_BY_THE_MACHINE)
 def test_a_broken_driver_is_found(driver: type[MemoryDriver], open_place: OpenPlace) -> None:
     place = open_place({"BACKEND": f"{driver.__module__}.{driver.__name__}"})

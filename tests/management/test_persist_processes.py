@@ -24,6 +24,8 @@ from tests.management.exports import contents, entry, fill, lines
 from tests.servers.proxy import Fault, Proxy
 
 MANY = 5000
+# A stream is closed or piped in the same way whatever the server.
+ON_TWO = ["sqlite", pytest.param("valkey", marks=pytest.mark.costly)]
 
 
 def wait_until(ready: Callable[[], object]) -> None:
@@ -62,7 +64,7 @@ def test_exit_codes(store: Store) -> None:
     assert store.get("new") == [1]
 
 
-@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+@pytest.mark.parametrize("server", ON_TWO)
 def test_export_can_be_piped_into_import(store: Store) -> None:
     fill(store)
     before = contents(store)
@@ -74,7 +76,7 @@ def test_export_can_be_piped_into_import(store: Store) -> None:
     assert contents(store) == before
 
 
-@pytest.mark.parametrize("server", ["sqlite", "valkey"])
+@pytest.mark.parametrize("server", ON_TWO)
 @pytest.mark.parametrize("subcommand", ["keys", "export"])
 def test_closed_pipe_ends_the_command_without_an_error(store: Store, subcommand: str) -> None:
     store.set_many({f"{'key' * 20}:{n}": n for n in range(3000)})  # More than fits into a pipe.
@@ -98,6 +100,7 @@ def test_output_is_utf_8_whatever_the_locale(store: Store, monkeypatch: pytest.M
     assert '"value":"é"' in export.out
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("server", ["sqlite"])
 def test_arguments_are_utf_8_whatever_the_locale(
     store: Store, monkeypatch: pytest.MonkeyPatch
@@ -114,6 +117,7 @@ def test_arguments_are_utf_8_whatever_the_locale(
     assert not store.count()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("server", ["sqlite"])
 @pytest.mark.parametrize("descriptor", [0, 1])
 def test_a_closed_stream_ends_the_command_before_it_does_anything(

@@ -30,6 +30,7 @@ def run(copy: Path, *arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.costly
 def test_a_new_text_has_to_be_translated_and_compiled(copy: Path) -> None:
     assert run(copy, "--check") == ""
     columns = copy / "django_persist/admin/columns.py"

@@ -24,6 +24,8 @@ def driver(tmp_path: Path) -> FileDriver:
     return FileDriver(str(tmp_path / "entries.json"))
 
 
+# It takes ten seconds of a processor: each write replaces a file.
+@pytest.mark.costly
 class TestFileDriver(DriverContract):
     @pytest.fixture
     def driver(self, tmp_path: Path) -> Driver:

@@ -100,7 +100,11 @@ def site(environ: dict[str, str], folder: Path) -> Iterator[str]:
         sys.stderr.write(log.read_text())
 
 
-@pytest.fixture(params=PREPARED)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.costly] * (name == "sqlite")) for name in PREPARED
+    ]
+)
 def site_url(
     request: pytest.FixtureRequest,
     tmp_path: Path,

@@ -88,6 +88,22 @@ class CountersContract(Contract):
         store.set("a", "no integer")
         assert store.incr("a", 3) == 3
 
+    @pytest.mark.parametrize(("full", "left", "by"), [(10, 9, 1), (0, 1, -1)])
+    def test_a_place_that_another_writer_gives_back_is_taken(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, full: int, left: int, by: int
+    ) -> None:
+        incr = store.driver.incr
+
+        def give_back(*args: Any, **kwargs: Any) -> int | None:
+            total = incr(*args, **kwargs)
+            if total is None:
+                store.set("a", left)
+            return total
+
+        monkeypatch.setattr(store.driver, "incr", give_back)
+        store.set("a", full)
+        assert store.incr("a", by, at_least=0, at_most=10) == full
+
     @pytest.mark.parametrize("bound", [True, 1.0, "1", b"1", [1]], ids=repr)
     @pytest.mark.parametrize("name", ["at_least", "at_most"])
     def test_a_bound_that_is_not_an_int_is_a_type_error(

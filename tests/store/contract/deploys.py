@@ -15,7 +15,8 @@ import pydantic
 import pytest
 
 from django_persist import REMOVE, Store
-from django_persist.exceptions import DecodeError
+from django_persist.contract.base import MakeStore
+from django_persist.exceptions import DecodeError, ValueTooLargeError
 from tests.store.contract.base import Contract
 
 
@@ -375,8 +376,10 @@ class DeploysContract(Contract):
             old.loose.number = 5
             return old
 
-        store.update("a", change, as_=Holder)
+        updated = store.update("a", change, as_=Holder)
         assert store.get("a") == {"loose": {"number": 5, "x": 2}}
+        # As a later get would return it, with the field that no other code shows.
+        assert vars(updated.loose) == {"number": 5, "x": 2}
 
     def test_extra_fields_that_a_model_holds_are_its_own(self, store: Store) -> None:
         store.set("a", {"number": 1, "x": 2, "y": 3})
@@ -431,6 +434,16 @@ class DeploysContract(Contract):
             unwritten.update("a", lambda old: old, as_=as_)
         assert words in str(caught.value)
         assert "51927" not in str(caught.value) + caplog.text
+
+    def test_what_is_kept_counts_towards_the_limit_of_a_value(
+        self, store: Store, make_store: MakeStore
+    ) -> None:
+        stored = {"owner": 1, "coupon": 100 * "x"}
+        store.set("a", stored)
+        limited = make_store(max_value_bytes=100)
+        with pytest.raises(ValueTooLargeError):
+            limited.update("a", lambda old: dataclasses.replace(old, owner=2), as_=DataCart)
+        assert store.get("a") == stored
 
     def test_a_default_has_nothing_to_keep(self, store: Store) -> None:
         assert store.update("a", lambda old: old, DataCart(1), as_=DataCart) == DataCart(1)
