@@ -47,8 +47,9 @@ def test_this_django_converts_placeholders_by_the_method_that_the_driver_replace
 
 
 def test_django_converts_no_placeholders_of_many_rows(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = open_store("sqlite", OPTIONS={"direct": False})
     store.set("warm", 1)  # what a first connection sends
     converted = []
 
