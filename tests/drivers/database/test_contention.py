@@ -14,6 +14,7 @@ from django.db import OperationalError, connections, transaction
 
 from django_persist import Store
 from django_persist.drivers.database import DatabaseDriver
+from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import ContentionError, DuplicateKeyError, InvalidStoreError
 from tests.conftest import DATABASE_SERVERS, MYSQLS, leave_expired
 
@@ -60,8 +61,20 @@ def isolated(store: Store, level: str) -> Iterator[None]:
 
 LEVELS = pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
 
+
+def version_of(value: Any) -> str:
+    """Return the version that an entry with this value has in every store."""
+    store = Store(MemoryDriver("versions"))
+    store.set("key", value)
+    item = store.get_item("key")
+    assert item is not None
+    return item.version
+
+
 CALLS: dict[str, Callable[[Store], Any]] = {
     "create": lambda store: store.create("key", [3]),
+    "replace": lambda store: store.replace("key", [3], version_of([1])),
+    "remove, with a version": lambda store: store.remove("key", version=version_of([1])),
     "set": lambda store: store.set("key", [3]),
     "update": lambda store: store.update("key", lambda value: [*value, 3], []),
     "pop": lambda store: store.pop("key"),
@@ -119,6 +132,8 @@ def test_a_call_inside_a_transaction_sees_the_latest_value_or_raises(
             assert outcome == 3
         if thread is None and call is CALLS["pop"]:
             assert outcome == [1]
+        if thread is None and call in (CALLS["replace"], CALLS["remove, with a version"]):
+            assert outcome is True  # Both know the value that the other writer has stored.
     if thread is not None:
         thread.join(30)
 
