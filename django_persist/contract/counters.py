@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..exceptions import CounterRangeError, DecodeError, PersistError
+from ..exceptions import CounterRangeError, DecodeError, InvalidExpiryError, PersistError
 from ..store import Item, Store
 from .base import Contract, Elapse, outcome
 
@@ -182,6 +182,14 @@ class CountersContract(Contract):
         assert isinstance(outcome(store.incr, "a", expires=5, at_most=5), CounterRangeError)
         assert store.incr("a", -1, expires=5, at_most=5) == 4
         assert store.get_item("a") == Item(4, MOMENT)
+
+    def test_a_moment_that_has_passed_is_refused_even_if_a_counter_is_there(
+        self, store: Store
+    ) -> None:
+        store.incr("a", 5, expires=MOMENT)
+        past = datetime(2000, 1, 1, tzinfo=UTC)
+        assert isinstance(outcome(store.incr, "a", expires=past), InvalidExpiryError)
+        assert store.get_item("a") == Item(5, MOMENT)
 
     def test_bounds_leave_what_is_no_integer_as_it_is(self, store: Store) -> None:
         values = {repr(value): value for value in NOT_INTEGERS}

@@ -258,9 +258,10 @@ def test_object_whose_eq_raises_reads_back(make: Callable[[Any], Any]) -> None:
     assert plain == codec.decode(codec.encode(make({"number": 5})), key="k")
 
 
+@pytest.mark.parametrize("cls", [dt.datetime, FakeDatetime])
 @pytest.mark.parametrize("fold", [0, 1])
-def test_ambiguous_local_time_keeps_its_utc_offset(fold: int) -> None:
-    ambiguous = dt.datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=fold)
+def test_ambiguous_local_time_keeps_its_utc_offset(fold: int, cls: type[dt.datetime]) -> None:
+    ambiguous = cls(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=fold)
     for value, as_ in [
         (ambiguous, dt.datetime),
         (Blind(ambiguous), Blind),

@@ -39,3 +39,17 @@ def test_a_key_may_be_given_twice(database_store: Store) -> None:
     database_store.clear()
     assert database_store.create_many(twice) == [Key("a")]
     assert database_store.get_many(["a", "b"]) == {"a": 1, "b": 3}
+
+
+def test_an_entry_is_gone_at_its_moment(database_store: Store) -> None:
+    with time_machine.travel(datetime(2040, 1, 1, tzinfo=UTC), tick=False) as clock:
+        database_store.set("key", 1, expires=60)
+        clock.shift(59.999999)
+        assert (database_store.get("key"), "key" in database_store) == (1, True)
+        clock.move_to(datetime(2040, 1, 1, 0, 1, tzinfo=UTC))
+        assert database_store.get("key") is None
+        assert database_store.get_item("key") is None
+        assert "key" not in database_store
+        assert database_store.get_many(["key"]) == {}
+        assert not database_store.touch("key", 60)
+        assert database_store.incr("key") == 1

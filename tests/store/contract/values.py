@@ -16,6 +16,7 @@ from django_persist.contract.base import MakeStore
 from django_persist.contract.values import same
 from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import EncodeError, ValueTooLargeError
+from django_persist.keyspace import MAX_VALUE_BYTES
 from tests.store.contract.base import Contract, UnwrittenDriver
 
 Write = Callable[[Store, Any], object]
@@ -117,3 +118,12 @@ class ValuesContract(Contract):
         assert store.get("a") == "üüüü"
         store.set_many({"b": 1234567890})
         assert store.get("b") == 1234567890
+
+    def test_a_namespace_has_the_limit_of_its_store(self, make_store: MakeStore) -> None:
+        namespace = make_store(max_value_bytes=10).namespace("inner")
+        with pytest.raises(ValueTooLargeError, match="11 bytes.*10"):
+            namespace.set("a", "x" * 9)
+
+    def test_no_limit_exceeds_what_every_driver_takes(self, make_store: MakeStore) -> None:
+        for given in (None, MAX_VALUE_BYTES + 1):
+            assert make_store(max_value_bytes=given).keyspace.max_value_bytes == MAX_VALUE_BYTES
