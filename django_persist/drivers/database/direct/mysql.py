@@ -5,7 +5,10 @@ https://mysqlclient.readthedocs.io/user_guide.html
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -59,9 +62,18 @@ class DirectMySQL(Direct):
         except MySQLdb.Error:
             raise
         except BaseException:
-            # The answer may not have been read.
-            raw.close()
+            _cut(raw)  # The answer may not have been read.
             raise
+
+
+def _cut(raw: Any) -> None:
+    """End the connection to the server.
+
+    Not with `close`: Django closes it once more, after a ROLLBACK that fails, and mysqlclient would
+    raise an error that hides the interruption.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 @cache
