@@ -57,7 +57,7 @@ class DirectMySQL(Direct):
         except MySQLdb.OperationalError as error:
             # As Django's cursor does it.
             if error.args[0] in CursorWrapper.codes_for_integrityerror:
-                raise IntegrityError(*error.args) from error
+                raise IntegrityError(*error.args)  # noqa: B904
             raise
         except MySQLdb.Error:
             raise
