@@ -7,8 +7,9 @@ https://www.postgresql.org/docs/current/libpq-async.html
 from __future__ import annotations
 
 import select
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -39,10 +40,14 @@ CANCEL_SECONDS: Final = 5.0
 """How long psycopg waits for the server to cancel a statement."""
 
 ALREADY_PREPARED: Final = b"42P05"
-NOT_PREPARED: Final = (
-    b"26000",  # The project, or a pooler, has deallocated it.
-    b"0A000",  # The types of the columns have changed.
-)
+NOT_PREPARED: Final = b"26000"
+"""The project, or a pooler, has deallocated it."""
+
+CHANGED: Final = b"0A000"
+"""The types of the columns have changed since it was prepared."""
+
+NEVER: Final = -sys.maxsize
+"""A number of uses from which a statement doesn't reach the threshold."""
 
 
 class Numbered(NamedTuple):
@@ -100,20 +105,30 @@ class DirectPostgreSQL(Direct):
             each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
             for each in values_of(params)
         ]
-        pgconn = self.pgconn
         try:
-            if self.threshold is not None and self._is_prepared(name, text):
-                pgconn.send_query_prepared(name, values)
-                result = self._result()
-                if _state(result) not in NOT_PREPARED:
-                    return _read(result)
-                self.prepared.clear()
-            pgconn.send_query_params(text, values)
-            return _read(self._result())
+            return _read(self._answer(text, values, name))
         except BaseException as error:
-            if pgconn.transaction_status == ACTIVE:
+            if self.pgconn.transaction_status == ACTIVE:
                 self._break_off(error)
             raise
+
+    def _answer(self, text: bytes, values: Sequence[bytes | None], name: bytes) -> Any:
+        """Send a statement, prepared if it can be; return the result."""
+        pgconn = self.pgconn
+        if self.threshold is not None and self._is_prepared(name, text):
+            pgconn.send_query_prepared(name, values)
+            result = self._result()
+            state = _state(result)
+            if state == NOT_PREPARED:
+                self.prepared.clear()
+            elif state == CHANGED:
+                # The name stands for the old one until the session ends.
+                self.prepared.discard(name)
+                self.uses[name] = NEVER
+            else:
+                return result
+        pgconn.send_query_params(text, values)
+        return self._result()
 
     def _is_prepared(self, name: bytes, text: bytes) -> bool:
         """Return whether the server has the statement; prepare it if it is time for that."""
