@@ -21,6 +21,7 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from django_persist import Store, stores
+from django_persist.drivers.database import DatabaseDriver
 from tests import browser as browsers
 from tests import extent, servers
 from tests.aliases import alias, another, migrate
@@ -60,6 +61,8 @@ BACKENDS: dict[str, dict[str, Any]] = {
 MYSQLS = ("mariadb", "mysql")
 DATABASE_SERVERS = ("postgresql", *MYSQLS)
 DATABASES = ("sqlite", *DATABASE_SERVERS)
+WAYS = {"the direct way": True, "the cursor way": False}
+"""How statements of one key reach a database, and the driver's option `direct`."""
 OWN = ("own postgresql", "own mariadb")
 COSTLY = {"shared_browser", "shared_cluster"}
 """Fixtures that take seconds to start."""
@@ -152,6 +155,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
         is_left_out = not MISSING.keys().isdisjoint(_needed(item))
         if item.get_closest_marker("costly") and not extent.runs_costly():
             is_left_out = True
+        if "the cursor way" in _needed(item):
+            is_left_out |= _servers(item).isdisjoint((*DATABASES, *OWN, "pgbouncer"))
         if item.get_closest_marker("first_parameters_only"):
             function = item.parent.nodeid, item.originalname
             is_left_out |= function in seen
@@ -306,6 +311,16 @@ def server(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=available(DATABASES))
 def database(request: pytest.FixtureRequest) -> str:
     """The name of each database in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["the direct way", pytest.param("the cursor way", marks=pytest.mark.costly)])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the drivers of the test, and of the processes that it starts, reach their database.
+
+    A module that runs on both ways says so: `pytestmark = pytest.mark.usefixtures("way")`.
+    """
+    monkeypatch.setitem(DatabaseDriver.__init__.__kwdefaults__, "direct", WAYS[request.param])
     return str(request.param)
 
 

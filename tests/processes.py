@@ -25,6 +25,8 @@ context.set_forkserver_preload(PRELOADED)
 if not settings.configured:
     django.setup()
 
+from django_persist.drivers.database import DatabaseDriver  # noqa: E402
+
 PROCESSES = 6
 
 
@@ -52,18 +54,23 @@ def _keep(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-Place: TypeAlias = tuple[dict[str, Any], Any, Any]
+Place: TypeAlias = tuple[dict[str, Any], Any, Any, bool]
 
 
 def place() -> Place:
-    """Return the databases, caches and stores of this process, which a test may have changed."""
+    """Return the databases, caches and stores of this process, which a test may have changed.
+
+    Also whether statements take the direct way.
+    """
     databases = {alias: connections[alias].settings_dict for alias in connections}
-    return databases, settings.CACHES, settings.PERSIST
+    direct = DatabaseDriver.__init__.__kwdefaults__["direct"]
+    return databases, settings.CACHES, settings.PERSIST, direct
 
 
 def enter(place: Place) -> None:
     """Use the databases, caches and stores that `place` returned in another process."""
-    databases, caches, persist = place
+    databases, caches, persist, direct = place
+    DatabaseDriver.__init__.__kwdefaults__["direct"] = direct
     for alias, database in databases.items():
         connections.settings[alias] = database
         with suppress(AttributeError):  # There was no connection of that name yet.

@@ -12,6 +12,8 @@ from django_persist.contract.base import Elapse
 from django_persist.drivers.base import Driver
 from tests import conftest
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 class TestDriver(DriverContract):
     @pytest.fixture

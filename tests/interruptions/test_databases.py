@@ -18,6 +18,8 @@ from tests.interruptions.conftest import CountInterruptions
 
 ROUNDS = 4_000 if LONG else 150
 
+pytestmark = pytest.mark.usefixtures("way")
+
 HOUR = timedelta(hours=1)
 MANY = {f"many {i}": i for i in range(1_200)}
 

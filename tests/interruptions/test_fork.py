@@ -20,7 +20,10 @@ from tests.processes import race
 CHILDREN = 4
 READS = 50
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.usefixtures("way"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
 
 
 def forked(work: Callable[[int], None]) -> list[int]:

@@ -18,6 +18,8 @@ from django_persist.drivers.memory import MemoryDriver
 from django_persist.exceptions import ContentionError, DuplicateKeyError, InvalidStoreError
 from tests.conftest import DATABASE_SERVERS, MYSQLS, leave_expired
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SERVERS = pytest.mark.parametrize("database", DATABASE_SERVERS)
 
 

@@ -16,6 +16,8 @@ from tests.conftest import leave_expired
 from tests.drivers.database.conftest import ProxiedStore
 from tests.servers.proxy import Fault
 
+pytestmark = pytest.mark.usefixtures("way")
+
 CUTS = pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.BETWEEN, Fault.WITHIN])
 HOUR = timedelta(hours=1)
 MANY = [f"many:{i}" for i in range(5)]

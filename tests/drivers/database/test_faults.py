@@ -19,6 +19,8 @@ from tests.aliases import alias, another
 from tests.conftest import DATABASE_SERVERS, MYSQLS, OwnServer
 from tests.drivers.database.test_cut import after_statements
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SERVERS = pytest.mark.parametrize("database", DATABASE_SERVERS)
 
 

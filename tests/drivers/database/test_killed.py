@@ -14,6 +14,8 @@ from tests.aliases import alias, migrate, sqlite
 from tests.conftest import DATABASE, DATABASE_SERVERS, OwnServer
 from tests.writers import writing
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 @pytest.fixture
 def default(settings: Any) -> Callable[[str], Store]:

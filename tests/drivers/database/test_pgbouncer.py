@@ -20,6 +20,8 @@ from tests.aliases import alias, another
 from tests.conftest import OpenStore
 from tests.servers.pgbouncer import PgBouncer
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 class TestTransactionPooling(AtomicContract, CountersContract, ManyContract, ThreadsContract):
     """The part of the contract that is about concurrent calls and calls for many keys."""

@@ -25,6 +25,8 @@ from tests.aliases import alias, sqlite
 from tests.conftest import BACKENDS, DATABASE_SERVERS, MYSQLS, OwnServer
 from tests.drivers.database.test_contention import elsewhere, using
 
+pytestmark = pytest.mark.usefixtures("way")
+
 TABLE = Entry._meta.db_table
 
 

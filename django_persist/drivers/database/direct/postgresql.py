@@ -7,8 +7,9 @@ https://www.postgresql.org/docs/current/libpq-async.html
 from __future__ import annotations
 
 import select
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -39,10 +40,14 @@ CANCEL_SECONDS: Final = 5.0
 """How long psycopg waits for the server to cancel a statement."""
 
 ALREADY_PREPARED: Final = b"42P05"
-NOT_PREPARED: Final = (
-    b"26000",  # The project, or a pooler, has deallocated it.
-    b"0A000",  # The types of the columns have changed.
-)
+NOT_PREPARED: Final = b"26000"
+"""The project, or a pooler, has deallocated it."""
+
+CHANGED: Final = b"0A000"
+"""The types of the columns have changed since it was prepared."""
+
+NEVER: Final = -sys.maxsize
+"""A number of uses from which a statement doesn't reach the threshold."""
 
 
 class Numbered(NamedTuple):
@@ -88,6 +93,7 @@ class DirectPostgreSQL(Direct):
         return (
             pgconn.transaction_status == (INTRANS if inside else IDLE)
             and self.raw.cursor_factory in CURSORS
+            and self.raw.autocommit is not inside
             and pgconn.pipeline_status == NO_PIPELINE
             and pgconn.parameter_status(b"client_encoding") == b"UTF8"
         )
@@ -98,23 +104,35 @@ class DirectPostgreSQL(Direct):
             each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
             for each in values_of(params)
         ]
+        for each in values:
+            if each and b"\0" in each:  # libpq would send what is before it
+                raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         # Another thread may be using the connection, such as to wait for notifications.
         with self.raw.lock:
             try:
-                if self.threshold is None or not self._is_prepared(name, text):
-                    self.pgconn.send_query_params(text, values)
-                else:
-                    self.pgconn.send_query_prepared(name, values)
-                    result = self._result()
-                    if _state(result) not in NOT_PREPARED:
-                        return _read(result)
-                    self.threshold = None
-                    self.pgconn.send_query_params(text, values)
-                return _read(self._result())
+                return _read(self._answer(text, values, name))
             except BaseException as error:
                 if self.pgconn.transaction_status == ACTIVE:
                     self._break_off(error)
                 raise
+
+    def _answer(self, text: bytes, values: Sequence[bytes | None], name: bytes) -> Any:
+        """Send a statement, prepared if it can be; return the result."""
+        pgconn = self.pgconn
+        if self.threshold is not None and self._is_prepared(name, text):
+            pgconn.send_query_prepared(name, values)
+            result = self._result()
+            state = _state(result)
+            if state == NOT_PREPARED:
+                self.prepared.clear()
+            elif state == CHANGED:
+                # The name stands for the old one until the session ends.
+                self.prepared.discard(name)
+                self.uses[name] = NEVER
+            else:
+                return result
+        pgconn.send_query_params(text, values)
+        return self._result()
 
     def _is_prepared(self, name: bytes, text: bytes) -> bool:
         """Return whether the server has the statement; prepare it if it is time for that."""
