@@ -320,7 +320,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
     A module that runs on both ways says so: `pytestmark = pytest.mark.usefixtures("way")`.
     """
-    monkeypatch.setitem(DatabaseDriver.__init__.__kwdefaults__, "direct", WAYS[request.param])
+    defaults: Any = DatabaseDriver.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "direct", WAYS[request.param])
     return str(request.param)
 
 

@@ -29,6 +29,9 @@ from django_persist.drivers.database import DatabaseDriver  # noqa: E402
 
 PROCESSES = 6
 
+DEFAULTS: dict[str, Any] = DatabaseDriver.__init__.__kwdefaults__ or {}
+"""The options that a driver has without OPTIONS."""
+
 
 def race(function: Callable[..., Any], *args: Any, processes: int = PROCESSES) -> list[Any]:
     """Call `function(i, *args)` in each process i at the same moment; return their results.
@@ -63,14 +66,13 @@ def place() -> Place:
     Also whether statements take the direct way.
     """
     databases = {alias: connections[alias].settings_dict for alias in connections}
-    direct = DatabaseDriver.__init__.__kwdefaults__["direct"]
-    return databases, settings.CACHES, settings.PERSIST, direct
+    return databases, settings.CACHES, settings.PERSIST, DEFAULTS["direct"]
 
 
 def enter(place: Place) -> None:
     """Use the databases, caches and stores that `place` returned in another process."""
     databases, caches, persist, direct = place
-    DatabaseDriver.__init__.__kwdefaults__["direct"] = direct
+    DEFAULTS["direct"] = direct
     for alias, database in databases.items():
         connections.settings[alias] = database
         with suppress(AttributeError):  # There was no connection of that name yet.

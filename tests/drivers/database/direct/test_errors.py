@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -143,7 +144,7 @@ def raising(using: str) -> Iterator[None]:
             f"CREATE TRIGGER raising BEFORE INSERT ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION raise_code()",
         )
-        drop = f"DROP TRIGGER raising ON {table}", "DROP FUNCTION raise_code()"
+        drop = [f"DROP TRIGGER raising ON {table}", "DROP FUNCTION raise_code()"]
     else:
         run(
             using,
@@ -151,7 +152,7 @@ def raising(using: str) -> Iterator[None]:
             "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = @code, MESSAGE_TEXT = 'of the trigger'; "
             "END IF",
         )
-        drop = ("DROP TRIGGER raising",)
+        drop = ["DROP TRIGGER raising"]
     try:
         yield
     finally:
@@ -176,7 +177,7 @@ def test_each_error_of_a_server_is_the_same(
         for name, code in CODES:
             if name != database:
                 continue
-            case = Case(database, code, prepare=lambda using, code=code: set_code(using, code))
+            case = Case(database, code, prepare=partial(set_code, code=code))
             # A server that ends an idle connection is asked again, which here fails, too.
             compare(database, inside, case, count)
 
@@ -230,6 +231,12 @@ def short_of_pages(using: str) -> None:
     run(using, "PRAGMA max_page_count = 1")  # which means: no more than it has
 
 
+def idle(using: str, statements: Sequence[str], seconds: float) -> None:
+    """Run statements, and leave the connection alone for a while."""
+    run(using, *statements)
+    time.sleep(seconds)
+
+
 CASES = [
     *(
         Case(name, "constraint", lambda store: store.set("key", "x" * 30), constrained)
@@ -257,13 +264,13 @@ CASES = [
     Case(
         "postgresql",
         "idle_session_timeout",
-        prepare=lambda using: (
-            run(
-                using,
+        prepare=partial(
+            idle,
+            statements=[
                 "SET idle_session_timeout = '10ms'",
                 "SET idle_in_transaction_session_timeout = '10ms'",
-            ),
-            time.sleep(0.1),
+            ],
+            seconds=0.1,
         ),
     ),
     Case(
@@ -285,7 +292,7 @@ CASES = [
         Case(
             name,
             "wait_timeout",
-            prepare=lambda using: (run(using, "SET wait_timeout = 1"), time.sleep(1.3)),
+            prepare=partial(idle, statements=["SET wait_timeout = 1"], seconds=1.3),
         )
         for name in ("mariadb", "mysql")
     ),

@@ -163,7 +163,7 @@ def use_sets(i: int) -> int:
             assert f"missing {i}" not in persist
             assert persist.touch(f"{i}", 100 + n)
         assert persist.remove(f"missing {i}") is False
-    return persist.get(f"{i}")  # type: ignore[return-value]
+    return int(persist.get(f"{i}"))
 
 
 def test_sessions_that_a_pooler_shares(settings: Any, pgbouncer: str, cleared: Store) -> None:
