@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinxext.opengraph",
+    "_extensions.docstrings",
     "_extensions.exception_links",
     "_extensions.llms_txt",
     "_extensions.sidebar",
@@ -62,4 +63,6 @@ copybutton_exclude = ".linenos, .gp, .go"
 default_role = "code"
 
 autodoc_member_order = "bysource"
+# Defaults as they are written, such as RETRYABLE, and not a hundred status codes.
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"

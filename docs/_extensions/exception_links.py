@@ -46,7 +46,7 @@ class ExceptionLinks(SphinxTransform):
 
 def mark_up(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
     """Put the names in a docstring, which are plain words there, in backquotes."""
-    lines[:] = [PLAIN.sub(r"`\1`", line) for line in lines]
+    lines[:] = [line if line.startswith("    ") else PLAIN.sub(r"`\1`", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
