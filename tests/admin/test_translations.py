@@ -46,8 +46,8 @@ def test_each_language_has_every_text() -> None:
         ("es", ["Eliminar todas las entradas caducadas", "no caduca nunca", "caducó hace"]),
         ("fr", ["Supprimer toutes les entrées expirées", "n’expire jamais", "expirée il y a"]),
         ("ja", ["期限切れのエントリをすべて削除", "無期限", "期限切れから"]),
-        ("pt", ["Eliminar todas as entradas expiradas", "nunca expira", "expirou há"]),
-        ("pt-br", ["Eliminar todas as entradas expiradas"]),
+        ("pt", ["Remover todas as entradas expiradas", "nunca expira", "expirou há"]),
+        ("pt-br", ["Remover todas as entradas expiradas"]),
     ],
 )
 def test_pages_are_in_the_language_of_the_site(
