@@ -18,7 +18,7 @@ from django.db import ProgrammingError
 from django_persist import Store, stores
 from django_persist.management.command import StoreCommand
 from tests import aliases, servers
-from tests.conftest import BACKENDS, MEMORY, OpenStore
+from tests.conftest import BACKENDS, MEMORY, OpenStore, leave_expired
 from tests.management.commands import Result, call, finish, persist, run, start
 from tests.management.exports import contents, entry, fill, lines
 from tests.servers.proxy import Fault, Proxy
@@ -328,6 +328,33 @@ def test_every_subcommand_exits_with_3_if_the_store_is_unavailable(
 def test_process_exits_with_3_if_the_store_is_unavailable(away: str) -> None:
     assert_away(away, run("persist", *CALLS[0]), CALLS[0])
     assert call("purge_persist", "--store=away").code == (3 if away == "database" else 0)
+
+
+@pytest.mark.parametrize("command", [("purge_persist",), ("persist", "stats")], ids=" ".join)
+def test_each_unavailable_store_is_named_and_the_others_are_served(
+    open_store: OpenStore, settings: Any, free_port: int, command: tuple[str, ...]
+) -> None:
+    store = open_store("sqlite")
+    leave_expired(store, {"old": 1})
+    with (
+        aliases.alias("away", aliases.another("postgresql", PORT=free_port)),
+        aliases.alias("gone", aliases.another("postgresql", PORT=free_port, NAME="gone")),
+    ):
+        settings.PERSIST = {
+            **{
+                alias: {**BACKENDS["postgresql"], "OPTIONS": {"using": alias}}
+                for alias in ("away", "gone")
+            },
+            "default": BACKENDS["sqlite"],
+        }
+        result = call(*command)
+    assert result.code == 3
+    for alias in ("away", "gone"):
+        assert f"{alias}: The database '{alias}' could not be connected to" in result.err
+    if command == ("purge_persist",):
+        assert store.driver.expired() == 0
+    else:
+        assert "  expired  1\n" in result.out
 
 
 def test_missing_table_is_reported(open_store: OpenStore, settings: Any) -> None:
