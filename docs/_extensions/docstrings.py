@@ -9,6 +9,8 @@ from sphinx.application import Sphinx
 
 REFUSED = re.compile(r"(, \*)?, timeout: ~?[\w.]*Never = [\w.]+")
 """A parameter that is only there to be refused with a hint."""
+FUNCTION = re.compile(r"<function (\w+)[^>]*>")
+LONG_SET = re.compile(r"frozenset\(\{[^}]{40,}\}\)")
 
 
 def show_code(
@@ -27,16 +29,18 @@ def show_code(
     lines[:] = shown
 
 
-def hide_refused(
+def shorten(
     app: Sphinx, what: str, name: str, obj: object, options: Any, signature: str, returns: str
 ) -> tuple[str, str] | None:
-    if not signature or not REFUSED.search(signature):
+    """Leave out what is refused, and the defaults of a dataclass that nobody could read."""
+    if not signature:
         return None
-    return REFUSED.sub("", signature), returns
+    shown = FUNCTION.sub(r"\1", LONG_SET.sub("...", REFUSED.sub("", signature)))
+    return shown.replace("= datetime.timedelta(", "= timedelta("), returns
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     # Before the exceptions are marked up, which must not happen in code.
     app.connect("autodoc-process-docstring", show_code, priority=400)
-    app.connect("autodoc-process-signature", hide_refused)
+    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True}
