@@ -30,11 +30,8 @@ SETTINGS = vars(settings)
 class _Seen(NamedTuple):
     """What is known of a connection."""
 
-    connection: Any = None
-    """Django's wrapper of it."""
-
     raw: Any = None
-    """The client library's connection."""
+    """The client library's object for it."""
 
     direct: Direct | None = None
 
@@ -60,10 +57,10 @@ class DirectWay:
         `inside` says whether the caller has a transaction.
         """
         seen = self._thread.seen
-        if seen[1] is not connection.connection or seen[0] is not connection:
+        if seen[0] is not connection.connection:
             seen = self._thread.seen = _look_at(connection)
         # Unpacked, because each attribute of a named tuple takes several times as long.
-        _, _, direct, methods = seen
+        _, direct, methods = seen
         if direct is None:
             return None
         execute, inner, wrapping, cursor, open_cursor, make, create, ensure = methods
@@ -110,7 +107,7 @@ def _look_at(connection: Any) -> _Seen:
         return _Seen()
     methods = _methods(type(connection))
     direct = _direct(connection) if all(map(is_of_django, methods)) else None
-    return _Seen(connection, connection.connection, direct, methods)
+    return _Seen(connection.connection, direct, methods)
 
 
 def _methods(cls: Any) -> tuple[Any, ...]:

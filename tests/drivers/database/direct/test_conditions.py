@@ -383,20 +383,6 @@ def test_threads_that_share_a_connection_of_psycopgs_wait_for_each_other(
     assert count.direct > 1
 
 
-def test_a_thread_that_waits_for_notifications_takes_no_answer(
-    open_store: OpenStore, count: Count
-) -> None:
-    store = open_store("postgresql")
-    store.set("key", "value")
-    raw = connections["postgresql"].connection
-    listener = threading.Thread(target=lambda: list(raw.notifies(timeout=0.3)))
-    listener.start()
-    for _ in range(3):
-        assert store.get("key") == "value"
-    listener.join()
-    assert takes_direct(store, count)
-
-
 def test_each_thread_has_a_way_of_its_own(direct_store: Store, count: Count) -> None:
     if wrapper_of(direct_store).vendor == "sqlite":
         return  # Another thread has another database in memory, or waits for this one.

@@ -164,7 +164,7 @@ def test_by_alarms(
             total = store.incr("counter")
             assert total > sums
             sums = total
-    assert interruptions >= ALARMS // 20
+    assert interruptions
     record_property("interrupted", ("an alarm", database, interruptions))
 
 
