@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeAlias
 
+import psycopg
 import pytest
 from django.db import Error, connections, transaction
 
@@ -45,6 +48,19 @@ EACH_ERROR = pytest.mark.parametrize("error", [KeyboardInterrupt, LimitError, In
 
 def using(store: Store) -> str:
     return str(store.driver.using)  # type: ignore[attr-defined]
+
+
+def is_cut(raw: Any) -> bool:
+    """Return whether a connection to a server has been ended on this side."""
+    if isinstance(raw, sqlite3.Connection):
+        return False
+    try:
+        line = raw.fileno()
+    except psycopg.OperationalError:
+        return True
+    poll = select.poll()
+    poll.register(line, select.POLLIN)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def assert_right(store: Store) -> None:
@@ -112,12 +128,16 @@ def test_a_transaction_that_swallows_it_is_never_committed_by_halves(
     moment, is_interrupted = 0, True
     while is_interrupted:
         moment += 1
-        with suppress(Error), transaction.atomic(using(store)):
-            store.set("first", moment)
-            is_interrupted = True
-            with suppress(error):
-                is_interrupted = interrupted_at(moment, lambda: call(store), FILES, error)
-            store.set("second", moment)
+        try:
+            with transaction.atomic(using(store)):
+                store.set("first", moment)
+                is_interrupted = True
+                with suppress(error):
+                    is_interrupted = interrupted_at(moment, lambda: call(store), FILES, error)
+                was_cut = is_cut(connections[using(store)].connection)
+                store.set("second", moment)
+        except Error:
+            assert was_cut  # not left with half an answer
         assert store.get("first") == store.get("second")
         assert_right(store)
     assert store.get("first") == moment

@@ -126,28 +126,44 @@ def test_another_session_that_alters_the_table_makes_no_error(count: Count) -> N
             run("postgresql", f"ALTER TABLE {TABLE} ALTER COLUMN {name} TYPE text")
 
 
-def test_a_statement_whose_columns_have_changed_is_prepared_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is sent once for each call. Its name stands for the old one until the session ends."""
-    answers = 0
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One element for each answer of the server to what went below the cursor."""
+    read: list[None] = []
     real = DirectPostgreSQL._result
 
     def counted(self: Any) -> Any:
-        nonlocal answers
-        answers += 1
+        read.append(None)
         return real(self)
 
+    monkeypatch.setattr(DirectPostgreSQL, "_result", counted)
+    return read
+
+
+def test_two_stores_on_a_connection_share_what_it_has_prepared(answers: list[None]) -> None:
+    with preparing(0) as store:
+        assert store.get("key") == 1
+        another_store = Store(DatabaseDriver("prepared"))
+        assert another_store.get("key") == 1
+        assert prepared() == 2
+        answers.clear()
+        for _ in range(10):
+            assert store.get("key") == another_store.get("key") == 1
+        assert len(answers) == 20
+
+
+def test_a_statement_whose_columns_have_changed_is_prepared_no_more(answers: list[None]) -> None:
+    """It is sent once for each call. Its name stands for the old one until the session ends."""
     with preparing(0) as store:
         assert store.get("key") == 1
         try:
             run("postgresql", f"ALTER TABLE {TABLE} ALTER COLUMN value TYPE varchar")
             assert store.get("key") == 1
             assert store.get("key") == 1
-            monkeypatch.setattr(DirectPostgreSQL, "_result", counted)
+            answers.clear()
             for _ in range(10):
                 assert store.get("key") == 1
-            assert answers == 10
+            assert len(answers) == 10
         finally:
             run("postgresql", f"ALTER TABLE {TABLE} ALTER COLUMN value TYPE text")
 
