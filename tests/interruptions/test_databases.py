@@ -16,7 +16,7 @@ from tests.extent import LONG
 from tests.interruptions.alarms import INTERRUPTED, alarms, at_random
 from tests.interruptions.conftest import CountInterruptions
 
-ROUNDS = 4_000 if LONG else 150
+ROUNDS = 4_000 if LONG else 80
 
 pytestmark = pytest.mark.usefixtures("way")
 
