@@ -24,7 +24,9 @@ from tests.extent import LONG
 from tests.interruptions.conftest import CountInterruptions, behind
 from tests.interruptions.moments import LimitError
 
-THROWN = 5_000 if LONG else 200
+pytestmark = pytest.mark.costly
+
+THROWN = 5_000 if LONG else 120
 
 MANY = {f"{{many}} {i}": i for i in range(50)}
 """In one slot of a cluster, so that they are set all or not at all."""

@@ -21,6 +21,8 @@ from tests.drivers.database.direct.conftest import Count
 from tests.drivers.database.test_faults import end_session
 from tests.drivers.database.test_refused import row_held, run
 
+pytestmark = pytest.mark.costly
+
 TABLE = Entry._meta.db_table
 CODES = [
     *(test_errors.LOST + test_errors.WAITED + test_errors.IDLE + test_errors.NO_TABLE),

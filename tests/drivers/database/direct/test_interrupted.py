@@ -32,10 +32,12 @@ from tests.interruptions.moments import (
 )
 from tests.interruptions.test_thrown import throw_into
 
+pytestmark = pytest.mark.costly
+
 RecordProperty: TypeAlias = Callable[[str, object], None]
 
 FILES = tuple(f"direct/{name}.py" for name in ("base", "sqlite", "postgresql", "mysql"))
-ALARMS = 4_000 if LONG else 150
+ALARMS = 4_000 if LONG else 60
 
 CALLS: dict[str, Callable[[Store], Any]] = {
     "get": lambda store: store.get("other"),
