@@ -65,7 +65,7 @@ class Connection:
     """The connection of the calling thread to an alias of DATABASES.
 
     Outside the caller's transaction, what lost against other writers is retried for up to
-    `retry_seconds`. Both methods raise DatabaseContentionError and DatabaseUnavailableError; other
+    `retry_seconds`. All methods raise DatabaseContentionError and DatabaseUnavailableError; other
     errors stay what they are.
 
     What else ends a call outside a transaction, such as a signal's exception, closes the

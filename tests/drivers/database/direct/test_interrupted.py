@@ -293,7 +293,7 @@ def test_the_wait_for_a_lock_ends(
         # After Ctrl-C psycopg's cursor reads the answer.
         assert raw.closed or (inside and not direct and signum == signal.SIGINT)
     if signum == signal.SIGINT or inside:
-        # The server has been told to give it up, or loses the transaction with the connection.
+        # The server has cancelled it, or ended the transaction with the connection.
         time.sleep(0.2)
         assert store.get("key") == "value"
         assert "other" not in store

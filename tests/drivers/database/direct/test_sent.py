@@ -14,10 +14,9 @@ from django.db import DataError, connections, transaction
 
 from django_persist import Store, persist
 from django_persist.drivers.database import DatabaseDriver
-from django_persist.drivers.database.direct.base import Direct
 from django_persist.models import Entry
 from tests.conftest import WAYS, OpenStore
-from tests.drivers.database.direct.conftest import Count
+from tests.drivers.database.direct.conftest import Count, counting
 from tests.drivers.database.test_refused import run
 from tests.interruptions.alarms import INTERRUPTED, alarms
 from tests.processes import race
@@ -199,7 +198,7 @@ def test_a_cursor_factory_that_is_set_later_is_used(postgresql: Store, count: Co
 
 
 def test_psycopg_s_own_transactions_are_begun(postgresql: Store, count: Count) -> None:
-    """Where the project has told psycopg to, behind Django's back, a write is not committed."""
+    """If the project turned off psycopg's autocommit itself, a write is not committed."""
     raw(postgresql).autocommit = False
     assert count.of(lambda: postgresql.set("key", "uncommitted")) == 0
     raw(postgresql).rollback()
@@ -211,21 +210,10 @@ def test_psycopg_s_own_transactions_are_begun(postgresql: Store, count: Count) -
 def go(i: int) -> int:
     """Return how many of two calls of one key went below the cursor, in another process."""
     persist.get("key")
-    direct = 0
-    classes: list[Any] = Direct.__subclasses__()
-    for cls in classes:
-        real: Any = cls.execute
-
-        def counting(self: Any, *args: Any, execute: Any = real) -> Any:
-            nonlocal direct
-            direct += 1
-            return execute(self, *args)
-
-        cls.execute = counting
+    with counting() as count:
         persist.get("key")
         persist.incr("counter")
-        cls.execute = real
-    return direct
+    return count.direct
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True)
