@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import pytest
 from django.db import (
@@ -375,72 +376,64 @@ WRITES: list[Callable[[Store], object]] = [
     lambda store: store.set_many({"other": 1, "key": VALUE}),
 ]
 
-TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
+Statements: TypeAlias = tuple[list[str], list[str]]
+"""What creates something in the database, and what drops it."""
+
+EVENTS = ("INSERT", "UPDATE")
+
+
+def mysql_trigger(body: str) -> Statements:
+    """Return triggers that run `body` for each long value."""
+    return (
+        [
+            f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
+            "DECLARE text VARCHAR(100); DECLARE number INT; "
+            f"IF length(NEW.value) > 20 THEN {body}; END IF; END"
+            for event in EVENTS
+        ],
+        [f"DROP TRIGGER refusing_{event}" for event in EVENTS],
+    )
+
+
+def postgresql_trigger(body: str) -> Statements:
+    """Return a trigger that does the same on PostgreSQL."""
+    return (
+        [
+            (
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                f"IF length(NEW.value) > 20 THEN {body}; END IF; RETURN NEW; END $$"
+            ),
+            (
+                f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW "
+                "EXECUTE FUNCTION refuse()"
+            ),
+        ],
+        [f"DROP TRIGGER refusing ON {TABLE}", "DROP FUNCTION refuse()"],
+    )
+
+
+SAYS_NO = "SET text = concat('no: ', NEW.value); SIGNAL SQLSTATE"
+
+TRIGGERS: dict[str, dict[str, Statements]] = {
     "raised by a trigger": {
         "sqlite": (
             [
                 f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} "
                 "WHEN length(NEW.value) > 20 BEGIN SELECT RAISE(ABORT, 'xyzzyx says no'); END"
-                for event in ("INSERT", "UPDATE")
+                for event in EVENTS
             ],
-            [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
+            [f"DROP TRIGGER refusing_{event}" for event in EVENTS],
         ),
-        **dict.fromkeys(
-            MYSQLS,
-            (
-                [
-                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
-                    "DECLARE text VARCHAR(100); IF length(NEW.value) > 20 THEN "
-                    "SET text = concat('no: ', NEW.value); "
-                    "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = text; END IF; END"
-                    for event in ("INSERT", "UPDATE")
-                ],
-                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
-            ),
-        ),
-        "postgresql": (
-            [
-                (
-                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                    "IF length(NEW.value) > 20 THEN RAISE EXCEPTION 'no: %', NEW.value; END IF; "
-                    "RETURN NEW; END $$"
-                ),
-                (
-                    f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW "
-                    "EXECUTE FUNCTION refuse()"
-                ),
-            ],
-            [f"DROP TRIGGER refusing ON {TABLE}", "DROP FUNCTION refuse()"],
-        ),
+        **dict.fromkeys(MYSQLS, mysql_trigger(f"{SAYS_NO} '45000' SET MESSAGE_TEXT = text")),
+        "postgresql": postgresql_trigger("RAISE EXCEPTION 'no: %', NEW.value"),
     },
     "raised by a trigger with a code of its own": {
-        "postgresql": (
-            [
-                (
-                    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                    "IF length(NEW.value) > 20 THEN "
-                    "RAISE check_violation USING MESSAGE = 'no: ' || NEW.value; END IF; "
-                    "RETURN NEW; END $$"
-                ),
-                (
-                    f"CREATE TRIGGER refusing BEFORE INSERT OR UPDATE ON {TABLE} FOR EACH ROW "
-                    "EXECUTE FUNCTION refuse()"
-                ),
-            ],
-            [f"DROP TRIGGER refusing ON {TABLE}", "DROP FUNCTION refuse()"],
+        "postgresql": postgresql_trigger(
+            "RAISE check_violation USING MESSAGE = 'no: ' || NEW.value"
         ),
         **dict.fromkeys(
             MYSQLS,
-            (
-                [
-                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
-                    "DECLARE text VARCHAR(100); IF length(NEW.value) > 20 THEN "
-                    "SET text = concat('no: ', NEW.value); SIGNAL SQLSTATE '23000' "
-                    "SET MESSAGE_TEXT = text, MYSQL_ERRNO = 5555; END IF; END"
-                    for event in ("INSERT", "UPDATE")
-                ],
-                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
-            ),
+            mysql_trigger(f"{SAYS_NO} '23000' SET MESSAGE_TEXT = text, MYSQL_ERRNO = 5555"),
         ),
     },
     "quoted by the server": {
@@ -453,18 +446,7 @@ TRIGGERS: dict[str, dict[str, tuple[list[str], list[str]]]] = {
             ],
             ["DROP INDEX ints"],
         ),
-        **dict.fromkeys(
-            MYSQLS,
-            (
-                [
-                    f"CREATE TRIGGER refusing_{event} BEFORE {event} ON {TABLE} FOR EACH ROW BEGIN "
-                    "DECLARE number INT; "
-                    "IF length(NEW.value) > 20 THEN SET number = NEW.value; END IF; END"
-                    for event in ("INSERT", "UPDATE")
-                ],
-                [f"DROP TRIGGER refusing_{event}" for event in ("INSERT", "UPDATE")],
-            ),
-        ),
+        **dict.fromkeys(MYSQLS, mysql_trigger("SET number = NEW.value")),
     },
 }
 
