@@ -102,10 +102,12 @@ class Connection:
         direct = None if way is None else way.to(connection, inside)
         while True:
             opened = direct is not None
+            executed: Executed | None = None
             try:
                 if direct is not None:
                     try:
-                        return fetch(direct.execute(statement, params))
+                        executed = direct.execute(statement, params)
+                        return fetch(executed)
                     except connection.Database.Error:
                         with connection.wrap_database_errors:
                             raise
@@ -130,6 +132,10 @@ class Connection:
                 attempted = time.monotonic()
                 direct = None
             except BaseException:
+                if executed is not None:
+                    # The traceback keeps it. As long as a cursor of sqlite3 is open, its statement
+                    # holds the lock of the database, even once the connection is closed.
+                    executed.close()
                 if not inside:
                     _abandon(connection)
                 raise

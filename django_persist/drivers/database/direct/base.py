@@ -59,6 +59,9 @@ class Result:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.rows)
 
+    def close(self) -> None:
+        """Do nothing: all has been read."""
+
 
 Executed: TypeAlias = CursorWrapper | Result
 """What a statement leaves to read, whichever way it took."""

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any, TypeAlias
 
 import psycopg
@@ -118,6 +118,30 @@ def test_at_each_moment_inside_a_transaction(
         assert store.incr("counter", 0) == before
     assert moments >= 2
     assert count.direct > moments
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_whoever_handles_it_waits_for_no_lock_of_the_call(direct_store: Store) -> None:
+    store, moments = direct_store, 0
+    files = (*FILES, "database/connection.py", "statements/base.py", "statements/sqlite.py")
+
+    def incr() -> None:
+        try:
+            store.incr("counter")
+        except Interruption:
+            # The traceback still refers to what the call had.
+            name = connections[using(store)].settings_dict["NAME"]
+            with closing(sqlite3.connect(name, timeout=0)) as another:
+                another.execute("BEGIN IMMEDIATE")
+            raise
+
+    def make_call() -> Callable[[], object]:
+        store.incr("counter")  # Opens the connection.
+        return incr
+
+    for moment in each_moment(make_call, files):
+        moments = moment
+    assert moments > 10
 
 
 @EACH_ERROR
