@@ -43,13 +43,11 @@ def _instructions(code: CodeType) -> dict[int, tuple[str, int | None]]:
     }
 
 
-def _tracer(moment: int, files: tuple[str, ...], act: Callable[[], object]) -> Callable[..., Any]:
-    """Return a trace function that stops tracing and calls `act` at a moment in code of `files`."""
-    left = moment
+def _tracer(files: tuple[str, ...], at_each: Callable[[], object]) -> Callable[..., Any]:
+    """Return a trace function that calls `at_each` at each moment in code of `files`."""
     last: dict[FrameType, int] = {}
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        nonlocal left
         if not frame.f_code.co_filename.endswith(files):
             return None
         frame.f_trace_opcodes = True
@@ -59,13 +57,36 @@ def _tracer(moment: int, files: tuple[str, ...], act: Callable[[], object]) -> C
             last[frame] = frame.f_lasti
             # The exception belongs to the instruction before: it has to be handled as that one's.
             if name in CHECKPOINTS and handler == instructions[frame.f_lasti][1]:
-                left -= 1
-                if left == 0:
-                    sys.settrace(None)
-                    act()
+                at_each()
         return trace
 
     return trace
+
+
+def _at(moment: int, act: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that, called for the time numbered `moment`, stops tracing, and acts."""
+    left = moment
+
+    def at_each() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            sys.settrace(None)
+            act()
+
+    return at_each
+
+
+def _number_of(call: Callable[[], object], files: tuple[str, ...]) -> int:
+    """Run `call`; return how many moments it has in code of `files`."""
+    moments = []
+    before = sys.gettrace()
+    sys.settrace(_tracer(files, lambda: moments.append(None)))
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return len(moments)
 
 
 def interrupted_at(
@@ -83,7 +104,7 @@ def interrupted_at(
         raise error
 
     before = sys.gettrace(), signal.signal(signal.SIGUSR1, raise_error)
-    sys.settrace(_tracer(moment, files, interrupt))
+    sys.settrace(_tracer(files, _at(moment, interrupt)))
     try:
         call()
     except error:
@@ -110,7 +131,7 @@ def switched_at(
         other()
 
     before = sys.gettrace()
-    sys.settrace(_tracer(moment, files, switch))
+    sys.settrace(_tracer(files, _at(moment, switch)))
     try:
         return call(), is_switched
     finally:
@@ -122,8 +143,14 @@ def each_moment(
     files: tuple[str, ...],
     error: type[BaseException] = Interruption,
 ) -> Iterator[int]:
-    """Interrupt a fresh call at its first moment, the second, ...; yield after each."""
-    moment = 1
-    while interrupted_at(moment, make_call(), files, error):
-        yield moment
-        moment += 1
+    """Interrupt a fresh call at its first moment, the second, ...; yield after each.
+
+    Once caches are full, calls have fewer moments than the first ones had: then it begins again.
+    """
+    while True:
+        interrupted = 0
+        while interrupted_at(interrupted + 1, make_call(), files, error):
+            interrupted += 1
+            yield interrupted
+        if interrupted <= _number_of(make_call(), files):
+            return
