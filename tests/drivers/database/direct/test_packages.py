@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -66,16 +66,19 @@ def test_sentry_sees_each_call(database_store: Store) -> None:
     assert "INSERT" in after[0] and "SELECT" in after[1]
 
 
-def instrumentors() -> dict[str, Callable[[], Any]]:
-    from opentelemetry.instrumentation.mysqlclient import MySQLClientInstrumentor
-    from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
-    from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+def instrumentor(vendor: str) -> Any:
+    if vendor == "sqlite":
+        from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
 
-    return {
-        "sqlite": SQLite3Instrumentor,
-        "postgresql": PsycopgInstrumentor,
-        "mysql": MySQLClientInstrumentor,
-    }
+        return SQLite3Instrumentor()
+    if vendor == "postgresql":
+        from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+
+        return PsycopgInstrumentor()
+    # It imports mysqlclient, which is installed only where the tests have a MariaDB or a MySQL.
+    from opentelemetry.instrumentation.mysqlclient import MySQLClientInstrumentor
+
+    return MySQLClientInstrumentor()
 
 
 def test_opentelemetry_sees_each_call(direct_store: Store, count: Count) -> None:
@@ -84,12 +87,11 @@ def test_opentelemetry_sees_each_call(direct_store: Store, count: Count) -> None
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     using = direct_store.driver.using  # type: ignore[attr-defined]
-    vendor = connections[using].vendor
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = instrumentors()[vendor]()
-    instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
+    watching = instrumentor(connections[using].vendor)
+    watching.instrument(tracer_provider=provider, skip_dep_check=True)
     try:
         with alias("watched", another(using)) as name:
             store = Store(DatabaseDriver(name))
@@ -99,7 +101,7 @@ def test_opentelemetry_sees_each_call(direct_store: Store, count: Count) -> None
             assert count.of(lambda: store.get("key")) == 0
             statements = [str(span.attributes) for span in exporter.get_finished_spans()]
     finally:
-        instrumentor.uninstrument()
+        watching.uninstrument()
     assert len(statements) == 2
     assert "INSERT" in statements[0] and "SELECT" in statements[1]
     with alias("unwatched", another(using)) as name:
