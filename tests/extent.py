@@ -44,7 +44,7 @@ def cores() -> int:
 def workers() -> int:
     """Return how many workers to start: more than cores, as tests wait half of the time."""
     named = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS")
-    return int(named) if named else max(2, cores() * 3 // 2)
+    return int(named) if named else 2 * cores()
 
 
 def duration(workers: int, more_servers: int) -> str:
