@@ -149,7 +149,7 @@ def test_copy_with_a_prefix(open_store: OpenStore) -> None:
     open_two(open_store, "sqlite", "memory")
     stores["default"].set_many({"cart:1": 1, "code:1": 3})
     assert persist("copy", "default", "other", "--prefix=cart:").code == 0
-    assert list(stores["other"].keys()) == ["cart:1"]
+    assert set(stores["other"].keys()) == {"cart:1"}
 
 
 @pytest.mark.parametrize("server", ["memory"])
@@ -269,7 +269,7 @@ def test_import_into_redis_uses_the_clock_of_the_server(store: Store, days: int)
     with time_machine.travel(start + timedelta(days=days)):
         result = persist("import", stdin=data)
     assert result == (0, "1 entry stored in default; 1 expired in the meantime.\n", "")
-    assert list(store.keys()) == ["live"]
+    assert set(store.keys()) == {"live"}
 
 
 def test_entry_that_expires_during_the_import_does_not_stop_the_rest(
