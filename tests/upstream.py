@@ -6,6 +6,7 @@ each use.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -33,18 +34,21 @@ def sdist(project: str, version: str, sha256: str | None = None) -> Path:
     kept /= "sdists"
     kept.mkdir(parents=True, exist_ok=True)
     name = f"{project}-{version}."
-    for found in kept.glob(f"{name}*.tar.gz"):
-        digest = _digest(found)
-        if found.name == f"{name}{digest}.tar.gz" and sha256 in (None, digest):
-            return found
-    with tempfile.TemporaryDirectory(dir=kept) as folder:
-        _download(project, version, folder)
-        [made] = Path(folder).iterdir()
-        digest = _digest(made)
-        if sha256 not in (None, digest):
-            raise RuntimeError(f"The sdist of {project} {version} has the SHA-256 {digest}.")
-        # Atomically, because the workers of a parallel test run may do this at the same time.
-        return made.replace(kept / f"{name}{digest}.tar.gz")
+    # One worker of a parallel test run downloads it, while the others wait: pip takes seconds.
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for found in kept.glob(f"{name}*.tar.gz"):
+            digest = _digest(found)
+            if found.name == f"{name}{digest}.tar.gz" and sha256 in (None, digest):
+                return found
+        with tempfile.TemporaryDirectory(dir=kept) as folder:
+            _download(project, version, folder)
+            [made] = Path(folder).iterdir()
+            digest = _digest(made)
+            if sha256 not in (None, digest):
+                raise RuntimeError(f"The sdist of {project} {version} has the SHA-256 {digest}.")
+            # Atomically, because the run may end within a copy.
+            return made.replace(kept / f"{name}{digest}.tar.gz")
 
 
 def _digest(file: Path) -> str:

@@ -14,6 +14,8 @@ import rest_framework
 import django_persist
 from tests import extent, servers, upstream
 
+pytestmark = pytest.mark.costly
+
 RUN = Path(__file__).with_name("run_library.py")
 PACKAGE = Path(django_persist.__file__).parents[1]
 
@@ -47,15 +49,14 @@ DOWN = [
 ]
 
 
-costly = pytest.mark.costly
 # Each run takes up to five seconds of a processor.
 RUNS = [
-    pytest.param("django-axes", "database", marks=costly),
+    ("django-axes", "database"),
     *([("django-axes", "valkey")] if extent.LONG else []),
-    pytest.param("django-ratelimit", "database", marks=costly),
+    ("django-ratelimit", "database"),
     ("django-ratelimit", "valkey"),
     ("djangorestframework", "database"),
-    pytest.param("djangorestframework", "valkey", marks=costly),
+    ("djangorestframework", "valkey"),
 ]
 
 

@@ -21,6 +21,8 @@ from tests.conftest import BACKENDS, DATABASE
 from tests.servers.disk import Disk
 from tests.writers import Writers, writing
 
+pytestmark = pytest.mark.costly
+
 LARGE = os.urandom(4_000_000).hex()
 """More than there is room for in what the servers reserve, such as a WAL of SQLite."""
 

@@ -22,6 +22,8 @@ from tests.servers import database
 from tests.servers.replicated_mariadb import MariaDBPair
 from tests.writers import writing
 
+pytestmark = pytest.mark.costly
+
 HOUR = 3_600_000
 """In milliseconds: a primary that waits as long for its replica never gives up in a test."""
 

@@ -17,6 +17,8 @@ from tests.extent import LONG
 from tests.failover.conftest import ALIAS, Failover
 from tests.writers import writing
 
+pytestmark = pytest.mark.costly
+
 FailOver = Callable[..., Failover]
 
 TIMEOUTS = " ".join(

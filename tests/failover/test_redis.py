@@ -22,6 +22,8 @@ from tests.servers.valkey_servers import (
 )
 from tests.writers import writing
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture
 def store(settings: Any) -> Iterator[Any]:

@@ -13,6 +13,8 @@ from django_persist.contract.base import Elapse
 from django_persist.drivers.base import Driver
 from tests import conftest
 
+pytestmark = pytest.mark.costly
+
 
 class TestGalera(DriverContract):
     @pytest.fixture

@@ -19,6 +19,8 @@ from tests.races.test_single import KEYS, add_own, count_up, create_each, take_e
 from tests.servers.galera import Cluster
 from tests.writers import writing
 
+pytestmark = pytest.mark.costly
+
 Spread = Callable[..., Store]
 
 

@@ -27,7 +27,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["single", "sentinel", "cluster", DJANGO])
+@pytest.fixture(
+    params=[
+        "single",
+        *(pytest.param(name, marks=pytest.mark.costly) for name in ("sentinel", "cluster", DJANGO)),
+    ]
+)
 def alias(request: pytest.FixtureRequest, settings: Any) -> Any:
     if request.param == "sentinel":
         sentinel: ValkeySentinel = request.getfixturevalue("sentinel")

@@ -52,7 +52,7 @@ def open_place(
         yield open_
 
 
-@pytest.fixture(params=[*BACKENDS, "cluster"])
+@pytest.fixture(params=[*BACKENDS, pytest.param("cluster", marks=pytest.mark.costly)])
 def place(request: pytest.FixtureRequest, settings: Any, open_place: OpenPlace) -> Place:
     """A place on each server, in turn."""
     if request.param != "cluster":

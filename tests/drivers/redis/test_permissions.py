@@ -17,6 +17,8 @@ from tests.drivers.redis.calls import CALLS, MINUTE, MOMENT, assert_unchanged, p
 from tests.drivers.redis.conftest import MakeDriver
 from tests.servers.valkey_servers import ValkeyServer
 
+pytestmark = pytest.mark.costly
+
 OwnServer = Callable[..., ValkeyServer]
 Run = Callable[[RedisDriver], Any]
 

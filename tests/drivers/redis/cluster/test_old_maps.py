@@ -21,6 +21,8 @@ from tests.servers.valkey_servers import (
     wait_for,
 )
 
+pytestmark = pytest.mark.costly
+
 TAGS = ("{a}", "{b}", "{c}")
 KEYS = [f"k{i}" for i in range(300)]
 
