@@ -18,7 +18,7 @@ from tests.interruptions.conftest import CountInterruptions
 
 ROUNDS = 4_000 if LONG else 80
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = [pytest.mark.usefixtures("way"), pytest.mark.costly]
 
 HOUR = timedelta(hours=1)
 MANY = {f"many {i}": i for i in range(1_200)}

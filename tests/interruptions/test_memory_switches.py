@@ -23,6 +23,8 @@ from django_persist.memory import Memory
 from django_persist.testing import OwnMemoryDriver
 from tests.interruptions.moments import switched_at
 
+pytestmark = pytest.mark.costly
+
 FILES = ("django_persist/memory.py", "django_persist/drivers/memory.py")
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

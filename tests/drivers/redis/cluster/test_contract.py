@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from django_persist.contract import DriverContract
+
+pytestmark = pytest.mark.costly
 
 
 class TestCluster(DriverContract):
