@@ -12,11 +12,14 @@ COSTLY_LEFT_OUT: Final = "Not run: tests marked costly. CI and `pytest -m costly
 
 # Of all tests but the costly ones, without MariaDB, MySQL and Redis, each of which adds about a
 # tenth.
-COMPUTING: Final = 290
+COMPUTING: Final = 250
 """Seconds of a processor, with those that the servers take."""
 
-WAITING_TOO: Final = 380
+WAITING_TOO: Final = 430
 """Seconds one after the other, with what they wait for."""
+
+WITH_COSTLY: Final = 2
+"""How many times as long a run takes that has the costly ones, too."""
 
 
 def runs_costly() -> bool:
@@ -52,6 +55,8 @@ def duration(workers: int, more_servers: int) -> str:
     if LONG:
         return "All tests, with PERSIST_TEST_LONG, take an hour or more."
     seconds = max(COMPUTING / cores(), WAITING_TOO / workers) * (1 + more_servers / 10) + 15
+    if runs_costly():
+        seconds *= WITH_COSTLY
     halves = max(1, round(seconds / 30))
     minutes = "1 minute" if halves <= 2 else f"{halves / 2:g} minutes"
     plural = "" if cores() == 1 else "s"
