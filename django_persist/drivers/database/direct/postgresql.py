@@ -100,37 +100,44 @@ class DirectPostgreSQL(Direct):
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
         text, values_of, name = with_numbers(statement)
-        values = [
-            each.encode() if isinstance(each, str) else None if each is None else b"%d" % each
-            for each in values_of(params)
-        ]
-        for each in values:
-            if each and b"\0" in each:  # libpq would send what is before it
-                raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        values: list[bytes | None] = []
+        for each in values_of(params):
+            if isinstance(each, str):
+                if "\0" in each:  # libpq would send what is before it
+                    raise psycopg.DataError(
+                        "PostgreSQL text fields cannot contain NUL (0x00) bytes"
+                    )
+                values.append(each.encode())
+            else:
+                values.append(None if each is None else b"%d" % each)
         # Another thread may be using the connection, such as to wait for notifications.
         with self.raw.lock:
             try:
-                return _read(self._answer(text, values, name))
+                if self.threshold is None or not self._is_prepared(name, text):
+                    self.pgconn.send_query_params(text, values)
+                    return _read(self._result())
+                return _read(self._of_prepared(name, text, values))
             except BaseException as error:
                 if self.pgconn.transaction_status == ACTIVE:
                     self._break_off(error)
                 raise
 
-    def _answer(self, text: bytes, values: Sequence[bytes | None], name: bytes) -> Any:
-        """Send a statement, prepared if it can be; return the result."""
+    def _of_prepared(self, name: bytes, text: bytes, values: Sequence[bytes | None]) -> Any:
+        """Return the result of a prepared statement, or of its text if the server lacks it."""
         pgconn = self.pgconn
-        if self.threshold is not None and self._is_prepared(name, text):
-            pgconn.send_query_prepared(name, values)
-            result = self._result()
-            state = _state(result)
-            if state == NOT_PREPARED:
-                self.prepared.clear()
-            elif state == CHANGED:
-                # The name stands for the old one until the session ends.
-                self.prepared.discard(name)
-                self.uses[name] = NEVER
-            else:
-                return result
+        pgconn.send_query_prepared(name, values)
+        result = self._result()
+        if result.status in SUCCESSES:
+            return result
+        state = _state(result)
+        if state == NOT_PREPARED:
+            self.prepared.clear()
+        elif state == CHANGED:
+            # The name stands for the old one until the session ends.
+            self.prepared.discard(name)
+            self.uses[name] = NEVER
+        else:
+            return result
         pgconn.send_query_params(text, values)
         return self._result()
 
