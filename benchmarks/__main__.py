@@ -5,7 +5,8 @@ make bench ARGS="--stores sqlite redis --operations get set --json FILE"
 A ratio is their time divided by ours: above 1 ours is faster. It is the median of many short
 rounds, in each of which every contender runs one batch; eight of ten rounds lie between the numbers
 in brackets. PostgreSQL and Valkey are started. MariaDB, MySQL and Redis are used if
-PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and PERSIST_TEST_REDIS name them.
+PERSIST_TEST_MARIADB, PERSIST_TEST_MYSQL and PERSIST_TEST_REDIS name them. The calls have a core of
+their own: keep these servers away from the first one (`taskset`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from . import cores
 from .cases import OPERATIONS
 from .report import SMALL, Case, as_json, remarks
 from .servers import PREPARED, STORES, running, unavailable
@@ -35,7 +37,11 @@ def main() -> int:
         if store in stores:
             stores.remove(store)
             print(f"Skipping {store}: {reason}.")
+    if options.makes_calls:
+        cores.leave_one()
     with running(stores):
+        if options.makes_calls:
+            cores.take_it()
         # Imported late, because they need the models, which need the settings.
         if options.interleaved:
             from .interleaved import compare_interleaved
@@ -140,6 +146,9 @@ def _options() -> argparse.Namespace:
         options.tuning = TUNED
     if options.tuning:
         options.stores = []
+    others = options.site or options.purge or options.sessions or options.encoding
+    options.makes_calls = not (others or options.tuning or options.plans or options.profile)
+    """Whether the run is one process that makes calls. The others start processes of their own."""
     if options.all:
         options.sizes, options.threads = SIZES, THREADS
     return options
