@@ -79,7 +79,7 @@ def _at(moment: int, act: Callable[[], object]) -> Callable[[], None]:
 
 def _number_of(call: Callable[[], object], files: tuple[str, ...]) -> int:
     """Run `call`; return how many moments it has in code of `files`."""
-    moments = []
+    moments: list[None] = []
     before = sys.gettrace()
     sys.settrace(_tracer(files, lambda: moments.append(None)))
     try:

@@ -8,8 +8,8 @@ so does a connection in any but its usual state.
 
 from __future__ import annotations
 
-import asyncio
 import select
+from asyncio import _get_running_loop
 from threading import local
 from types import BuiltinFunctionType
 from typing import Any, NamedTuple
@@ -86,7 +86,7 @@ class DirectWay:
             or "ensure_connection" in attributes
             # Greenlets (gevent and eventlet replace this function) or tasks share this thread.
             or type(select.select) is not BuiltinFunctionType
-            or asyncio._get_running_loop() is not None
+            or _get_running_loop() is not None
             # Django tests the connection before its next statement, or refuses that.
             or (connection.health_check_enabled and not connection.health_check_done)
             or connection.errors_occurred

@@ -40,15 +40,14 @@ class DirectMySQL(Direct):
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
         raw = self.raw
-        text, values = with_literals(statement)
-        query = text % tuple(
-            raw.string_literal(each.encode())
-            if isinstance(each, str)
-            else b"NULL"
-            if each is None
-            else b"%d" % each
-            for each in values(params)
-        )
+        text, values_of = with_literals(statement)
+        literals = []
+        for each in values_of(params):
+            if isinstance(each, str):
+                literals.append(raw.string_literal(each.encode()))
+            else:
+                literals.append(b"NULL" if each is None else b"%d" % each)
+        query = text % tuple(literals)
         try:
             raw.query(query)
             result = raw.store_result()

@@ -69,6 +69,7 @@ class DirectPostgreSQL(Direct):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self.pgconn: Any = self.raw.pgconn
+        self.lock = self.raw.lock
         self.poll = select.poll()
         self.poll.register(self.pgconn.socket, select.POLLIN)
         self.threshold = self.raw.prepare_threshold
@@ -111,7 +112,7 @@ class DirectPostgreSQL(Direct):
             else:
                 values.append(None if each is None else b"%d" % each)
         # Another thread may be using the connection, such as to wait for notifications.
-        with self.raw.lock:
+        with self.lock:
             try:
                 if self.threshold is None or not self._is_prepared(name, text):
                     self.pgconn.send_query_params(text, values)
@@ -159,19 +160,21 @@ class DirectPostgreSQL(Direct):
 
     def _result(self) -> Any:
         """Return the result of what was sent, once the server has answered all of it."""
-        pgconn, last = self.pgconn, None
+        pgconn, poll, last = self.pgconn, self.poll.poll, None
         try:
             while pgconn.flush():
                 _wait_for_room(pgconn)
+            is_busy = True
             while True:
-                while pgconn.is_busy():
-                    while not self.poll.poll(POLL_MILLISECONDS):
+                while is_busy:
+                    while not poll(POLL_MILLISECONDS):
                         pass
                     pgconn.consume_input()
+                    is_busy = pgconn.is_busy()
                 result = pgconn.get_result()
                 if result is None:
                     break
-                last = result
+                last, is_busy = result, pgconn.is_busy()
         except psycopg.Error:
             if last is None or last.status in SUCCESSES:
                 raise
