@@ -15,6 +15,8 @@ from tests.processes import PROCESSES, race
 from tests.races.conftest import ROLLBACK
 from tests.races.test_single import KEYS, assert_lifetime, claim, create_each
 
+pytestmark = pytest.mark.usefixtures("way")
+
 OLD = [f"old:{k:03}" for k in range(400)]
 
 

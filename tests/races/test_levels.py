@@ -17,6 +17,8 @@ from tests.aliases import LEVELS, alias, at_level, migrate, sqlite
 from tests.conftest import DATABASE_SERVERS, leave_expired
 from tests.processes import PROCESSES, race
 
+pytestmark = pytest.mark.usefixtures("way")
+
 ROUNDS = 6
 SERVERS = [(server, level) for server in DATABASE_SERVERS for level in LEVELS]
 JOURNALS = [

@@ -94,6 +94,7 @@ def move_on(i: int) -> None:
             persist.remove_many(keys[5:])
 
 
+@pytest.mark.usefixtures("way")
 def test_one_key_and_many_meet_without_an_error(shared_store: Store) -> None:
     race(move_on)
     assert set(shared_store.keys()) <= set(MANY[:30])

@@ -29,9 +29,10 @@ class DirectSQLite(Direct):
     def is_ready(self, inside: bool) -> bool:
         # With AUTOCOMMIT off, sqlite3 begins a transaction with the first statement that writes.
         try:
-            return bool(self.raw.in_transaction) is inside
+            in_transaction: bool = self.raw.in_transaction
         except sqlite3.ProgrammingError:  # The connection is closed.
             return False
+        return in_transaction is inside
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Any:
         text, values = with_question_marks(statement)
