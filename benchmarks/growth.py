@@ -36,10 +36,7 @@ SIZE = {
 }
 LOG = {
     "postgresql": "SELECT pg_current_wal_insert_lsn() - '0/0'",
-    "mysql": (
-        "SELECT variable_value FROM information_schema.global_status"
-        " WHERE variable_name = 'INNODB_OS_LOG_WRITTEN'"
-    ),
+    "mysql": "SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'",  # its name, and the number
 }
 SETS = 1000
 SECONDS = 2.0
@@ -104,12 +101,12 @@ def _cpu(alias: str) -> float:
 
 
 def _number(using: str, *statements: str) -> float:
-    """Return the number that the last statement returns."""
+    """Return the number that the last statement returns, in its last column."""
     with connections[using].cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
             row = cursor.fetchone()
-        return float(row[0])
+        return float(row[-1])
 
 
 def _info(alias: str, section: str) -> dict[str, Any]:
