@@ -37,7 +37,7 @@ def main() -> int:
         if store in stores:
             stores.remove(store)
             print(f"Skipping {store}: {reason}.")
-    if options.makes_calls:
+    if options.makes_calls or options.tuning:
         cores.leave_one()
     with running(stores):
         if options.makes_calls:

@@ -9,6 +9,8 @@ A web worker, too, has its servers on other cores or machines.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
 OURS = set(sorted(ALL)[:1])
@@ -25,3 +27,13 @@ def take_it() -> None:
     """Let this process have that core alone. Servers that ran before stay where they are."""
     if OTHERS:
         os.sched_setaffinity(0, OURS)
+
+
+@contextmanager
+def on_ours() -> Iterator[None]:
+    """Make the calls of the block on that core."""
+    take_it()
+    try:
+        yield
+    finally:
+        leave_one()

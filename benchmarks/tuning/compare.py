@@ -13,6 +13,7 @@ from tests.aliases import migrate
 
 from ..cases import OPERATIONS, Operation
 from ..contenders import Contender, Ours
+from ..cores import on_ours
 from ..report import SMALL, Spread, table
 from ..timing import Crew, Timing, measure
 
@@ -44,7 +45,7 @@ def ratios(
     """Print the times of the first contender, and how many times as fast the others are."""
     columns: list[str] = []
     timings: list[list[Timing]] = []
-    with closing(Crew(threads, connections.close_all)) as crew:
+    with on_ours(), closing(Crew(threads, connections.close_all)) as crew:
         for each in operations:
             name, operation = (each, OPERATIONS[each]) if isinstance(each, str) else each
             columns.append(name)
