@@ -164,17 +164,15 @@ class DirectPostgreSQL(Direct):
         try:
             while pgconn.flush():
                 _wait_for_room(pgconn)
-            is_busy = True
             while True:
-                while is_busy:
+                while pgconn.is_busy():
                     while not poll(POLL_MILLISECONDS):
                         pass
                     pgconn.consume_input()
-                    is_busy = pgconn.is_busy()
                 result = pgconn.get_result()
                 if result is None:
                     break
-                last, is_busy = result, pgconn.is_busy()
+                last = result
         except psycopg.Error:
             if last is None or last.status in SUCCESSES:
                 raise
