@@ -58,6 +58,8 @@ class Memory:
         self._keys_by_second: dict[int, set[str]] = {}
         self._seconds: list[int] = []
         """A heap of at least the keys of `_keys_by_second`."""
+        self._doomed: list[str] = []
+        """Keys of the second that is being swept, from the last to the first."""
         _all_memories.add(self)
 
     def find(self, key: str, at: int) -> Slot | None:
@@ -158,6 +160,7 @@ class Memory:
         self.slots.clear()
         self._keys_by_second.clear()
         self._seconds.clear()
+        self._doomed.clear()
         self._find_due()
 
     def expired(self, at: int) -> Iterator[str]:
@@ -197,11 +200,15 @@ class Memory:
                 return
             keys = self._keys_by_second.get(second)
             while keys and left:
-                key = next(iter(keys))
+                if not self._doomed:
+                    # To look for the first key of a set takes longer, the more of it has been freed.
+                    self._doomed = list(keys)
+                key = self._doomed[-1]
                 slot = self.slots.get(key)
                 if slot is not None and slot.expires_at is not None and slot.expires_at <= at:
                     del self.slots[key]
                 keys.discard(key)
+                self._doomed.pop()
                 left -= 1
             if keys:
                 return

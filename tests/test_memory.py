@@ -150,6 +150,37 @@ def test_one_call_deletes_a_bounded_number_of_expired_entries(
     assert 900 < len(cache.memory.slots) < 1000
 
 
+class CountedSet(set[str]):
+    """A set that counts how often it is iterated over: that takes as long as it once was large."""
+
+    iterations = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.iterations += 1
+        return super().__iter__()
+
+
+def test_the_keys_of_a_second_are_looked_through_once(
+    clock: time_machine.Traveller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[CountedSet] = []
+
+    def make() -> CountedSet:
+        made.append(CountedSet())
+        return made[-1]
+
+    monkeypatch.setattr("django_persist.memory.set", make, raising=False)
+    store = Store(OwnMemoryDriver(memory := Memory()))
+    store.set_many({f"k{i}": i for i in range(1000)}, expires=10)
+    clock.shift(20)
+    for _ in range(100):
+        store.get("other")
+    assert not memory.slots
+    # An expiry at the end of a second can spread them over two.
+    assert len(made) <= 2
+    assert all(each.iterations <= 1 for each in made)
+
+
 def test_a_read_does_not_wait_for_a_call_that_deletes(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
