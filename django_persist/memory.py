@@ -201,7 +201,7 @@ class Memory:
             keys = self._keys_by_second.get(second)
             while keys and left:
                 if not self._doomed:
-                    # To look for the first key of a set takes longer, the more of it has been freed.
+                    # Finding the first key of a set takes longer, the more of it has been freed.
                     self._doomed = list(keys)
                 key = self._doomed[-1]
                 slot = self.slots.get(key)
