@@ -144,6 +144,8 @@ class Memory:
                 self._seconds = sorted(self._keys_by_second)
 
     def _find_due(self) -> None:
+        """Note which second is the first one now."""
+        self._doomed.clear()
         self.due = (self._seconds[0] + 1) * SECOND if self._seconds else inf
 
     def copy(self) -> Memory:
@@ -160,7 +162,6 @@ class Memory:
         self.slots.clear()
         self._keys_by_second.clear()
         self._seconds.clear()
-        self._doomed.clear()
         self._find_due()
 
     def expired(self, at: int) -> Iterator[str]:

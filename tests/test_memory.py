@@ -181,6 +181,19 @@ def test_the_keys_of_a_second_are_looked_through_once(
     assert all(each.iterations <= 1 for each in made)
 
 
+def test_a_purge_in_the_middle_of_a_sweep_leaves_nothing_behind(
+    clock: time_machine.Traveller,
+) -> None:
+    store = Store(OwnMemoryDriver(memory := Memory()))
+    store.set_many({f"k{i}": i for i in range(1000)}, expires=10)
+    clock.shift(20)
+    store.get("other")  # It frees the first ones.
+    assert memory._doomed
+    store.purge()
+    assert not memory.slots
+    assert not memory._doomed
+
+
 def test_a_read_does_not_wait_for_a_call_that_deletes(
     cache: MemoryCache, clock: time_machine.Traveller
 ) -> None:
