@@ -42,7 +42,7 @@ else:
         assert result.status is TaskResultStatus.SUCCESSFUL
         assert result.return_value == {"default": 5}
         assert store.driver.expired() == 0
-        assert set(store.keys()) == {"new"}
+        assert list(store.keys()) == ["new"]
         assert purge.enqueue().return_value == {"default": 0}
 
     def test_task_stops_at_max_seconds_and_the_next_one_continues(store: Store) -> None:

@@ -138,7 +138,7 @@ def test_a_closed_stream_ends_the_command_before_it_does_anything(
         assert process.returncode == 1
         assert f"Standard {name[3:]}put is closed".encode() in err
         assert b"Traceback" not in err
-    assert set(store.keys()) == {"key"}
+    assert list(store.keys()) == ["key"]
 
 
 @pytest.mark.parametrize("server", ["sqlite"])

@@ -126,7 +126,7 @@ def test_incr_refuses_values_that_are_not_integers_or_too_large(client: Client) 
 )
 def test_the_key_is_everything_after_store(client: Client, path: str, key: str) -> None:
     assert post(client, path, '"value"').status_code == 201
-    assert set(persist.keys()) == {key}
+    assert list(persist.keys()) == [key]
     assert client.get(path).json() == "value"
     assert client.delete(path).status_code == 204
 
