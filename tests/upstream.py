@@ -6,7 +6,6 @@ each use.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -35,8 +34,7 @@ def sdist(project: str, version: str, sha256: str | None = None) -> Path:
     kept.mkdir(parents=True, exist_ok=True)
     name = f"{project}-{version}."
     # One worker of a parallel test run downloads it, while the others wait: pip takes seconds.
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with servers.locked(kept / "lock"):
         for found in kept.glob(f"{name}*.tar.gz"):
             digest = _digest(found)
             if found.name == f"{name}{digest}.tar.gz" and sha256 in (None, digest):

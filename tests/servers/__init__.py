@@ -11,6 +11,7 @@ their server start one too.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -19,7 +20,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +55,14 @@ def folder() -> Path:
 def run() -> str:
     """Return a name that no other test run has, for what it keeps on shared servers."""
     return shared_folder().name.replace("-", "_").lower()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file for the block: no other process, or worker of the run, has it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def shared_folder() -> Path:

@@ -16,13 +16,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tests.servers import MariaDB, shared_folder
+from tests.servers import MariaDB, locked, shared_folder
 
 LIBRARIES = (
     "/usr/lib/galera/libgalera_smm.so",
@@ -225,12 +225,9 @@ class Cluster:
         return cls([Node(*arguments) for arguments in json.loads(path.read_text())])
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
+def run_lock(name: str) -> AbstractContextManager[None]:
     """Hold a lock of the run for the block."""
-    with (shared_folder() / f"galera-{name}").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return locked(shared_folder() / f"galera-{name}")
 
 
 class Use:
@@ -238,7 +235,7 @@ class Use:
 
     def __init__(self) -> None:
         self.state = shared_folder() / "galera.json"
-        with locked("state"):
+        with run_lock("state"):
             self.mark = (shared_folder() / "galera-users").open("w")
             fcntl.flock(self.mark, fcntl.LOCK_SH)
             if not self.state.exists():
@@ -247,8 +244,8 @@ class Use:
     @contextmanager
     def cluster(self) -> Iterator[Cluster]:
         """Have the whole cluster for the block: no other test uses it meanwhile."""
-        with locked("test"):
-            with locked("state"):
+        with run_lock("test"):
+            with run_lock("state"):
                 cluster = Cluster.load(self.state)
             try:
                 cluster.wait_until_complete()
@@ -259,7 +256,7 @@ class Use:
 
     def end(self) -> None:
         """Stop the cluster if no other process uses it."""
-        with locked("state"):
+        with run_lock("state"):
             self.mark.close()
             with (
                 (shared_folder() / "galera-users").open("w") as mark,
