@@ -37,10 +37,11 @@ def main() -> int:
         if store in stores:
             stores.remove(store)
             print(f"Skipping {store}: {reason}.")
-    if options.makes_calls or options.tuning:
+    makes_calls = _makes_calls(options)
+    if makes_calls or options.tuning:
         cores.leave_one()
     with running(stores):
-        if options.makes_calls:
+        if makes_calls:
             cores.take_it()
         # Imported late, because they need the models, which need the settings.
         if options.interleaved:
@@ -146,12 +147,15 @@ def _options() -> argparse.Namespace:
         options.tuning = TUNED
     if options.tuning:
         options.stores = []
-    others = options.site or options.purge or options.sessions or options.encoding
-    options.makes_calls = not (others or options.tuning or options.plans or options.profile)
-    """Whether the run is one process that makes calls. The others start processes of their own."""
     if options.all:
         options.sizes, options.threads = SIZES, THREADS
     return options
+
+
+def _makes_calls(options: argparse.Namespace) -> bool:
+    """Return whether all that is measured are calls of this process, on servers that all share."""
+    serves = options.site or options.purge or options.sessions
+    return not (serves or options.encoding or options.tuning or options.plans or options.profile)
 
 
 def _default_stores(options: argparse.Namespace) -> tuple[str, ...]:
