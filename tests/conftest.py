@@ -157,9 +157,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
             is_left_out = True
         if "the cursor way" in _needed(item):
             # On MySQL it is the same code as on MariaDB.
-            is_left_out |= _servers(item).isdisjoint(
-                ("sqlite", "postgresql", "mariadb", *OWN, "pgbouncer")
-            )
+            is_left_out |= _servers(item).isdisjoint({*DATABASES, *OWN, "pgbouncer"} - {"mysql"})
         if item.get_closest_marker("first_parameters_only"):
             function = item.parent.nodeid, item.originalname
             is_left_out |= function in seen

@@ -27,15 +27,20 @@ class Count:
         return self.direct - before
 
 
+def remove_guards() -> None:
+    """Give the connections back the methods that Django's tests without databases replace."""
+    for wrapper in connections.all(initialized_only=True):
+        for name in ("connect", "cursor", "chunked_cursor", "temporary_connection"):
+            vars(wrapper).pop(name, None)
+
+
 @contextmanager
 def counting() -> Iterator[Count]:
     """Count the statements that go below Django's cursor during the block, in all threads."""
     for vendor in ("sqlite", "postgresql", "mysql"):
         with suppress(ImportError):  # without its client library
             import_module(f"django_persist.drivers.database.direct.{vendor}")
-    for wrapper in connections.all(initialized_only=True):
-        for name in ("connect", "cursor", "chunked_cursor", "temporary_connection"):
-            vars(wrapper).pop(name, None)  # An earlier SimpleTestCase has left its methods there.
+    remove_guards()  # An earlier SimpleTestCase has left its methods there.
     counted = Count()
     with pytest.MonkeyPatch.context() as patches:
         for cls in Direct.__subclasses__():

@@ -29,7 +29,7 @@ from django_persist.drivers.database.direct import SETTINGS
 from django_persist.exceptions import StoreUnavailableError
 from tests.aliases import alias, another, migrate, sqlite
 from tests.conftest import DATABASES, OpenStore
-from tests.drivers.database.direct.conftest import Count
+from tests.drivers.database.direct.conftest import Count, remove_guards
 
 Taken = Callable[[], bool]
 
@@ -212,9 +212,7 @@ def test_djangos_guard_of_tests_without_databases_refuses_calls(
     finally:
         NoDatabases._remove_databases_failures()  # type: ignore[attr-defined]
         NoDatabases.doClassCleanups()
-        for wrapper in connections.all():
-            for name in ("connect", "temporary_connection", "cursor", "chunked_cursor"):
-                vars(wrapper).pop(name, None)  # Django 5.2 puts the methods there instead.
+        remove_guards()  # Django 5.2 puts the methods there instead.
     direct_store.get("key")  # The refused call has closed the connection.
     assert takes_direct(direct_store, count)
 
