@@ -243,6 +243,6 @@ class EntryForm(ModelForm):
         store = store_of(key, driver) or Store(driver)
         try:
             self.encoded = store.keyspace.encode(self.cleaned_data["text"])
-            driver.sql.check_packet((key, self.encoded.decode(), stored.raw if stored else ""))
+            driver.sql.check_packet(key, self.encoded.decode(), stored.raw if stored else "")
         except EncodeError as error:
             self.add_error("text", str(error))

@@ -117,27 +117,27 @@ class DatabaseDriver(Driver):
     # One key.
 
     def create(self, key: str, value: bytes, expires: Expiry) -> bool:
-        sql, moment = self.sql, now()
+        sql, moment, text = self.sql, now(), value.decode()
         # Same as `_write_params`, inlined for speed.
         params = {
             "key": key,
-            "value": value.decode(),
+            "value": text,
             "expires": expires_at_micros(expires, moment),
             "now": moment,
         }
-        sql.check_packet(params.values())
+        sql.check_packet(key, text)
         return self._connection.execute(sql.create, params, sql.created, writes=True)
 
     def set(self, key: str, value: bytes, expires: Expiry, *, keep: bool = False) -> None:
-        sql, moment = self.sql, now()
+        sql, moment, text = self.sql, now(), value.decode()
         params: dict[str, Any] = {
             "key": key,
-            "value": value.decode(),
+            "value": text,
             "expires": expires_at_micros(expires, moment),
         }
         if keep:
             params["now"] = moment  # only here, because each parameter takes time
-        sql.check_packet(params.values())
+        sql.check_packet(key, text)
         statement = sql.set_keep if keep else sql.set
         self._connection.execute(statement, params, no_result, writes=True)
 
@@ -146,9 +146,11 @@ class DatabaseDriver(Driver):
         locks = for_update and self.in_transaction()
         statement = self.sql.get_for_update if locks else self.sql.get
         row = self._connection.execute(statement, {"key": key}, first_row, writes=False)
-        if row is None or _expired(row[1]):
+        if row is None:
             return None
-        return row[0]  # type: ignore[no-any-return]
+        text, expires_at = row
+        # Same as `_expired`, inlined for speed.
+        return None if expires_at is not None and expires_at <= now() else text
 
     def get_item(self, key: str) -> Stored | None:
         row = self._connection.execute(self.sql.get, {"key": key}, first_row, writes=False)
@@ -229,13 +231,13 @@ class DatabaseDriver(Driver):
         sql = self.sql
         statement = sql.replace_keep if keep else sql.replace
         params = {**_write_params(key, value, expires), "seen": seen}
-        sql.check_packet(params.values())
+        sql.check_packet(key, params["value"], seen)
         return self._connection.execute(statement, params, row_count, writes=True) > 0
 
     def remove_if(self, key: str, seen: Text) -> bool:
         sql = self.sql
         params = {"key": key, "seen": seen, "now": now()}
-        sql.check_packet(params.values())
+        sql.check_packet(key, seen)
         return self._connection.execute(sql.remove_if, params, row_count, writes=True) > 0
 
     # Many keys. They are written in order, so that two calls never wait for each other in a circle.

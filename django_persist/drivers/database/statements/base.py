@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -187,8 +187,8 @@ class Statements(ABC):
         """Delete up to `limit` entries that expired by `now`; start where the last batch ended."""
 
     @abstractmethod
-    def check_packet(self, params: Iterable[Any]) -> None:
-        """Raise ValueTooLargeError if the server can't accept the parameters in one statement."""
+    def check_packet(self, *texts: Any) -> None:
+        """Raise ValueTooLargeError if the server can't accept the texts in one statement."""
 
 
 def keys_not_returned(cursor: CursorWrapper, batch: Batch) -> list[str]:

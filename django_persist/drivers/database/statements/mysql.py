@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -265,9 +265,8 @@ class MySQL(Statements):
         cursor.execute(self.purge, {"now": now, "keys": keys})
         return Purged(cursor.rowcount, last)
 
-    def check_packet(self, params: Iterable[Any]) -> None:
+    def check_packet(self, *texts: Any) -> None:
         # Past the limit the server drops the connection. The client escapes quotes and backslashes.
-        texts = [text for text in params if isinstance(text, str)]
         size = sum(map(len, texts))
         if 8 * size < SMALL_BYTES or 8 * size < self.packet - STATEMENT_BYTES:
             return
@@ -285,7 +284,7 @@ class MySQL(Statements):
         """
         number = len(batch.writes)
         if number == 1 or number * KEY_BYTES + STATEMENT_BYTES > self.packet // 2:
-            self.check_packet(chain.from_iterable(batch.rows()))
+            self.check_packet(*chain.from_iterable(row[:2] for row in batch.rows()))
 
 
 def _signed(last_insert_id: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -175,7 +175,7 @@ class PostgreSQL(Statements):
         [(deleted, found, last)] = cursor.fetchall()
         return Purged(deleted, (last, "") if found == limit else None)
 
-    def check_packet(self, params: Iterable[Any]) -> None:
+    def check_packet(self, *texts: Any) -> None:
         """PostgreSQL has no limit below that of a value itself, 1 GB."""
 
 

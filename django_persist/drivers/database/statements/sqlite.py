@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -149,5 +149,5 @@ class SQLite(Statements):
         cursor.execute(self.purge, {"now": now, "limit": limit})
         return Purged(cursor.rowcount, reached if cursor.rowcount == limit else None)
 
-    def check_packet(self, params: Iterable[Any]) -> None:
+    def check_packet(self, *texts: Any) -> None:
         """SQLite has no limit: nothing is sent."""
