@@ -8,8 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from django_persist.drivers.database.direct.base import Result
-from django_persist.drivers.database.direct.postgresql import with_numbers
+from django_persist.drivers.database.direct.postgresql import PostgreSQLResult, with_numbers
 from django_persist.drivers.database.direct.sqlite import with_question_marks
 from django_persist.expiry import now
 
@@ -85,7 +84,7 @@ class BareMySQL(BelowCursor, MySQL):
 
     def run(self, statement: str, params: Mapping[str, Any]) -> Any:
         # mysqlclient is installed only where it is used.
-        from django_persist.drivers.database.direct.mysql import with_literals
+        from django_persist.drivers.database.direct.mysql import MySQLResult, with_literals
 
         connection = self.connection
         text, values = with_literals(statement)
@@ -94,23 +93,25 @@ class BareMySQL(BelowCursor, MySQL):
             for each in values(params)
         ]
         connection.query(text % tuple(literals))
-        result = connection.store_result()
-        rows = () if result is None else result.fetch_row(0)
-        return Result(rows, connection.affected_rows(), connection.insert_id())
+        stored = connection.store_result()
+        result = MySQLResult(() if stored is None else stored.fetch_row(0))
+        result.source = connection
+        return result
 
 
 def _to_bytes(values: Any) -> list[bytes]:
     return [b"%d" % each if isinstance(each, int) else each.encode() for each in values]
 
 
-def _read(result: Any) -> Result:
+def _read(result: Any) -> PostgreSQLResult:
     """Return what a statement of PostgreSQL did, its rows as bytes."""
     assert not result.error_message, result.error_message
-    rows = [
+    read = PostgreSQLResult(
         [result.get_value(row, column) for column in range(result.nfields)]
         for row in range(result.ntuples)
-    ]
-    return Result(rows, result.command_tuples or 0)
+    )
+    read.source = result
+    return read
 
 
 def below_cursor(using: str) -> BelowCursor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from types import FunctionType
 from typing import Any, Self, TypeAlias
@@ -46,18 +46,24 @@ class Direct(ABC):
         """
 
 
-class Result:
-    """What a statement did, and the rows that it returned, like a cursor."""
+class Result(list[Any]):
+    """The rows that a statement returned, with what else a cursor says of it.
 
-    __slots__ = ("lastrowid", "rowcount", "rows")
+    That is asked of the client library only where a call wants to know.
+    """
 
-    def __init__(self, rows: Sequence[Any], rowcount: int, lastrowid: int = 0) -> None:
-        self.rows = rows
-        self.rowcount = rowcount
-        self.lastrowid = lastrowid
+    __slots__ = ("source",)
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
+    source: Any
+    """The library's object that knows it."""
+
+    @property
+    def rowcount(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def lastrowid(self) -> int:
+        raise NotImplementedError
 
     def close(self) -> None:
         """Do nothing: all has been read."""

@@ -20,6 +20,20 @@ from MySQLdb.connections import Connection
 from .base import PLACEHOLDER, Direct, Result, Values, is_of_django, parameter_names, values_of
 
 
+class MySQLResult(Result):
+    """Its source is the connection, which knows what the last statement did."""
+
+    __slots__ = ()
+
+    @property
+    def rowcount(self) -> int:
+        return int(self.source.affected_rows())
+
+    @property
+    def lastrowid(self) -> int:
+        return int(self.source.insert_id())
+
+
 class DirectMySQL(Direct):
     """Runs statements with `query`, into which the client writes the values, as its cursor does."""
 
@@ -34,9 +48,10 @@ class DirectMySQL(Direct):
     def is_ready(self, inside: bool) -> bool:
         raw = self.raw
         try:
-            return bool(raw.get_autocommit()) is not inside and bool(raw.encoding == "utf8")
+            is_ready: bool = raw.get_autocommit() is not inside and raw.encoding == "utf8"
         except MySQLdb.Error:  # The connection is closed.
             return False
+        return is_ready
 
     def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
         raw = self.raw
@@ -50,9 +65,10 @@ class DirectMySQL(Direct):
         query = text % tuple(literals)
         try:
             raw.query(query)
-            result = raw.store_result()
-            rows = () if result is None else result.fetch_row(0)
-            return Result(rows, raw.affected_rows(), raw.insert_id())
+            stored = raw.store_result()
+            result = MySQLResult(() if stored is None else stored.fetch_row(0))
+            result.source = raw
+            return result
         except MySQLdb.OperationalError as error:
             if error.args[0] in CursorWrapper.codes_for_integrityerror:
                 raise IntegrityError(*error.args)  # noqa: B904 (as Django's cursor does it)

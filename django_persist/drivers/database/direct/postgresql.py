@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -21,11 +21,12 @@ from psycopg import errors, pq
 
 from .base import Direct, Result, Values, parameter_names, replace_placeholders, values_of
 
-IDLE: Final = pq.TransactionStatus.IDLE
-ACTIVE: Final = pq.TransactionStatus.ACTIVE
-INTRANS: Final = pq.TransactionStatus.INTRANS
-NO_PIPELINE: Final = pq.PipelineStatus.OFF
-SUCCESSES: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+# As plain integers, which are compared twice as fast.
+IDLE: Final = pq.TransactionStatus.IDLE.value
+ACTIVE: Final = pq.TransactionStatus.ACTIVE.value
+INTRANS: Final = pq.TransactionStatus.INTRANS.value
+NO_PIPELINE: Final = pq.PipelineStatus.OFF.value
+SUCCESSES: Final = (pq.ExecStatus.TUPLES_OK.value, pq.ExecStatus.COMMAND_OK.value)
 
 CURSORS: Final[tuple[Any, ...]] = (base.Cursor, base.ServerBindingCursor)
 """Django's own. A tool that watches statements puts another in their place."""
@@ -34,7 +35,8 @@ INTEGERS: Final = {20, 21, 23}
 """The types int8, int2 and int4, by their numbers in pg_type."""
 
 POLL_MILLISECONDS: Final = 100
-"""How long an exception that another thread throws in may wait. psycopg waits as long."""
+"""How often a wait looks whether a signal arrived just before it (psycopg looks as often), or
+another thread has thrown in an exception."""
 
 CANCEL_SECONDS: Final = 5.0
 """How long psycopg waits for the server to cancel a statement."""
@@ -48,6 +50,16 @@ CHANGED: Final = b"0A000"
 
 NEVER: Final = -sys.maxsize
 """A number of uses from which a statement doesn't reach the threshold."""
+
+
+class PostgreSQLResult(Result):
+    """Its source is the result of libpq."""
+
+    __slots__ = ()
+
+    @property
+    def rowcount(self) -> int:
+        return self.source.command_tuples or 0
 
 
 class Numbered(NamedTuple):
@@ -111,43 +123,30 @@ class DirectPostgreSQL(Direct):
                 values.append(each.encode())
             else:
                 values.append(None if each is None else b"%d" % each)
+        pgconn = self.pgconn
         # Another thread may be using the connection, such as to wait for notifications.
         with self.lock:
             try:
-                if self.threshold is None or not self._is_prepared(name, text):
-                    self.pgconn.send_query_params(text, values)
+                prepared = name in self.prepared or self._prepare(name, text)
+                # Inside a transaction, the error of one that the server has lost would end it.
+                if not prepared or pgconn.transaction_status != IDLE:
+                    pgconn.send_query_params(text, values)
                     return _read(self._result())
-                return _read(self._of_prepared(name, text, values))
+                pgconn.send_query_prepared(name, values)
+                result = self._result()
+                if result.status not in SUCCESSES and self._has_lost(name, result):
+                    pgconn.send_query_params(text, values)
+                    result = self._result()
+                return _read(result)
             except BaseException as error:
-                if self.pgconn.transaction_status == ACTIVE:
+                if pgconn.transaction_status == ACTIVE:
                     self._break_off(error)
                 raise
 
-    def _of_prepared(self, name: bytes, text: bytes, values: Sequence[bytes | None]) -> Any:
-        """Return the result of a prepared statement, or of its text if the server lacks it."""
-        pgconn = self.pgconn
-        pgconn.send_query_prepared(name, values)
-        result = self._result()
-        if result.status in SUCCESSES:
-            return result
-        state = _state(result)
-        if state == NOT_PREPARED:
-            self.prepared.clear()
-        elif state == CHANGED:
-            # The name stands for the old one until the session ends.
-            self.prepared.discard(name)
-            self.uses[name] = NEVER
-        else:
-            return result
-        pgconn.send_query_params(text, values)
-        return self._result()
-
-    def _is_prepared(self, name: bytes, text: bytes) -> bool:
-        """Return whether the server has the statement; prepare it if it is time for that."""
-        if self.pgconn.transaction_status != IDLE:
+    def _prepare(self, name: bytes, text: bytes) -> bool:
+        """Prepare a statement if it is time for that; return whether the server has it."""
+        if self.threshold is None or self.pgconn.transaction_status != IDLE:
             return False
-        if name in self.prepared:
-            return True
         self.uses[name] += 1
         if self.uses[name] <= self.threshold:
             return False
@@ -157,6 +156,17 @@ class DirectPostgreSQL(Direct):
             return False
         self.prepared.add(name)
         return True
+
+    def _has_lost(self, name: bytes, result: Any) -> bool:
+        """Return whether a prepared statement failed because the server lacks it."""
+        state = _state(result)
+        if state == NOT_PREPARED:
+            self.prepared.clear()
+        elif state == CHANGED:
+            # The name stands for the old one until the session ends.
+            self.prepared.discard(name)
+            self.uses[name] = NEVER
+        return state in (NOT_PREPARED, CHANGED)
 
     def _result(self) -> Any:
         """Return the result of what was sent, once the server has answered all of it."""
@@ -211,23 +221,31 @@ def _state(result: Any) -> bytes | None:
 
 
 def _read(result: Any) -> Result:
-    """Return what a statement did; raise the server's error, as psycopg's cursor does."""
-    if result.status not in SUCCESSES:
+    """Return what a statement did; raise the server's error, as psycopg's cursor does.
+
+    It has returned a row of one or two columns, or none.
+    """
+    if result.ntuples:
+        # Written out, as a loop over both columns takes a twentieth of a get.
+        if result.nfields == 1:
+            row: tuple[Any, ...] = (_value(result, 0),)
+        else:
+            row = (_value(result, 0), _value(result, 1))
+        read = PostgreSQLResult((row,))
+    elif result.status in SUCCESSES:
+        read = PostgreSQLResult()
+    else:
         raise errors.error_from_result(result)
-    number: int = result.ntuples
-    if not number:
-        return Result((), result.command_tuples or 0)
-    columns = range(result.nfields)
-    rows = []
-    for row in range(number):
-        values: list[Any] = []
-        for column in columns:
-            value = result.get_value(row, column)
-            if value is not None:
-                value = int(value) if result.ftype(column) in INTEGERS else value.decode()
-            values.append(value)
-        rows.append(values)
-    return Result(rows, number)
+    read.source = result
+    return read
+
+
+def _value(result: Any, column: int) -> Any:
+    """Return a column of the row that a statement returned."""
+    value = result.get_value(0, column)
+    if value is None:
+        return None
+    return int(value) if result.ftype(column) in INTEGERS else value.decode()
 
 
 @cache
