@@ -61,6 +61,24 @@ WRAPPERS = _storage if type(_storage) is local else local()
 """Where `connections` keeps what a thread without an event loop finds there."""
 
 
+class _Use:
+    """What a thread remembers of its connection."""
+
+    __slots__ = ("used_at", "way")
+
+    def __init__(self) -> None:
+        # Nobody knows how long the ORM's connection was idle before the first call.
+        self.used_at = -math.inf
+        self.way = DirectWay()
+
+
+class _Uses(local):
+    """One object for each thread, as each attribute of a `local` takes long to look up."""
+
+    def __init__(self) -> None:
+        self.of_thread = _Use()
+
+
 class Connection:
     """The connection of the calling thread to an alias of DATABASES.
 
@@ -77,8 +95,8 @@ class Connection:
     ) -> None:
         self.using = using
         self.retry_seconds = retry_seconds
-        self._used = local()
-        self._direct_way = DirectWay() if direct else None
+        self._uses = _Uses()
+        self._direct = direct
 
     def execute(
         self,
@@ -93,13 +111,11 @@ class Connection:
         It goes below Django's cursor where nobody can notice (see `direct`). What it raises, and
         what that does to the connection, is the same on both ways.
         """
-        connection = _wrapper(self.using)
-        inside = in_transaction(connection)
-        started = attempted = self._start(connection, inside)
+        connection, inside, way, started = self._start()
+        attempted = started
         handled = sys.exception()
         waits: Iterator[int] | None = None
-        way = self._direct_way
-        direct = None if way is None else way.to(connection, inside)
+        direct = way.to(connection, inside) if self._direct else None
         while True:
             opened = direct is not None
             executed: Executed | None = None
@@ -155,9 +171,8 @@ class Connection:
 
         `work` runs again from the start if it lost.
         """
-        connection = _wrapper(self.using)
-        inside = in_transaction(connection)
-        started = attempted = self._start(connection, inside)
+        connection, inside, _, started = self._start()
+        attempted = started
         handled = sys.exception()
         waits: Iterator[int] | None = None
         while True:
@@ -193,15 +208,18 @@ class Connection:
                     _abandon(connection)
                 raise
 
-    def _start(self, connection: Any, inside: bool) -> float:
-        """Return the time; close a connection that the server ended while it was idle."""
+    def _start(self) -> tuple[Any, bool, DirectWay, float]:
+        """Return the connection, whether the caller has a transaction, its direct way, the time.
+
+        A connection that the server ended while it was idle is closed.
+        """
+        connection, use = _wrapper(self.using), self._uses.of_thread
+        inside = in_transaction(connection)
         started = time.monotonic()
-        # Nobody knows how long the ORM's connection was idle before the first call.
-        was_idle = started - getattr(self._used, "at", -math.inf) > IDLE_SECONDS
-        if was_idle and not inside and _is_ended(connection):
+        if started - use.used_at > IDLE_SECONDS and not inside and _is_ended(connection):
             _abandon(connection)
-        self._used.at = started
-        return started
+        use.used_at = started
+        return connection, inside, use.way, started
 
     def _raise_unless_lost(
         self,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import select
 from asyncio import _get_running_loop
-from threading import local
 from types import BuiltinFunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -27,44 +26,30 @@ SETTINGS = vars(settings)
 """Where `settings` keeps what was asked of it, until it changes."""
 
 
-class _Seen(NamedTuple):
-    """What is known of a connection."""
-
-    raw: Any = None
-    """The client library's object for it."""
-
-    direct: Direct | None = None
-
-    methods: tuple[Any, ...] = (None,) * 8
-    """See `_methods`."""
-
-
-class _Thread(local):
-    """What a thread remembers of the connection that it used last."""
-
-    seen = _Seen()
-
-
 class DirectWay:
-    """Decides whether a call may go below Django's cursor."""
+    """Decides whether a call may go below Django's cursor. Each thread has its own."""
+
+    __slots__ = ("_direct", "_methods", "_raw")
 
     def __init__(self) -> None:
-        self._thread = _Thread()
+        self._raw: Any = None
+        """The client library's object for the connection that was used last."""
+        self._direct: Direct | None = None
+        self._methods: tuple[Any, ...] = ()
+        """See `_methods_of`."""
 
     def to(self, connection: Any, inside: bool) -> Direct | None:
         """Return the direct way to the server, or None if the call has to go through the cursor.
 
         `inside` says whether the caller has a transaction.
         """
-        seen = self._thread.seen
-        if seen[0] is not connection.connection:
-            seen = self._thread.seen = _look_at(connection)
-        # Unpacked, because each attribute of a named tuple takes several times as long.
-        _, direct, methods = seen
+        if self._raw is not connection.connection:
+            self._look_at(connection)
+        direct = self._direct
         if direct is None:
             return None
-        execute, inner, wrapping, cursor, open_cursor, make, create, ensure = methods
-        cls, attributes = type(connection), vars(connection)
+        execute, inner, wrapping, cursor, open_cursor, make, create, ensure = self._methods
+        cls, attributes = type(connection), connection.__dict__
         if (
             # Somebody watches, counts, changes or refuses the statements.
             connection.execute_wrappers
@@ -96,21 +81,22 @@ class DirectWay:
         # The transaction may not have begun, or the server may have given it up.
         return direct if direct.is_ready(inside) else None
 
+    def _look_at(self, connection: Any) -> None:
+        """Find out once whether a connection has a direct way."""
+        self._raw = self._direct = None
+        if connection.connection is None or connection.allow_thread_sharing or not apps.ready:
+            return  # It may have one later.
+        try:
+            connection.validate_thread_sharing()
+        except DatabaseError:  # The cursor raises it, too.
+            return
+        methods = _methods_of(type(connection))
+        direct = _direct(connection) if all(map(is_of_django, methods)) else None
+        # In one line, between whose steps no interruption arrives.
+        self._raw, self._direct, self._methods = connection.connection, direct, methods
 
-def _look_at(connection: Any) -> _Seen:
-    """Find out once whether a connection has a direct way."""
-    if connection.connection is None or connection.allow_thread_sharing or not apps.ready:
-        return _Seen()  # It may have one later.
-    try:
-        connection.validate_thread_sharing()
-    except DatabaseError:  # The cursor raises it, too.
-        return _Seen()
-    methods = _methods(type(connection))
-    direct = _direct(connection) if all(map(is_of_django, methods)) else None
-    return _Seen(connection.connection, direct, methods)
 
-
-def _methods(cls: Any) -> tuple[Any, ...]:
+def _methods_of(cls: Any) -> tuple[Any, ...]:
     """Return the methods that a statement passes on its usual way."""
     return (
         CursorWrapper.execute,
