@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from django_persist.drivers.database.direct.postgresql import PostgreSQLResult, with_numbers
+from django_persist.drivers.database.direct.postgresql import PostgreSQLNoRows, with_numbers
 from django_persist.drivers.database.direct.sqlite import with_question_marks
 from django_persist.expiry import now
 
@@ -84,7 +84,7 @@ class BareMySQL(BelowCursor, MySQL):
 
     def run(self, statement: str, params: Mapping[str, Any]) -> Any:
         # mysqlclient is installed only where it is used.
-        from django_persist.drivers.database.direct.mysql import MySQLResult, with_literals
+        from django_persist.drivers.database.direct.mysql import MySQLNoRows, with_literals
 
         connection = self.connection
         text, values = with_literals(statement)
@@ -94,24 +94,25 @@ class BareMySQL(BelowCursor, MySQL):
         ]
         connection.query(text % tuple(literals))
         stored = connection.store_result()
-        result = MySQLResult(() if stored is None else stored.fetch_row(0))
-        result.source = connection
-        return result
+        if stored is not None:
+            return stored.fetch_row(0)
+        none = MySQLNoRows()
+        none.source = connection
+        return none
 
 
 def _to_bytes(values: Any) -> list[bytes]:
     return [b"%d" % each if isinstance(each, int) else each.encode() for each in values]
 
 
-def _read(result: Any) -> PostgreSQLResult:
-    """Return what a statement of PostgreSQL did, its rows as bytes."""
+def _read(result: Any) -> Any:
+    """Return what a statement of PostgreSQL did, its row as bytes."""
     assert not result.error_message, result.error_message
-    read = PostgreSQLResult(
-        [result.get_value(row, column) for column in range(result.nfields)]
-        for row in range(result.ntuples)
-    )
-    read.source = result
-    return read
+    if result.ntuples:
+        return [[result.get_value(0, column) for column in range(result.nfields)]]
+    none = PostgreSQLNoRows()
+    none.source = result
+    return none
 
 
 def below_cursor(using: str) -> BelowCursor:

@@ -148,10 +148,8 @@ class Connection:
                 attempted = time.monotonic()
                 direct = None
             except BaseException:
-                if executed is not None:
-                    # The traceback keeps it. As long as a cursor of sqlite3 is open, its statement
-                    # holds the lock of the database, even once the connection is closed.
-                    executed.close()
+                if direct is not None and executed is not None:
+                    direct.release(executed)  # The traceback keeps it alive.
                 if not inside:
                     _abandon(connection)
                 raise

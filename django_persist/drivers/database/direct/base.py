@@ -45,11 +45,14 @@ class Direct(ABC):
         leaves a connection that has no answer to read, or is closed.
         """
 
+    def release(self, executed: Any) -> None:  # noqa: B027 (most have read all of it)
+        """Free what a statement holds until it is read."""
 
-class Result(list[Any]):
-    """The rows that a statement returned, with what else a cursor says of it.
 
-    That is asked of the client library only where a call wants to know.
+class NoRows(list[Any]):
+    """What a statement did that returned no rows.
+
+    What a cursor says of it is asked of the client library, only where a call wants to know.
     """
 
     __slots__ = ("source",)
@@ -65,12 +68,9 @@ class Result(list[Any]):
     def lastrowid(self) -> int:
         raise NotImplementedError
 
-    def close(self) -> None:
-        """Do nothing: all has been read."""
 
-
-Executed: TypeAlias = CursorWrapper | Result
-"""What a statement leaves to read, whichever way it took."""
+Executed: TypeAlias = CursorWrapper | NoRows
+"""What a statement leaves to read, whichever way it took. It may also be its rows themselves."""
 
 Values: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
 """Returns the values of parameters in the order of their placeholders."""

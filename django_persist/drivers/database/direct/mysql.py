@@ -17,10 +17,10 @@ from django.db import IntegrityError
 from django.db.backends.mysql.base import CursorWrapper, DatabaseWrapper
 from MySQLdb.connections import Connection
 
-from .base import PLACEHOLDER, Direct, Result, Values, is_of_django, parameter_names, values_of
+from .base import PLACEHOLDER, Direct, NoRows, Values, is_of_django, parameter_names, values_of
 
 
-class MySQLResult(Result):
+class MySQLNoRows(NoRows):
     """Its source is the connection, which knows what the last statement did."""
 
     __slots__ = ()
@@ -53,7 +53,7 @@ class DirectMySQL(Direct):
             return False
         return is_ready
 
-    def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
+    def execute(self, statement: str, params: Mapping[str, Any]) -> Any:
         raw = self.raw
         text, values_of = with_literals(statement)
         literals = []
@@ -66,9 +66,11 @@ class DirectMySQL(Direct):
         try:
             raw.query(query)
             stored = raw.store_result()
-            result = MySQLResult(() if stored is None else stored.fetch_row(0))
-            result.source = raw
-            return result
+            if stored is not None:
+                return stored.fetch_row(0)
+            none = MySQLNoRows()
+            none.source = raw
+            return none
         except MySQLdb.OperationalError as error:
             if error.args[0] in CursorWrapper.codes_for_integrityerror:
                 raise IntegrityError(*error.args)  # noqa: B904 (as Django's cursor does it)

@@ -19,7 +19,7 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg import errors, pq
 
-from .base import Direct, Result, Values, parameter_names, replace_placeholders, values_of
+from .base import Direct, NoRows, Values, parameter_names, replace_placeholders, values_of
 
 # As plain integers, which are compared twice as fast.
 IDLE: Final = pq.TransactionStatus.IDLE.value
@@ -52,7 +52,7 @@ NEVER: Final = -sys.maxsize
 """A number of uses from which a statement doesn't reach the threshold."""
 
 
-class PostgreSQLResult(Result):
+class PostgreSQLNoRows(NoRows):
     """Its source is the result of libpq."""
 
     __slots__ = ()
@@ -111,7 +111,7 @@ class DirectPostgreSQL(Direct):
             and pgconn.parameter_status(b"client_encoding") == b"UTF8"
         )
 
-    def execute(self, statement: str, params: Mapping[str, Any]) -> Result:
+    def execute(self, statement: str, params: Mapping[str, Any]) -> Any:
         text, values_of, name = with_numbers(statement)
         values: list[bytes | None] = []
         for each in values_of(params):
@@ -220,10 +220,10 @@ def _state(result: Any) -> bytes | None:
     return state
 
 
-def _read(result: Any) -> Result:
+def _read(result: Any) -> Any:
     """Return what a statement did; raise the server's error, as psycopg's cursor does.
 
-    It has returned a row of one or two columns, or none.
+    It has returned one row, of one or two columns, or none.
     """
     if result.ntuples:
         # Written out, as a loop over both columns takes a twentieth of a get.
@@ -231,13 +231,12 @@ def _read(result: Any) -> Result:
             row: tuple[Any, ...] = (_value(result, 0),)
         else:
             row = (_value(result, 0), _value(result, 1))
-        read = PostgreSQLResult((row,))
-    elif result.status in SUCCESSES:
-        read = PostgreSQLResult()
-    else:
+        return [row]
+    if result.status not in SUCCESSES:
         raise errors.error_from_result(result)
-    read.source = result
-    return read
+    none = PostgreSQLNoRows()
+    none.source = result
+    return none
 
 
 def _value(result: Any, column: int) -> Any:

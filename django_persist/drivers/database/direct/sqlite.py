@@ -38,6 +38,10 @@ class DirectSQLite(Direct):
         text, values = with_question_marks(statement)
         return self.raw.execute(text, values(params))
 
+    def release(self, executed: sqlite3.Cursor) -> None:
+        # As long as it is open, the database is locked, even once the connection is closed.
+        executed.close()
+
 
 @cache
 def with_question_marks(statement: str) -> tuple[str, Values]:
