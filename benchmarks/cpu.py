@@ -9,11 +9,13 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from functools import partial
 
 from .cases import OPERATIONS, Load, check, value
 from .compare import close
 from .lineup import cpu_contenders
 from .report import SMALL, Case, Result, case, header, line, table
+from .servers import settle
 from .timing import FEW_KEYS, Crew, measure
 
 
@@ -28,7 +30,8 @@ def compare_cpu(store: str, running: Collection[str], options: Namespace) -> Ite
     with closing(Crew(1, lambda: close(lineup))) as crew:
         for name in options.operations:
             operation, size = OPERATIONS[name], options.sizes[0]
-            timings = measure(lineup, operation, size, crew, options.seconds * len(lineup))
+            seconds = options.seconds * len(lineup)
+            timings = measure(lineup, operation, size, crew, seconds, partial(settle, store))
             size_shown = size if operation.sized else None
             cases.append(case(store, name, size_shown, crew.threads, timings, by_cpu=True))
             print(line(cases[-1], names[1:]), flush=True)

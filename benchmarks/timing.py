@@ -93,9 +93,14 @@ class Crew:
 
 
 def measure(
-    contenders: Sequence[Contender], operation: Operation, size: int, crew: Crew, seconds: float
+    contenders: Sequence[Contender],
+    operation: Operation,
+    size: int,
+    crew: Crew,
+    seconds: float,
+    settle: Callable[[], None] = lambda: None,
 ) -> list[Timing]:
-    """Measure one operation of all contenders for `seconds`."""
+    """Measure one operation of all contenders for `seconds`; call `settle` before each batch."""
     keys = max(FEW_KEYS, (FEW_KEYS if size > LARGE else MANY_KEYS) // crew.threads)
     editions = [
         [Load.of(thread, keys, value(size, edition)) for thread in range(crew.threads)]
@@ -105,7 +110,7 @@ def measure(
     for timing in timings:
         for load in editions[0]:
             load.fill(timing.contender)
-        _calibrate(timing, operation, editions[0], crew)
+        _calibrate(timing, operation, editions[0], crew, settle)
     deadline = time.perf_counter() + seconds
     for number in count():
         if number >= ROUNDS.stop or (number >= ROUNDS.start and time.perf_counter() > deadline):
@@ -114,20 +119,26 @@ def measure(
         shift = number // 2 % len(timings)
         order = timings[shift:] + timings[:shift]
         for timing in order if number % 2 else order[::-1]:
-            _round(timing, operation, editions[number % 2], crew)
+            _round(timing, operation, editions[number % 2], crew, settle)
     for timing in timings:
         for load in editions[0]:
             load.empty(timing.contender)
     return timings
 
 
-def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
+def _calibrate(
+    timing: Timing,
+    operation: Operation,
+    loads: list[Load],
+    crew: Crew,
+    settle: Callable[[], None],
+) -> None:
     """Find how many calls take about BATCH_SECONDS. This warms the contender up, too."""
     most = len(loads[0].values) if operation.consuming else MAX_CALLS
     while True:
         # A busy machine makes a round seem long. Then too few calls would be measured, all cold.
         for _ in range(CALIBRATION_ROUNDS):
-            _round(timing, operation, loads, crew)
+            _round(timing, operation, loads, crew, settle)
         if timing.failure is not None or timing.calls >= most:
             break
         took = min(timing.wall[-CALIBRATION_ROUNDS:]) * timing.calls * crew.threads / 1e6
@@ -138,11 +149,18 @@ def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Cr
     timing.cpu.clear()
 
 
-def _round(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
+def _round(
+    timing: Timing,
+    operation: Operation,
+    loads: list[Load],
+    crew: Crew,
+    settle: Callable[[], None],
+) -> None:
     if timing.failure is not None:
         return
     try:
         batches = [operation.prepare(timing.contender, load, timing.calls) for load in loads]
+        settle()
         wall, cpu = crew.run(batches)
     except Exception as error:  # noqa: BLE001 (a failing peer is a result)
         timing.failure = f"{type(error).__name__}: {str(error)[:100]}"
