@@ -118,7 +118,7 @@ def _options() -> argparse.Namespace:
     add("--stores", nargs="+", choices=STORES, metavar="STORE")
     add("--operations", nargs="+", choices=OPERATIONS, metavar="OPERATION")
     add("--sizes", nargs="+", type=int, default=SIZES[:1], metavar="BYTES", help="of the values")
-    add("--threads", nargs="+", type=int, default=THREADS[:1], metavar="NUMBER")
+    add("--threads", nargs="+", type=int, metavar="NUMBER", help="(1; with --cpu 2 on a server)")
     add("--all", action="store_true", help=f"sizes {SIZES} and threads {THREADS}")
     add("--seconds", type=float, default=1.5, help="the time for each line of a table (1.5)")
     add("--json", type=Path, metavar="FILE", help="write all figures to FILE")
@@ -147,6 +147,8 @@ def _options() -> argparse.Namespace:
         options.tuning = TUNED
     if options.tuning:
         options.stores = []
+    if not options.threads and not options.cpu:
+        options.threads = THREADS[:1]
     if options.all:
         options.sizes, options.threads = SIZES, THREADS
     return options

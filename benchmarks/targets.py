@@ -1,6 +1,6 @@
-"""The lowest ratios that are acceptable, for small values and one thread.
+"""The lowest ratios that are acceptable, for small values.
 
-Those of time hold for a run without options, those of CPU time for one with `--cpu`.
+Those of time hold for one thread and a run without options, those of CPU time for one with `--cpu`.
 """
 
 from __future__ import annotations

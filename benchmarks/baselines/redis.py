@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
+from threading import local
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,8 +86,11 @@ class RedisPy(Contender):
         return [name.decode()[len(self.prefix) :] for name in names]
 
 
-class BareSocket(RedisPy):
-    """The calls that `--cpu` measures: the floor, as little as it takes to send a command."""
+class BareSocket(local, RedisPy):
+    """The calls that `--cpu` measures: the floor, as little as it takes to send a command.
+
+    Each thread has a socket of its own.
+    """
 
     name = "hiredis on a socket"
 
