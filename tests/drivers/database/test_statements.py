@@ -159,12 +159,18 @@ def test_a_value_past_max_allowed_packet_is_refused_before_it_is_sent(
     packet = store.driver.sql.packet  # type: ignore[attr-defined]
     fits, escaped = "x" * (packet - 10_000), '"' * (packet // 4)
     store.set("fits", fits)
-    assert store.get("fits") == fits
+    stored = store.get_item("fits")
+    assert stored is not None and stored.value == fits
     for value in (fits + "x" * 10_000, escaped):
-        with pytest.raises(ValueTooLargeError, match="max_allowed_packet"):
-            store.set("large", value)
+        for write in (store.set, store.create):
+            with pytest.raises(ValueTooLargeError, match="max_allowed_packet"):
+                write("large", value)
         with pytest.raises(ValueTooLargeError):
             store.set_many({"small": 1, "large": value})
+    # It sends the value that it replaces, too.
+    with pytest.raises(ValueTooLargeError, match="max_allowed_packet"):
+        store.replace("fits", fits, stored.version)
+    assert store.replace("fits", "small", stored.version)
     assert list(store.keys()) == ["fits"]
 
 
