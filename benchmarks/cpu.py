@@ -33,11 +33,10 @@ def compare_cpu(store: str, running: Collection[str], options: Namespace) -> Ite
     print(f"\n{header(store, names[1:], 'µs of CPU')}", flush=True)
     cases = []
     threads = options.threads[0] if options.threads else _threads(store)
-    with closing(Crew(threads, lambda: close(lineup))) as crew:
+    with closing(Crew(threads, lambda: close(lineup), partial(settle, store))) as crew:
         for name in options.operations:
             operation, size = OPERATIONS[name], options.sizes[0]
-            seconds = options.seconds * len(lineup)
-            timings = measure(lineup, operation, size, crew, seconds, partial(settle, store))
+            timings = measure(lineup, operation, size, crew, options.seconds * len(lineup))
             size_shown = size if operation.sized else None
             cases.append(case(store, name, size_shown, crew.threads, timings, by_cpu=True))
             print(line(cases[-1], names[1:]), flush=True)

@@ -91,7 +91,7 @@ def case(
     ours = timings[0]
     if ours.failure:
         raise RuntimeError(f"{store}, {operation}: {ours.failure}")
-    has_targets = threads <= (2 if by_cpu else 1) and size in (None, SMALL)
+    has_targets = (by_cpu or threads == 1) and size in (None, SMALL)
     results = []
     for timing in timings:
         name, failed = timing.contender.name, timing.failure is not None

@@ -50,17 +50,25 @@ class Timing:
 class Crew:
     """Threads that run batches at the same time; a crew of one is the calling thread.
 
-    At the end each thread calls `close_thread`, which closes its connections.
+    `settle` is called before the batches. At the end each thread calls `close_thread`, which closes
+    its connections.
     """
 
-    def __init__(self, threads: int, close_thread: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        threads: int,
+        close_thread: Callable[[], None],
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.threads = threads
         self._close_thread = close_thread
+        self._settle = settle
         self._pool = ThreadPoolExecutor(threads)
         self._ready = Barrier(threads + 1)
 
     def run(self, batches: Sequence[Batch]) -> tuple[float, float]:
         """Return the seconds of wall time and of CPU time that the batches took."""
+        self._settle()
         gc.collect(0)
         gc.disable()
         try:
@@ -93,14 +101,9 @@ class Crew:
 
 
 def measure(
-    contenders: Sequence[Contender],
-    operation: Operation,
-    size: int,
-    crew: Crew,
-    seconds: float,
-    settle: Callable[[], None] = lambda: None,
+    contenders: Sequence[Contender], operation: Operation, size: int, crew: Crew, seconds: float
 ) -> list[Timing]:
-    """Measure one operation of all contenders for `seconds`; call `settle` before each batch."""
+    """Measure one operation of all contenders for `seconds`."""
     keys = max(FEW_KEYS, (FEW_KEYS if size > LARGE else MANY_KEYS) // crew.threads)
     editions = [
         [Load.of(thread, keys, value(size, edition)) for thread in range(crew.threads)]
@@ -110,7 +113,7 @@ def measure(
     for timing in timings:
         for load in editions[0]:
             load.fill(timing.contender)
-        _calibrate(timing, operation, editions[0], crew, settle)
+        _calibrate(timing, operation, editions[0], crew)
     deadline = time.perf_counter() + seconds
     for number in count():
         if number >= ROUNDS.stop or (number >= ROUNDS.start and time.perf_counter() > deadline):
@@ -119,26 +122,20 @@ def measure(
         shift = number // 2 % len(timings)
         order = timings[shift:] + timings[:shift]
         for timing in order if number % 2 else order[::-1]:
-            _round(timing, operation, editions[number % 2], crew, settle)
+            _round(timing, operation, editions[number % 2], crew)
     for timing in timings:
         for load in editions[0]:
             load.empty(timing.contender)
     return timings
 
 
-def _calibrate(
-    timing: Timing,
-    operation: Operation,
-    loads: list[Load],
-    crew: Crew,
-    settle: Callable[[], None],
-) -> None:
+def _calibrate(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
     """Find how many calls take about BATCH_SECONDS. This warms the contender up, too."""
     most = len(loads[0].values) if operation.consuming else MAX_CALLS
     while True:
         # A busy machine makes a round seem long. Then too few calls would be measured, all cold.
         for _ in range(CALIBRATION_ROUNDS):
-            _round(timing, operation, loads, crew, settle)
+            _round(timing, operation, loads, crew)
         if timing.failure is not None or timing.calls >= most:
             break
         took = min(timing.wall[-CALIBRATION_ROUNDS:]) * timing.calls * crew.threads / 1e6
@@ -149,18 +146,11 @@ def _calibrate(
     timing.cpu.clear()
 
 
-def _round(
-    timing: Timing,
-    operation: Operation,
-    loads: list[Load],
-    crew: Crew,
-    settle: Callable[[], None],
-) -> None:
+def _round(timing: Timing, operation: Operation, loads: list[Load], crew: Crew) -> None:
     if timing.failure is not None:
         return
     try:
         batches = [operation.prepare(timing.contender, load, timing.calls) for load in loads]
-        settle()
         wall, cpu = crew.run(batches)
     except Exception as error:  # noqa: BLE001 (a failing peer is a result)
         timing.failure = f"{type(error).__name__}: {str(error)[:100]}"
