@@ -94,11 +94,7 @@ class BareMySQL(BelowCursor, MySQL):
         ]
         connection.query(text % tuple(literals))
         stored = connection.store_result()
-        if stored is not None:
-            return stored.fetch_row(0)
-        none = MySQLNoRows()
-        none.source = connection
-        return none
+        return MySQLNoRows(connection) if stored is None else stored.fetch_row(0)
 
 
 def _to_bytes(values: Any) -> list[bytes]:
@@ -110,9 +106,7 @@ def _read(result: Any) -> Any:
     assert not result.error_message, result.error_message
     if result.ntuples:
         return [[result.get_value(0, column) for column in range(result.nfields)]]
-    none = PostgreSQLNoRows()
-    none.source = result
-    return none
+    return PostgreSQLNoRows(result)
 
 
 def below_cursor(using: str) -> BelowCursor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import FunctionType
 from typing import Any, Self, TypeAlias
@@ -49,16 +49,20 @@ class Direct(ABC):
         """Free what a statement holds until it is read."""
 
 
-class NoRows(list[Any]):
+class NoRows:
     """What a statement did that returned no rows.
 
     What a cursor says of it is asked of the client library, only where a call wants to know.
+    `source` is the library's object that knows it.
     """
 
     __slots__ = ("source",)
 
-    source: Any
-    """The library's object that knows it."""
+    def __init__(self, source: Any) -> None:
+        self.source = source
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
     @property
     def rowcount(self) -> int:

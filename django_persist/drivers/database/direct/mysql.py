@@ -66,11 +66,7 @@ class DirectMySQL(Direct):
         try:
             raw.query(query)
             stored = raw.store_result()
-            if stored is not None:
-                return stored.fetch_row(0)
-            none = MySQLNoRows()
-            none.source = raw
-            return none
+            return MySQLNoRows(raw) if stored is None else stored.fetch_row(0)
         except MySQLdb.OperationalError as error:
             if error.args[0] in CursorWrapper.codes_for_integrityerror:
                 raise IntegrityError(*error.args)  # noqa: B904 (as Django's cursor does it)

@@ -166,7 +166,9 @@ class DirectPostgreSQL(Direct):
             # The name stands for the old one until the session ends.
             self.prepared.discard(name)
             self.uses[name] = NEVER
-        return state in (NOT_PREPARED, CHANGED)
+        else:
+            return False
+        return True
 
     def _result(self) -> Any:
         """Return the result of what was sent, once the server has answered all of it."""
@@ -234,9 +236,7 @@ def _read(result: Any) -> Any:
         return [row]
     if result.status not in SUCCESSES:
         raise errors.error_from_result(result)
-    none = PostgreSQLNoRows()
-    none.source = result
-    return none
+    return PostgreSQLNoRows(result)
 
 
 def _value(result: Any, column: int) -> Any:
